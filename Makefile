@@ -1,0 +1,49 @@
+# `make demo` and `make test` each start from nothing: they make .venv, install, then run.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint train eval clean ffmpeg
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## make .venv and install everything under the tested versions
+
+$(STAMP): pyproject.toml constraints.txt | ffmpeg
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"Python {v[0]}.{v[1]} found, 3.10 or newer needed: run `make PYTHON=/path/to/python3.11 $(or $(MAKECMDGOALS),install)`")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: sudo apt-get install -y python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+# musdb and museval refuse to import without ffmpeg and ffprobe on PATH.
+ffmpeg:
+	@command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null && exit 0; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null; \
+	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null; \
+	elif command -v brew >/dev/null; then brew install --quiet ffmpeg; \
+	elif command -v apt-get >/dev/null; then echo "ffmpeg is missing: sudo apt-get install -y ffmpeg" >&2; exit 1; \
+	else echo "ffmpeg is missing: install it with your package manager so that ffmpeg and ffprobe are on PATH" >&2; exit 1; fi
+
+demo: install  ## make data, train tfswa_tiny, score it, separate a real song (about 10 minutes on 2 cores)
+	$(BIN)/tfswa demo
+
+test: install  ## run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: install  ## python train.py, e.g. make train ARGS="model=tfswa_small data.root=/data/musdb18hq"
+	$(BIN)/python train.py $(ARGS)
+
+eval: install  ## python eval.py, e.g. make eval ARGS="ckpt=runs/…/best.ckpt"
+	$(BIN)/python eval.py $(ARGS)
+
+clean:  ## remove .venv and caches; runs/ and data stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
