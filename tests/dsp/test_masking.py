@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from tfswa_unet.dsp import MASKS, apply_mask, mask_maps
+from tfswa_unet.errors import ConfigError
+
+
+def _inputs(kind, scale=1.0):
+    maps = scale * torch.randn(2, 4, 2, mask_maps(kind), 6, 9)
+    return maps, torch.randn(2, 2, 6, 9, dtype=torch.complex64)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_stems_sum_to_the_mixture(kind):
+    maps, mixture = _inputs(kind)
+    stems = apply_mask(maps, mixture, kind, sums_to_mixture=True)
+    assert stems.shape == (2, 4, 2, 6, 9)
+    assert torch.allclose(stems.sum(1), mixture, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softmax"])
+def test_magnitude_masks_stay_between_zero_and_one_and_keep_the_phase(kind):
+    maps, mixture = _inputs(kind, scale=20.0)
+    ratio = apply_mask(maps, mixture, kind, sums_to_mixture=False) / mixture[:, None]
+    assert ratio.imag.abs().max() < 1e-5
+    assert ratio.real.min() >= -1e-6
+    assert ratio.real.max() <= 1 + 1e-5
+
+
+def test_complex_mask_is_a_complex_product():
+    maps, mixture = _inputs("complex")
+    stems = apply_mask(maps, mixture, "complex", sums_to_mixture=False)
+    real, imaginary = maps[:, :, :, 0] + 0.25, maps[:, :, :, 1]
+    m = mixture[:, None]
+    assert torch.allclose(stems.real, real * m.real - imaginary * m.imag, atol=1e-5)
+    assert torch.allclose(stems.imag, real * m.imag + imaginary * m.real, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_silence_stays_silence(kind):
+    maps, mixture = _inputs(kind)
+    assert not apply_mask(maps, torch.zeros_like(mixture), kind, sums_to_mixture=True).abs().any()
+
+
+def test_unknown_mask():
+    with pytest.raises(ConfigError, match=r"unknown mask 'tanh': expected one of sigmoid, softmax, complex"):
+        mask_maps("tanh")

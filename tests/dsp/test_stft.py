@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+import scipy.signal
+import torch
+
+from tfswa_unet.dsp import frames, istft, stft
+
+
+@pytest.mark.parametrize("shape", [(1,), (2, 511), (3, 2, 44_100), (2, 1, 2, 5_000)])
+@pytest.mark.parametrize(("n_fft", "hop"), [(2048, 512), (2048, 441), (1024, 256)])
+def test_round_trip(shape, n_fft, hop):
+    waveform = torch.randn(shape)
+    back = istft(stft(waveform, n_fft, hop), n_fft, hop, shape[-1])
+    assert back.shape == waveform.shape
+    assert (back - waveform).norm() / waveform.norm() < 1e-6
+
+
+def test_frames_come_before_bins():
+    spectrum = stft(torch.randn(2, 3, 10_000), 2048, 512)
+    assert spectrum.shape == (2, 3, frames(10_000, 512), 1025)
+
+
+def test_equals_scipy():
+    waveform = torch.randn(8_192, dtype=torch.float64)
+    ours = stft(waveform, 1024, 256)
+    transform = scipy.signal.ShortTimeFFT(scipy.signal.windows.hann(1024, sym=False), 256, fs=1)
+    theirs = transform.stft(waveform.numpy(), p0=0, p1=len(ours)).T
+    # SciPy counts phase from the window's start, torch from its first sample too, both centred on sample p · hop.
+    assert np.abs(np.abs(theirs) - ours.abs().numpy()).max() < 1e-9
+
+
+def test_float32_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        spectrum = stft(torch.randn(2, 4_096).bfloat16(), 1024, 256)
+    assert spectrum.dtype == torch.complex64

@@ -1,0 +1,40 @@
+"""Subband stacking: a wide spectrogram becomes several narrow maps, so that attention along frequency stays short.
+
+Source: the four subbands of TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0, after CWS-PResUNet.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def stack_subbands(maps: Tensor, subbands: int) -> Tensor:
+    """Cut the bins into equal bands and stack these as channels; the Nyquist bin is left out.
+
+    Args:
+        maps: (b, c, n, f) with f = subbands · width + 1.
+        subbands: number of bands k.
+
+    Returns:
+        (b, c·k, n, width), the bands of one channel side by side.
+    """
+    b, c, n, f = maps.shape
+    width = (f - 1) // subbands
+    bands = maps[..., : width * subbands].unflatten(-1, (subbands, width))
+    return bands.transpose(2, 3).reshape(b, c * subbands, n, width)
+
+
+def unstack_subbands(maps: Tensor, subbands: int) -> Tensor:
+    """Invert `stack_subbands`; the Nyquist bin repeats its lower neighbour.
+
+    Args:
+        maps: (b, c·k, n, width).
+        subbands: number of bands k.
+
+    Returns:
+        (b, c, n, k·width + 1).
+    """
+    b, ck, n, width = maps.shape
+    bands = maps.unflatten(1, (ck // subbands, subbands)).transpose(2, 3).reshape(b, ck // subbands, n, -1)
+    return torch.cat([bands, bands[..., -1:]], dim=-1)
