@@ -1,0 +1,106 @@
+import pytest
+import torch
+
+from tfswa_unet import models
+from tfswa_unet.dsp import MASKS
+from tfswa_unet.errors import ConfigError
+
+SMALL = {
+    "widths": [8, 16],
+    "depths": [2, 1],
+    "mlp_ratios": [2, 2],
+    "patch": [2, 2],
+    "window": [4, 4],
+    "head_width": 8,
+    "rotary": True,
+    "frequency_embedding": True,
+}
+
+
+def small(stems=models.presets.FOUR_STEMS, **changes):
+    """A model of the base preset's form, small enough for a test."""
+    network = {**SMALL, **changes.pop("network", {})}
+    base = models.preset("tfswa_base", tuple(stems))
+    return models.build({**base, "n_fft": 128, "hop": 32, **changes, "network": network})
+
+
+@pytest.mark.parametrize("length", [1, 31, 1_000, 4_097])
+@pytest.mark.parametrize("mask", MASKS)
+def test_any_length_and_mask(length, mask):
+    model = small(mask=mask)
+    stems = model(torch.randn(2, 2, length))
+    assert stems.shape == (2, 4, 2, length)
+    assert torch.isfinite(stems).all()
+
+
+def test_stems_sum_to_the_mixture():
+    mixture = torch.randn(1, 2, 3_000)
+    assert torch.allclose(small()(mixture).sum(1), mixture, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("stems", [("vocals",), ("vocals", "rest"), ("a", "b", "c", "d", "e")])
+@pytest.mark.parametrize("features", ["complex", "magnitude", "both"])
+def test_channels_stems_and_features(channels, stems, features):
+    model = small(stems, channels=channels, features=features, sums_to_mixture=False)
+    assert model(torch.randn(2, channels, 500)).shape == (2, len(stems), channels, 500)
+    assert model.stems == stems
+
+
+def test_silence_gives_silence():
+    assert not small()(torch.zeros(1, 2, 2_000)).any()
+
+
+def test_level_of_the_input_does_not_matter():
+    model, mixture = small(), torch.randn(1, 2, 2_000)
+    assert torch.allclose(model(0.01 * mixture), 0.01 * model(mixture), atol=1e-6)
+
+
+def test_every_parameter_gets_a_gradient():
+    torch.manual_seed(0)
+    model = small()
+    model(torch.randn(2, 2, 2_500)).square().mul(torch.rand(2, 4, 2, 2_500)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_checkpointing_gives_the_same_gradients():
+    torch.manual_seed(0)
+    model, mixture = small(), torch.randn(1, 2, 2_000)
+    gradients = []
+    for checkpointing in (False, True):
+        model.network.checkpointing = checkpointing
+        model.zero_grad()
+        model(mixture).abs().pow(1.5).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.allclose(plain, recomputed, atol=1e-5)
+
+
+def test_built_again_from_its_config():
+    model = small()
+    again = models.build(model.config)
+    again.load_state_dict(model.state_dict())
+    mixture = torch.randn(1, 2, 1_000)
+    assert torch.equal(again(mixture), model(mixture))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hopp": 3}, r"unknown key model\.hopp \(did you mean hop\?\)"),
+        ({"features": "phase"}, r"unknown model\.features='phase'"),
+        ({"architecture": "unet"}, r"unknown model\.architecture='unet'"),
+        ({"subbands": 5}, r"model\.subbands=5 must divide n_fft / 2 = 64"),
+        ({"hop": 100}, r"model\.hop=100 must lie between 1 and half of model\.n_fft=128"),
+        ({"stems": []}, r"at least one stem"),
+        ({"network": {"head_width": 3}}, r"model\.network\.head_width=3 must be even and divide every width, got 8"),
+        ({"network": {"depths": [1]}}, r"one entry a stage each, got 2, 1 and 2"),
+        ({"network": {"patch": [2, 64]}}, r"16 bins cannot be cut into patches of 64"),
+    ],
+)
+def test_impossible_values(changes, message):
+    stems = changes.pop("stems", ("vocals",))
+    with pytest.raises(ConfigError, match=message):
+        small(stems, **changes)

@@ -1,0 +1,80 @@
+import pytest
+import torch
+from torch import nn
+
+from tfswa_unet.nn import SequenceAttention, attend
+
+
+def _layer(axis, rotary=False):
+    torch.manual_seed(0)
+    return SequenceAttention(16, 8, axis, rotary)
+
+
+def _tokens(b=2, n=11, f=6):
+    """Maps in the model's order (b, c, n, f), handed to the layers as tokens (b, n, f, d)."""
+    return torch.randn(b, 16, n, f).permute(0, 2, 3, 1).contiguous()
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_tsa_mixes_frames_of_one_bin_only(rotary):
+    layer, tokens = _layer("frame", rotary), _tokens()
+    moved = tokens.clone()
+    moved[:, 4, 2] += 1
+    change = (layer(moved) - layer(tokens)).abs().amax(dim=(0, 3))
+    assert change[:, 2].min() > 1e-4
+    change[:, 2] = 0
+    assert change.max() < 1e-6
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+def test_fsa_mixes_bins_of_one_frame_only(rotary):
+    layer, tokens = _layer("bin", rotary), _tokens()
+    moved = tokens.clone()
+    moved[:, 4, 2] += 1
+    change = (layer(moved) - layer(tokens)).abs().amax(dim=(0, 3))
+    assert change[4].min() > 1e-4
+    change[4] = 0
+    assert change.max() < 1e-6
+
+
+@pytest.mark.parametrize("axis", ["frame", "bin"])
+def test_equals_torch_multihead_attention(axis):
+    layer, tokens = _layer(axis), _tokens()
+    reference = nn.MultiheadAttention(16, 2, batch_first=True)
+    reference.load_state_dict(
+        {
+            "in_proj_weight": layer.qkv.weight,
+            "in_proj_bias": layer.qkv.bias,
+            "out_proj.weight": torch.eye(16),
+            "out_proj.bias": torch.zeros(16),
+        }
+    )
+    along = tokens.transpose(1, 2) if axis == "frame" else tokens
+    sequences = along.reshape(-1, *along.shape[2:])
+    expected = reference(sequences, sequences, sequences)[0].view(along.shape)
+    expected = expected.transpose(1, 2) if axis == "frame" else expected
+    assert torch.allclose(layer(tokens), expected, atol=1e-5)
+
+
+def test_rotary_scores_depend_on_distance_alone():
+    layer = _layer("frame", rotary=True)
+    nn.init.eye_(layer.qkv.weight[:16])
+    constant = torch.randn(16).expand(1, 12, 1, 16)
+    from tfswa_unet.nn.attention import rotate
+
+    turned = rotate(constant.clone(), 2, "frame")[0, :, 0].view(12, 2, 8)
+    scores = torch.einsum("qhe,khe->hqk", turned, turned)
+    for distance in range(1, 11):
+        diagonal = scores.diagonal(distance, 1, 2)
+        assert torch.allclose(diagonal, diagonal[:, :1].expand_as(diagonal), atol=1e-4)
+    assert not torch.allclose(scores[:, 0, 1], scores[:, 0, 5], atol=1e-2)
+
+
+@pytest.mark.parametrize("tokens", [5, 300])
+def test_both_kernels_agree(tokens):
+    q, k, v = torch.randn(3, 4, 2, tokens, 8, dtype=torch.float64).unbind(0)
+    bias = torch.randn(1, 2, tokens, tokens, dtype=torch.float64)
+    scores = torch.einsum("bhqe,bhke->bhqk", q, k) / 8**0.5 + bias
+    expected = torch.einsum("bhqk,bhke->bhqe", scores.exp() / scores.exp().sum(-1, keepdim=True), v)
+    assert torch.allclose(attend(q, k, v, bias), expected, atol=1e-10)
+    assert torch.allclose(attend(q.requires_grad_(), k, v, bias), expected, atol=1e-10)

@@ -1,0 +1,69 @@
+import torch
+
+from tfswa_unet.nn import MLP, Down, PatchHead, PatchStem, TFSWABlock, Up
+
+
+def _block(**options):
+    torch.manual_seed(0)
+    return TFSWABlock(16, head_width=8, window=(4, 4), shifted=True, mlp_ratio=2, **options)
+
+
+def test_shape_is_kept_for_odd_frame_counts():
+    block = _block()
+    for n, f in [(1, 4), (7, 6), (13, 5)]:
+        assert block(torch.randn(2, n, f, 16)).shape == (2, n, f, 16)
+
+
+def test_equals_its_parts_written_out():
+    block = _block(skip=True)
+    tokens, skip = torch.randn(2, 1, 6, 5, 16)
+    h = block.project_in(block.norm_in(torch.cat([tokens, skip], -1)))
+    x = tokens + block.fuse(torch.cat([block.tsa(h), block.fsa(h), block.swa(h)], -1))
+    hidden = torch.nn.functional.gelu(block.mlp.expand(block.norm_mlp(x)))
+    assert torch.allclose(block(tokens, skip), x + block.mlp.contract(hidden), atol=1e-6)
+
+
+def test_every_branch_matters():
+    block, tokens = _block(), torch.randn(1, 6, 5, 16)
+    before = block(tokens)
+    for branch in (block.tsa, block.fsa, block.swa):
+        kept = branch.qkv.weight.clone()
+        branch.qkv.weight.data[-16:] *= 2
+        assert (block(tokens) - before).abs().max() > 1e-3
+        branch.qkv.weight.data.copy_(kept)
+
+
+def test_mlp_equals_torch_sequential():
+    mlp = MLP(6, 3)
+    reference = torch.nn.Sequential(mlp.expand, torch.nn.GELU(), mlp.contract)
+    tokens = torch.randn(4, 6)
+    assert torch.allclose(mlp(tokens), reference(tokens))
+
+
+def test_patch_stem_is_a_strided_convolution():
+    stem = PatchStem(3, 8, (2, 4))
+    maps = torch.randn(2, 3, 6, 8)
+    weight = stem.project.weight.view(8, 3, 2, 4)
+    expected = torch.nn.functional.conv2d(maps, weight, stem.project.bias, stride=(2, 4))
+    assert torch.allclose(stem(maps).permute(0, 3, 1, 2), expected, atol=1e-5)
+
+
+def test_head_puts_a_patch_where_the_stem_took_it():
+    stem, head = PatchStem(3, 24, (2, 4)), PatchHead(24, 3, (2, 4))
+    stem.project.weight.data.copy_(torch.eye(24))
+    stem.project.bias.data.zero_()
+    head.project.weight.data.copy_(torch.eye(24))
+    head.project.bias.data.zero_()
+    head.norm = torch.nn.Identity()
+    maps = torch.randn(2, 3, 6, 8)
+    assert torch.equal(head(stem(maps)), maps)
+
+
+def test_up_puts_a_token_where_down_took_it():
+    down, up = Down(2, 8), Up(8, 2)
+    for layer in (down, up):
+        layer.project.weight.data.copy_(torch.eye(8))
+        layer.project.bias.data.zero_()
+    down.norm = torch.nn.Identity()
+    tokens = torch.randn(1, 6, 4, 2)
+    assert torch.equal(up(down(tokens)), tokens)

@@ -1,0 +1,48 @@
+"""The named sizes of the family, read from the same files that Hydra composes."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tfswa_unet.errors import ConfigError
+
+FOUR_STEMS = ("vocals", "drums", "bass", "other")
+
+
+def _folder() -> Path:
+    """conf/model beside the package in a checkout, inside it when installed from a wheel."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf" / "model"
+    return installed if installed.is_dir() else package.parent / "conf" / "model"
+
+
+def names() -> list[str]:
+    """Names that `model=` and `preset` take."""
+    return sorted(path.stem for path in _folder().glob("*.yaml"))
+
+
+def preset(name: str, stems: tuple[str, ...] = FOUR_STEMS) -> dict[str, Any]:
+    """Configuration of a named model for the given stems, ready for `build`.
+
+    Raises:
+        ConfigError: for an unknown name, with the nearest known one.
+    """
+    known = names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError(f"unknown model {name!r}{hint}: expected one of {', '.join(known)}")
+    values = OmegaConf.to_container(_compose(name))
+    assert isinstance(values, dict)
+    return {**{str(key): value for key, value in values.items()}, "stems": list(stems)}
+
+
+def _compose(name: str) -> Any:
+    """One file of the group over those that its Hydra defaults name."""
+    own = OmegaConf.load(_folder() / f"{name}.yaml")
+    bases = [entry for entry in own.pop("defaults", []) if entry != "_self_"]
+    return OmegaConf.merge(*(_compose(base) for base in bases), own)

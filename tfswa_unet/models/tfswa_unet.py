@@ -1,0 +1,131 @@
+"""TFSWA-UNet: a U of TFSWA blocks on patches of a spectrogram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.nn import Down, PatchHead, PatchStem, TFSWABlock, Up
+
+
+@dataclass(frozen=True)
+class TFSWAUNetConfig:
+    """Sizes of the network; the presets under conf/model hold their values.
+
+    `widths` and `depths` have one entry a resolution, the last being the bottleneck's; the decoder mirrors the encoder.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    mlp_ratios: tuple[float, ...]
+    patch: tuple[int, int]  # frames, bins
+    window: tuple[int, int]  # tokens along frames, along bins
+    head_width: int
+    rotary: bool
+    frequency_embedding: bool
+
+    def __post_init__(self) -> None:
+        if not len(self.widths) == len(self.depths) == len(self.mlp_ratios):
+            raise ConfigError(
+                f"widths, depths and mlp_ratios need one entry a stage each, got {len(self.widths)}, "
+                f"{len(self.depths)} and {len(self.mlp_ratios)} (model.network)"
+            )
+        for width in self.widths:
+            if width % self.head_width or self.head_width % 2:
+                raise ConfigError(
+                    f"model.network.head_width={self.head_width} must be even and divide every width, got {width}"
+                )
+
+
+class TFSWAUNet(nn.Module):
+    """Map spectrogram maps (b, c_in, n, f) to (b, c_out, n, f), for any n.
+
+    Stem → encoder stages of TFSWA blocks, each followed by `Down` → bottleneck → decoder stages, each preceded by `Up`,
+    its first block taking the encoder's tokens as skip → head. W-MSA and SW-MSA alternate from block to block.
+    Frames are padded at run time to the network's multiple; bins must be a multiple already.
+
+    Raises:
+        ConfigError: when the widths and head width do not fit, or f cannot be halved as often as there are stages.
+    """
+
+    def __init__(self, maps_in: int, maps_out: int, bins: int, config: TFSWAUNetConfig) -> None:
+        super().__init__()
+        stages = len(config.widths) - 1
+        if bins % (config.patch[1] << stages):
+            raise ConfigError(
+                f"{bins} bins cannot be cut into patches of {config.patch[1]} and halved {stages} times: "
+                "change model.subbands, model.network.patch or the number of stages"
+            )
+        self.frame_multiple = config.patch[0] << stages
+        self.checkpointing = False
+
+        widths, depths = config.widths, config.depths
+        self.stem = PatchStem(maps_in, widths[0], config.patch)
+        self.frequency_embedding = (
+            nn.Parameter(torch.zeros(bins // config.patch[1], widths[0])) if config.frequency_embedding else None
+        )
+        self.encoder = nn.ModuleList(_stage(config, i, depths[i], skip=False) for i in range(stages))
+        self.downs = nn.ModuleList(Down(widths[i], widths[i + 1]) for i in range(stages))
+        self.bottleneck = _stage(config, stages, depths[stages], skip=False)
+        self.ups = nn.ModuleList(Up(widths[i + 1], widths[i]) for i in reversed(range(stages)))
+        self.decoder = nn.ModuleList(_stage(config, i, depths[i], skip=True) for i in reversed(range(stages)))
+        self.head = PatchHead(widths[0], maps_out, config.patch)
+        self._initialise()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        n = maps.shape[2]
+        tokens = self.stem(F.pad(maps, (0, 0, 0, -n % self.frame_multiple)))
+        if self.frequency_embedding is not None:
+            tokens = tokens + self.frequency_embedding
+
+        skips = []
+        for blocks, down in zip(self.encoder, self.downs, strict=True):
+            tokens = self._run(blocks, tokens)
+            skips.append(tokens)
+            tokens = down(tokens)
+        tokens = self._run(self.bottleneck, tokens)
+        for up, blocks in zip(self.ups, self.decoder, strict=True):
+            tokens = self._run(blocks, up(tokens), skips.pop())
+        return self.head(tokens)[:, :, :n]
+
+    def _run(self, blocks: nn.ModuleList, tokens: Tensor, skip: Tensor | None = None) -> Tensor:
+        for block in blocks:
+            if self.checkpointing and torch.is_grad_enabled():
+                tokens = checkpoint(block, tokens, skip, use_reentrant=False)
+            else:
+                tokens = block(tokens, skip)
+            skip = None
+        return tokens
+
+    def _initialise(self) -> None:
+        """Small normal weights; branches that end in a residual start smaller the deeper the network is."""
+        blocks = [module for module in self.modules() if isinstance(module, TFSWABlock)]
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+                nn.init.zeros_(module.bias)
+        for block in blocks:
+            for last in (block.fuse, block.mlp.contract):
+                last.weight.data.mul_((2 * len(blocks)) ** -0.5)
+        # The head starts near zero: the first output is an equal share of the mixture for every stem.
+        self.head.project.weight.data.mul_(0.1)
+
+
+def _stage(config: TFSWAUNetConfig, index: int, depth: int, skip: bool) -> nn.ModuleList:
+    return nn.ModuleList(
+        TFSWABlock(
+            config.widths[index],
+            config.head_width,
+            config.window,
+            shifted=position % 2 == 1,
+            mlp_ratio=config.mlp_ratios[index],
+            rotary=config.rotary,
+            skip=skip and position == 0,
+        )
+        for position in range(depth)
+    )

@@ -1,0 +1,21 @@
+"""Layers on tokens (b, n, f, d), channels last, so that no copy stands between them."""
+
+from tfswa_unet.nn.attend import attend
+from tfswa_unet.nn.attention import SequenceAttention
+from tfswa_unet.nn.block import MLP, TFSWABlock
+from tfswa_unet.nn.patch import Down, PatchHead, PatchStem, Up
+from tfswa_unet.nn.window import WindowAttention, merge_windows, partition_windows
+
+__all__ = [
+    "attend",
+    "SequenceAttention",
+    "WindowAttention",
+    "partition_windows",
+    "merge_windows",
+    "MLP",
+    "TFSWABlock",
+    "PatchStem",
+    "PatchHead",
+    "Down",
+    "Up",
+]
