@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+
+from tfswa_unet.dsp import stft
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.losses import TERMS, Signals, WeightedLoss
+
+
+def _signals(waveform):
+    return Signals(512, 128, waveform.shape[-1], waveform=waveform)
+
+
+@pytest.fixture
+def pair():
+    torch.manual_seed(0)
+    return torch.randn(2, 3, 2, 4_000), torch.randn(2, 3, 2, 4_000)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_zero_for_equal_stems_and_finite_gradient_at_silence(name, pair):
+    truth, _ = pair
+    assert TERMS[name](_signals(truth), _signals(truth)) == 0
+    silence = torch.zeros_like(truth, requires_grad=True)
+    TERMS[name](_signals(silence), _signals(truth * 0)).backward()
+    assert torch.isfinite(silence.grad).all()
+
+
+def test_waveform_l1(pair):
+    ours, truth = pair
+    expected = np.abs(ours.double().numpy() - truth.double().numpy()).mean()
+    assert TERMS["waveform_l1"](_signals(ours), _signals(truth)).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_spectrum_terms_against_numpy(pair):
+    ours, truth = (stft(x.double(), 512, 128).numpy() for x in pair)
+    signals = [_signals(x) for x in pair]
+    difference = ours - truth
+    expected = (np.abs(difference.real).mean() + np.abs(difference.imag).mean()) / 2 / 512**0.5
+    assert TERMS["spectrum_l1"](*signals).item() == pytest.approx(expected, rel=1e-5)
+    expected = np.abs(np.abs(ours) - np.abs(truth)).mean() / 512**0.5
+    assert TERMS["magnitude_l1"](*signals).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_multi_resolution_against_numpy(pair):
+    signals = [_signals(x) for x in pair]
+    resolutions = [(512, 128), (256, 64)]
+    expected = 0.0
+    for n_fft, hop in resolutions:
+        ours, truth = (np.abs(stft(x.double(), n_fft, hop).numpy()) for x in pair)
+        floor = n_fft / 4 * 1e-4
+        expected += 2.0 * np.abs(ours - truth).mean() / n_fft**0.5
+        expected += 0.5 * np.abs(np.log(ours + floor) - np.log(truth + floor)).mean()
+    value = TERMS["multi_resolution_stft"](*signals, resolutions=resolutions, magnitude=2.0, log_magnitude=0.5)
+    assert value.item() == pytest.approx(expected / 2, rel=1e-4)
+
+
+def test_weighted_sum_and_names(pair):
+    signals = [_signals(x) for x in pair]
+    loss = WeightedLoss({"waveform_l1": {"weight": 2.0}, "spectrum_l1": {"weight": 0.5}, "magnitude_l1": {"weight": 0}})
+    total, parts = loss(*signals)
+    assert list(parts) == ["waveform_l1", "spectrum_l1"]
+    assert total.item() == pytest.approx(2 * parts["waveform_l1"].item() + 0.5 * parts["spectrum_l1"].item())
+
+
+def test_every_argument_changes_the_result(pair):
+    signals = [_signals(x) for x in pair]
+    term = TERMS["multi_resolution_stft"]
+    values = {
+        term(*signals).item(),
+        term(*signals, resolutions=[(512, 128)]).item(),
+        term(*signals, magnitude=0.0).item(),
+        term(*signals, log_magnitude=0.0).item(),
+    }
+    assert len(values) == 4
+
+
+def test_float32_under_autocast(pair):
+    ours, truth = pair
+    loss = WeightedLoss({name: {"weight": 1.0} for name in TERMS})
+    with torch.autocast("cpu", torch.bfloat16):
+        inside, _ = loss(_signals(ours), _signals(truth))
+    outside, _ = loss(_signals(ours), _signals(truth))
+    assert torch.equal(inside, outside)
+
+
+def test_spectrum_of_the_model_needs_no_waveform(pair):
+    ours, truth = pair
+    own = stft(ours, 512, 128)
+    estimate = Signals(512, 128, 4_000, spectrum=own)
+    assert estimate.spectrum(512, 128) is own
+    assert torch.allclose(estimate.waveform, ours, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"l1": {}}, r"unknown loss 'l1': expected one of waveform_l1"),
+        ({"waveform_l1": {"power": 2}}, r"loss\.waveform_l1 got unknown power: it takes weight"),
+        ({"waveform_l1": {"weight": 0}}, r"no term with a weight"),
+    ],
+)
+def test_bad_configuration(terms, message):
+    with pytest.raises(ConfigError, match=message):
+        WeightedLoss(terms)
