@@ -38,7 +38,7 @@ def preset(name: str, stems: tuple[str, ...] = FOUR_STEMS) -> dict[str, Any]:
         raise ConfigError(f"unknown model {name!r}{hint}: expected one of {', '.join(known)}")
     values = OmegaConf.to_container(_compose(name))
     assert isinstance(values, dict)
-    return {**{str(key): value for key, value in values.items()}, "stems": list(stems)}
+    return {**{str(key): value for key, value in values.items()}, "stems": {stem: [stem] for stem in stems}}
 
 
 def _compose(name: str) -> Any:

@@ -24,7 +24,7 @@ class ModelConfig:
 
     name: str
     architecture: str
-    stems: tuple[str, ...]
+    stems: dict[str, Any]  # output stem → the source stems it sums, or "rest", as in conf/stems
     rate: int  # Hz
     channels: int
     n_fft: int  # samples
@@ -74,7 +74,7 @@ class SpectralModel(nn.Module):
 
     @property
     def stems(self) -> tuple[str, ...]:
-        return self.model_config.stems
+        return tuple(self.model_config.stems)
 
     @property
     def rate(self) -> int:

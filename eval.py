@@ -1,0 +1,20 @@
+"""Score a model: `python eval.py ckpt=runs/…/checkpoints/last.ckpt data.root=/data/musdb18hq`."""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from tfswa_unet.entry import run
+
+
+@hydra.main(config_path="conf", config_name="eval", version_base="1.3")
+def main(config: DictConfig) -> None:
+    """Separate every track of a split and write scores.json and a table."""
+    from tfswa_unet.evaluation.job import score_checkpoint
+
+    score_checkpoint(OmegaConf.to_container(config, resolve=True))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,121 @@
+"""Whole runs, small: what they leave behind, and that going on is the same as never having stopped."""
+
+import csv
+
+import pytest
+import torch
+from lightning import Callback
+
+from tfswa_unet.bundle import load_model
+from tfswa_unet.training.builder import build_run
+from tfswa_unet.training.fit import fit
+
+
+class StopAt(Callback):
+    """Break a run off after a step, leaving a checkpoint."""
+
+    def __init__(self, step, path):
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+            trainer.fit_loop.epoch_loop.min_steps = trainer.fit_loop.epoch_loop.max_steps = self.step
+
+
+def _weights(module):
+    return torch.cat([parameter.detach().flatten() for parameter in module.model.parameters()])
+
+
+def _rates(folder):
+    with open(folder / "csv" / "metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("lr-AdamW/pg1")]
+    return {int(row["step"]): float(row["lr-AdamW/pg1"]) for row in rows}
+
+
+def test_a_run_leaves_checkpoints_logs_and_its_configuration(config, tmp_path):
+    best = fit(config("trainer.max_epochs=2", "logger=default", "callbacks.samples.every_n_epochs=1"), tmp_path)
+    assert torch.isfinite(torch.tensor(best))
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "run.json", "csv/metrics.csv"):
+        assert (tmp_path / name).is_file(), name
+    with open(tmp_path / "csv" / "metrics.csv") as file:
+        logged = {name for row in csv.DictReader(file) for name, value in row.items() if value}
+    assert {"val/sdr", "val/sdr_vocals", "val/sdr_bass", "epoch"} <= logged
+    events = next((tmp_path / "tensorboard").glob("events*")).read_bytes()
+    for tag in (b"samples/spectrograms", b"samples/drums"):
+        assert tag in events
+    model = load_model(tmp_path / "checkpoints" / "last.ckpt")
+    assert model.stems == ("vocals", "drums", "bass", "other")
+
+
+@pytest.mark.parametrize("step", [4, 6])  # at the end of the first epoch, and in the middle of the second
+def test_resumed_equals_uninterrupted(config, tmp_path, step):
+    options = ("trainer.max_epochs=3", "trainer.log_every_n_steps=1", "callbacks.early_stopping.patience=null")
+    whole = build_run(config(*options), tmp_path / "whole")
+    whole.trainer.fit(whole.module, whole.data)
+
+    first = build_run(config(*options), tmp_path / "first")
+    first.trainer.callbacks.append(StopAt(step, tmp_path / "broken.ckpt"))
+    first.trainer.fit(first.module, first.data)
+    assert first.trainer.global_step == step
+
+    second = build_run(config(*options, f"resume={tmp_path / 'broken.ckpt'}"), tmp_path / "second")
+    second.trainer.fit(second.module, second.data, ckpt_path=second.resume, weights_only=True)
+    assert second.trainer.global_step == whole.trainer.global_step == 12
+    assert torch.allclose(_weights(second.module), _weights(whole.module), atol=1e-7)
+
+    expected = _rates(tmp_path / "whole")
+    resumed = _rates(tmp_path / "second")
+    assert min(resumed) >= step
+    assert resumed == pytest.approx({at: rate for at, rate in expected.items() if at in resumed})
+    moments = [next(iter(run.trainer.optimizers[0].state.values()))["step"].item() for run in (whole, second)]
+    assert moments[0] == moments[1]
+
+
+def test_training_lowers_the_loss(config, tmp_path):
+    run = build_run(config("trainer.max_epochs=8", "optimizer.lr=1e-2", "data.mixing.mode=song"), tmp_path)
+    batch = next(iter(run.data.train_dataloader()))
+    before = run.module._losses(batch)[0].item()
+    run.trainer.fit(run.module, run.data)
+    assert run.module._losses(batch)[0].item() < before
+
+
+def test_init_from_takes_the_weights(config, tmp_path):
+    fit(config("trainer.max_epochs=1"), tmp_path / "first")
+    last = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    run = build_run(config(f"init_from={last}"), tmp_path / "second")
+    for ours, theirs in zip(run.module.model.parameters(), load_model(last).parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_non_finite_step_is_left_out_and_counted(config, tmp_path):
+    run = build_run(config("trainer.max_epochs=1"), tmp_path)
+
+    class Poison(Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            if trainer.global_step == 1:
+                next(pl_module.parameters()).grad.fill_(float("nan"))
+
+    run.trainer.callbacks.append(Poison())
+    run.trainer.fit(run.module, run.data)
+    assert run.module.bad_steps == 1
+    assert torch.isfinite(_weights(run.module)).all()
+
+
+def test_many_non_finite_steps_stop_the_run(config, tmp_path):
+    run = build_run(config("trainer.max_epochs=1", "optimizer.lr=0"), tmp_path)
+    run.module.max_bad_steps = 3
+    next(run.module.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"not finite for 3 steps in a row"):
+        run.trainer.fit(run.module, run.data)
+    assert (tmp_path / "checkpoints" / "interrupted.ckpt").is_file()
+
+
+@pytest.mark.parametrize("precision", ["strategy=bf16", "strategy=[bf16,checkpoint]"])
+def test_mixed_precision_on_the_cpu(config, tmp_path, precision):
+    run = build_run(config("trainer.max_epochs=1", precision), tmp_path)
+    run.trainer.fit(run.module, run.data)
+    assert run.module.bad_steps == 0
+    assert torch.isfinite(_weights(run.module)).all()
+    assert run.module.model.network.checkpointing == ("checkpoint" in precision)

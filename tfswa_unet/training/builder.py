@@ -1,0 +1,199 @@
+"""From a composed configuration to a run: data, module, trainer and the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from omegaconf import OmegaConf
+
+from tfswa_unet.bundle import load_model
+from tfswa_unet.data import StemPlan
+from tfswa_unet.data.synthetic import write_dataset
+from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.evaluation.provenance import commit
+from tfswa_unet.records import from_values
+from tfswa_unet.training.callbacks import CallbackConfig, make_callbacks
+from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
+from tfswa_unet.training.module import SeparationModule
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """See conf/trainer."""
+
+    accelerator: str
+    devices: Any
+    num_nodes: int
+    max_epochs: int
+    max_steps: int
+    max_time: str | None
+    accumulate_grad_batches: int
+    gradient_clip: float
+    check_val_every_n_epoch: int
+    limit_val_batches: Any
+    log_every_n_steps: int
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """See conf/strategy."""
+
+    kind: str
+    precision: str
+    gradient_checkpointing: bool
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training configuration, conf/train.yaml, as plain values."""
+
+    seed: int
+    resume: str | None
+    init_from: str | None
+    model: dict[str, Any]
+    stems: dict[str, Any]
+    data: dict[str, Any]
+    augmentation: dict[str, Any] | None
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    trainer: dict[str, Any]
+    strategy: dict[str, Any]
+    logger: dict[str, Any]
+    callbacks: dict[str, Any]
+    paths: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that `Trainer.fit` needs."""
+
+    module: SeparationModule
+    data: SegmentDataModule
+    trainer: L.Trainer
+    folder: Path
+    resume: Path | None
+
+
+def build_run(values: Mapping[str, Any], folder: Path) -> Run:
+    """Make a run from plain configuration values; everything a user can get wrong is refused here.
+
+    Args:
+        values: the resolved configuration, see `TrainConfig`.
+        folder: where checkpoints, logs and the resolved configuration go.
+
+    Raises:
+        ConfigError: for unknown keys, names or values.
+        DataError: for a data set that is missing or unusable.
+        ModelError: for a checkpoint to start from that does not fit.
+    """
+    config = from_values(TrainConfig, values, "config")
+    resume = _checkpoint(config.resume)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    data = make_data(config)
+    module = make_module(config, data.covers_mixture)
+    trainer = make_trainer(config, folder)
+    if trainer.is_global_zero:
+        _write_facts(values, folder)
+    return Run(module, data, trainer, folder, resume)
+
+
+def make_data(config: TrainConfig) -> SegmentDataModule:
+    """The data module; a synthetic data set is written first where it is missing."""
+    values = dict(config.data)
+    make = values.pop("make", None)
+    if make:
+        write_dataset(values["root"], **make)
+    loader = from_values(LoaderConfig, values, "data")
+    try:
+        return SegmentDataModule(
+            loader, StemPlan.from_config(config.stems), config.model["rate"], config.model["channels"], config.seed
+        )
+    except DataError as error:
+        raise DataError(f"{error} (data.kind={loader.kind} data.root={loader.root})") from None
+
+
+def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
+    """The Lightning module; stems that leave out a part of the mixture cannot be made to sum to it."""
+    strategy = from_values(StrategyConfig, config.strategy, "strategy")
+    model = {
+        **config.model,
+        "stems": config.stems,
+        "sums_to_mixture": config.model["sums_to_mixture"] and covers_mixture,
+    }
+    module = SeparationModule(
+        model,
+        config.loss,
+        config.optimizer,
+        config.scheduler,
+        config.augmentation or {},
+        config.trainer["gradient_clip"],
+        strategy.gradient_checkpointing,
+    )
+    if config.init_from:
+        start = load_model(config.init_from)
+        try:
+            module.model.load_state_dict(start.state_dict())
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()
+            raise ConfigError(f"init_from={config.init_from} does not fit model={config.model['name']}: {reason}") from None
+    return module
+
+
+def make_trainer(config: TrainConfig, folder: Path) -> L.Trainer:
+    """The Lightning trainer with its loggers and callbacks."""
+    options = from_values(TrainerConfig, config.trainer, "trainer")
+    strategy = from_values(StrategyConfig, config.strategy, "strategy")
+    callbacks = from_values(CallbackConfig, config.callbacks, "callbacks")
+    arguments = {name: value for name, value in vars(options).items() if name != "gradient_clip"}
+    try:
+        return L.Trainer(
+            **arguments,
+            strategy=strategy.kind,
+            precision=strategy.precision,  # type: ignore[arg-type]
+            logger=_loggers(config.logger, folder),
+            callbacks=make_callbacks(callbacks, folder),
+            default_root_dir=folder,
+            enable_progress_bar=callbacks.progress_bar,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=1,
+        )
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise ConfigError(f"trainer/strategy: {' '.join(str(error).split())}") from None
+
+
+def _loggers(config: Mapping[str, Any], folder: Path) -> list[Logger]:
+    loggers: list[Logger] = []
+    if config["csv"]:
+        loggers.append(CSVLogger(folder, name="", version="csv"))
+    if config["tensorboard"]:
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    if config["wandb"]:
+        loggers.append(WandbLogger(save_dir=folder, **config["wandb"]))
+    return loggers
+
+
+def _checkpoint(path: str | None) -> Path | None:
+    if path is None:
+        return None
+    found = Path(path).expanduser().resolve()
+    if not found.is_file():
+        raise ConfigError(f"resume={path}: no such checkpoint; expected a file such as runs/…/checkpoints/last.ckpt")
+    return found
+
+
+def _write_facts(values: Mapping[str, Any], folder: Path) -> None:
+    """The resolved configuration and what it ran on, for whoever wants to know later."""
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(dict(values)), folder / "config.yaml")
+    facts = {"commit": commit(), "torch": torch.__version__, "lightning": L.__version__}
+    (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -1,0 +1,118 @@
+"""One training step: stems → augmentation → mixture → model → loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from tfswa_unet.data.augmentation import build_augmentation
+from tfswa_unet.evaluation.metrics import sdr
+from tfswa_unet.losses import Signals, WeightedLoss
+from tfswa_unet.models import build
+from tfswa_unet.training.optimizers import make_optimizer
+from tfswa_unet.training.progress import Progress, progress
+from tfswa_unet.training.schedules import make_schedule
+
+
+class SeparationModule(L.LightningModule):
+    """Train a separation model on stems; the mixture is made here, after augmentation, as their sum.
+
+    Batches are stems (b, s', c, t) of which the first s are targets; the rest only belongs to the mixture.
+
+    Args:
+        model: configuration for `models.build`, as plain values (they travel in the checkpoint).
+        loss: term → options, for `WeightedLoss`.
+        optimizer: `name` and its arguments.
+        scheduler: `name` and its arguments.
+        augmentation: as for `build_augmentation`.
+        gradient_clip: largest gradient norm; 0 turns clipping off.
+        gradient_checkpointing: recompute each block's activations in the backward pass.
+        max_bad_steps: consecutive steps with a non-finite gradient before training stops.
+
+    Raises:
+        ConfigError: for unknown names or impossible values in any of these.
+    """
+
+    def __init__(
+        self,
+        model: dict[str, Any],
+        loss: dict[str, Any],
+        optimizer: dict[str, Any],
+        scheduler: dict[str, Any],
+        augmentation: dict[str, Any],
+        gradient_clip: float = 1.0,
+        gradient_checkpointing: bool = False,
+        max_bad_steps: int = 20,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.model = build(model)
+        self.model.network.checkpointing = gradient_checkpointing
+        self.loss = WeightedLoss(loss)
+        self.augmentation = build_augmentation(augmentation)
+        # Made once for its checks: what cannot be made is refused before a run starts.
+        make_schedule(scheduler, make_optimizer(optimizer, self.model), lambda: Progress(0, 0.0, 0.0))
+        self.gradient_clip = gradient_clip
+        self.max_bad_steps = max_bad_steps
+        self.bad_steps = 0  # in all
+        self.bad_steps_in_a_row = 0
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        return self.model(mixture)
+
+    def training_step(self, batch: Tensor, _index: int) -> Tensor:
+        stems = self.augmentation(batch)
+        total, parts = self._losses(stems)
+        self.log("train/loss", total.detach(), prog_bar=True)
+        self.log_dict({f"train/{name}": part for name, part in parts.items()})
+        return total
+
+    def on_validation_epoch_start(self) -> None:
+        self.sdr_sums = torch.zeros(2, len(self.model.stems), device=self.device)
+
+    def validation_step(self, batch: Tensor, _index: int) -> None:
+        targets = batch[:, : len(self.model.stems)]
+        scores = sdr(targets, self.model(batch.sum(dim=1)).float())
+        audible = targets.square().mean(dim=(-2, -1)) > 1e-8  # −80 dB full scale: the SDR of silence says nothing
+        self.sdr_sums += torch.stack([torch.where(audible, scores, 0).sum(0), audible.sum(0)])
+
+    def on_validation_epoch_end(self) -> None:
+        # Summed over processes before any is left out, so that all of them log the same names.
+        sums, counts = self.trainer.strategy.reduce(self.sdr_sums, reduce_op="sum")
+        means = sums / counts
+        for stem, mean in zip(self.model.stems, means, strict=True):
+            self.log(f"val/sdr_{stem}", mean)
+        self.log("val/sdr", means.nanmean(), prog_bar=True)
+
+    def _losses(self, stems: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        config = self.model.model_config
+        targets = stems[:, : len(self.model.stems)]
+        length = targets.shape[-1]
+        estimate = Signals(config.n_fft, config.hop, length, spectrum=self.model.spectra(stems.sum(dim=1)))
+        return self.loss(estimate, Signals(config.n_fft, config.hop, length, waveform=targets))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = make_optimizer(self.hparams["optimizer"], self.model)
+        schedule = make_schedule(self.hparams["scheduler"], optimizer, lambda: progress(self.trainer))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Clip, log the norm, and leave out a step whose gradient is not finite."""
+        limit = self.gradient_clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
+        self.log("train/gradient_norm", norm)
+        if torch.isfinite(norm):
+            self.bad_steps_in_a_row = 0
+            return
+        optimizer.zero_grad(set_to_none=True)
+        self.bad_steps += 1
+        self.bad_steps_in_a_row += 1
+        self.log("train/bad_steps", float(self.bad_steps))
+        if self.bad_steps_in_a_row >= self.max_bad_steps:
+            raise FloatingPointError(
+                f"the gradient was not finite for {self.bad_steps_in_a_row} steps in a row, up to step "
+                f"{self.global_step}: lower optimizer.lr, or train with strategy=bf16 or fp32 instead of fp16"
+            )

@@ -1,0 +1,26 @@
+"""Train a model: `python train.py model=tfswa_base trainer.devices=4`; `python train.py --help` lists the groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from tfswa_unet.entry import run
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(config: DictConfig) -> float:
+    """Train, and return the best validation SDR in dB, which sweepers maximise."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from tfswa_unet.training.fit import fit
+
+    values = OmegaConf.to_container(config, resolve=True)
+    values.pop("experiment", None)
+    return fit(values, Path(HydraConfig.get().runtime.output_dir))
+
+
+if __name__ == "__main__":
+    run(main)
