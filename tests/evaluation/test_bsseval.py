@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import museval
+import numpy as np
+import pytest
+
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.evaluation import bsseval
+from tfswa_unet.evaluation.bsseval import REST, museval_json, score
+from tfswa_unet.evaluation.track_scores import METRICS
+
+from .sounds import noise
+
+WINDOW = 4000
+
+
+def stems(seconds=1.5):
+    references = {"vocals": noise(1, seconds), "bass": noise(2, seconds)}
+    return references, {name: 0.9 * audio + noise(9, seconds, 0.02) for name, audio in references.items()}
+
+
+def test_scores_are_musevals_own():
+    references, estimates = stems()
+    scores = score("song", references, estimates, WINDOW, WINDOW)
+    expected = museval.evaluate(
+        [audio.T for audio in references.values()], [audio.T for audio in estimates.values()], win=WINDOW, hop=WINDOW
+    )
+    for metric, values in zip(METRICS, expected, strict=True):
+        for stem, row in zip(references, values, strict=True):
+            np.testing.assert_array_equal(scores.frames[stem][metric], row)
+
+
+def test_the_fast_sdr_is_the_same_and_stands_alone():
+    references, estimates = stems()
+    references["bass"][:, :WINDOW] = 0
+    full, fast = (score("song", references, estimates, WINDOW, WINDOW, metrics) for metrics in ("full", "sdr"))
+    for stem in references:
+        np.testing.assert_allclose(fast.frames[stem]["SDR"], full.frames[stem]["SDR"], atol=1e-6, rtol=0)
+        assert np.isnan(full.frames[stem]["SDR"]).tolist() == [True, False, False]
+        assert list(fast.frames[stem]) == ["SDR"]
+
+
+@pytest.mark.parametrize("metrics", ["full", "sdr"])
+@pytest.mark.parametrize("silent", ["reference", "estimate", "cancelling", "all"])
+def test_stems_silent_throughout_are_left_out_and_named(silent, metrics):
+    references, estimates = stems(0.8)
+    if silent == "cancelling":
+        references["bass"][1] = -references["bass"][0]
+    elif silent != "estimate":
+        references["bass"][:] = 0
+    if silent in ("estimate", "all"):
+        estimates["bass"][:] = 0
+    if silent == "all":
+        references["vocals"][:] = 0
+    scores = score("song", references, estimates, WINDOW, WINDOW, metrics)
+    assert scores.left_out == (("vocals", "bass") if silent == "all" else ("bass",))
+    assert all(np.isnan(values).all() and len(values) == 1 for values in scores.frames["bass"].values())
+    assert np.isfinite(scores.frames["vocals"]["SDR"]).all() == (silent != "all")
+    assert np.isfinite(list(scores.usdr.values())).all()
+
+
+def test_a_singular_system_falls_back_to_least_squares(monkeypatch):
+    fits, fit = [], np.linalg.lstsq
+    monkeypatch.setattr(np.linalg, "lstsq", lambda *arguments: fits.append(1) or fit(*arguments))
+    # Two equal trains of impulses make museval's matrix exactly singular.
+    impulse = np.zeros((1, 6000), np.float32)
+    impulse[:, ::1024] = 1
+    references = {"a": impulse, "b": impulse.copy()}
+    estimates = {name: audio * 0.5 for name, audio in references.items()}
+    scores = score("song", references, estimates, 3000, 3000)
+    assert fits
+    assert scores.frames["a"]["SDR"] == pytest.approx([20 * np.log10(2)] * 2, abs=1e-6)
+
+
+def test_the_rest_takes_part_and_is_not_reported():
+    references, estimates = stems()
+    interference = {"vocals": estimates["vocals"] + 0.3 * references["bass"]}
+    alone = score("song", {"vocals": references["vocals"]}, interference, WINDOW, WINDOW)
+    whole = score(
+        "song",
+        {"vocals": references["vocals"], REST: references["bass"]},
+        interference | {REST: estimates["bass"]},
+        WINDOW,
+        WINDOW,
+    )
+    assert list(whole.frames) == list(whole.usdr) == ["vocals"]
+    np.testing.assert_allclose(whole.frames["vocals"]["SDR"], alone.frames["vocals"]["SDR"], atol=1e-9)
+    # Without the interferer to project on, all of it would pass for artifacts.
+    assert (whole.frames["vocals"]["SAR"] > alone.frames["vocals"]["SAR"] + 3).all()
+    assert (whole.frames["vocals"]["SIR"] < 15).all()
+
+
+def test_json_is_musevals_own(tmp_path):
+    references, estimates = stems()
+    estimates["bass"][:, :WINDOW] = 0
+    text = museval_json(score("song", references, estimates, WINDOW, WINDOW), 0.5, 0.5)
+
+    targets = {name: SimpleNamespace(audio=audio.T) for name, audio in references.items()}
+    track = SimpleNamespace(name="song", subset="test", rate=8000, targets=targets)
+    given = {name: audio.T for name, audio in estimates.items()}
+    museval.eval_mus_track(track, given, output_dir=tmp_path, win=0.5, hop=0.5)
+    assert text == (tmp_path / "test" / "song.json").read_text()
+    assert json.loads(text)["targets"][1]["frames"][1]["time"] == 0.5
+
+
+def test_a_missing_museval_is_explained(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "museval", None)
+    with pytest.raises(ConfigError, match=r"museval cannot be imported .* or set metrics=sdr"):
+        bsseval.load_museval()

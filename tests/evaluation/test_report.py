@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+
+import museval
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tfswa_unet.evaluation.bsseval import museval_json
+from tfswa_unet.evaluation.report import MODEL, Scores, aggregate
+from tfswa_unet.evaluation.track_scores import METRICS, TrackScores
+
+STEMS = ("vocals", "bass")
+
+
+def random_tracks(seed=0, count=3, frames=7):
+    random = np.random.default_rng(seed)
+    tracks = []
+    for number in range(count):
+        rows = {stem: {metric: random.normal(5, 4, frames + number) for metric in METRICS} for stem in STEMS}
+        for stem in STEMS:
+            rows[stem]["SDR"][random.integers(frames, size=2)] = np.nan
+        rows["bass"]["SIR"][0] = np.inf
+        tracks.append(TrackScores(f"song {number}", rows, {stem: float(number) for stem in STEMS}))
+    return tracks
+
+
+def nan_medians(tracks, stem, metric):
+    return [np.nanmedian(np.where(np.isinf(t.frames[stem][metric]), np.nan, t.frames[stem][metric])) for t in tracks]
+
+
+def test_aggregate_is_numpys_nanmedian():
+    tracks = random_tracks()
+    found = aggregate(tracks)
+    for metric in METRICS:
+        expected = {stem: np.nanmedian(nan_medians(tracks, stem, metric)) for stem in STEMS}
+        assert {stem: found.stems[stem].values[metric] for stem in STEMS} == pytest.approx(expected)
+        assert found.average[metric] == pytest.approx(np.mean(list(expected.values())))
+        for track, value in zip(tracks, nan_medians(tracks, "bass", metric), strict=True):
+            assert found.tracks[track.track]["bass"][metric] == pytest.approx(value)
+    assert found.stems["bass"].values["uSDR"] == 1.0
+
+
+def test_aggregate_is_musevals():
+    tracks = random_tracks(1)
+    store = museval.EvalStore()
+    for track in tracks:
+        store.add_track(museval.aggregate.json2df(json.loads(museval_json(track, 1.0, 1.0)), track.track))
+    expected = store.agg_frames_tracks_scores().unstack()
+    found = aggregate(tracks)
+    for stem in STEMS:
+        for metric in METRICS:
+            assert found.stems[stem].values[metric] == pytest.approx(expected[metric][stem], abs=2e-5)
+
+
+def test_nan_windows_and_silent_tracks_are_counted():
+    tracks = random_tracks(2, count=2)
+    silent = {metric: np.full(7, np.nan) for metric in METRICS}
+    tracks[0] = TrackScores("song 0", {**tracks[0].frames, "bass": silent}, tracks[0].usdr, ("bass",))
+    bass = aggregate(tracks).stems["bass"]
+    assert bass.frames == 7 + 8
+    assert bass.nan_frames == 7 + int(np.isnan(tracks[1].frames["bass"]["SDR"]).sum())
+    assert bass.silent_tracks == ("song 0",)
+    assert bass.values["SDR"] == pytest.approx(np.nanmedian(tracks[1].frames["bass"]["SDR"]))
+
+
+def test_a_stem_without_any_score_is_null_and_out_of_the_average():
+    nothing = {metric: np.full(3, np.nan) for metric in METRICS}
+    something = {metric: np.array([1.0, 2.0, 9.0]) for metric in METRICS}
+    track = TrackScores("song", {"vocals": something, "bass": nothing}, {"vocals": 1.0, "bass": 0.0}, ("bass",))
+    summary = Scores({MODEL: aggregate([track])}, {"model": "m"}).to_dict()
+    assert summary["scores"][MODEL]["bass"]["SDR"] is None
+    assert summary["scores"][MODEL]["average"]["SDR"] == 2.0
+    assert summary["nan"][MODEL]["bass"] == {"frames": 3, "nan_frames": 3, "silent_tracks": ["song"]}
+    json.dumps(summary, allow_nan=False)
+
+
+def printed(view) -> str:
+    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(view)
+    return console.export_text()
+
+
+def test_table_shows_methods_side_by_side_with_the_gain():
+    def constant(value):
+        rows = {stem: {metric: np.full(4, value) for metric in METRICS} for stem in STEMS}
+        return aggregate([TrackScores("song", rows, dict.fromkeys(STEMS, value))])
+
+    methods = {MODEL: constant(6.5), "mixture": constant(-4.25), "irm": constant(9.0)}
+    text = printed(Scores(methods, {"model": "tfswa_tiny", "data": "musdb18hq", "split": "test"}).table())
+    assert "tfswa_tiny on musdb18hq, test" in text
+    for heading in (*METRICS, "uSDR", "SDR gain", "NaN frames"):
+        assert heading in text
+    rows = [line.split() for line in text.splitlines() if "tfswa_tiny" in line and "on" not in line.split()]
+    assert [row[1] for row in rows] == ["vocals", "bass", "average"]
+    assert all("6.50" in row and "+10.75" in row for row in rows)
+    assert sum("mixture" in line and "-4.25" in line and "+0.00" in line for line in text.splitlines()) == 3
+    assert "0/4" in text
+    assert "0/8" in text
+
+
+def test_table_of_the_fast_sdr_has_no_other_columns():
+    rows = {"vocals": {"SDR": np.array([3.0])}}
+    methods = {MODEL: aggregate([TrackScores("song", rows, {"vocals": 3.0})])}
+    text = printed(Scores(methods, {"model": "m", "data": None, "split": "valid"}).table())
+    assert "SDR" in text
+    assert "ISR" not in text
+    assert "nan" in text

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+
+import museval
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tfswa_unet.errors import ConfigError, DataError, ModelError, UserError
+from tfswa_unet.evaluation import EvaluationSettings, evaluate, sdr
+from tfswa_unet.evaluation.report import MODEL
+
+from .sounds import RATE, noise
+
+
+class Plan:
+    def __init__(self, **stems):
+        self.stems = stems
+
+    def resolve(self, available):
+        return self.stems
+
+
+TWO = Plan(vocals=("vocals",), bass=("bass",))
+
+
+class Separator:
+    """Gives stems that are off by a little noise, and counts how often it is asked."""
+
+    def __init__(self, tracks, error=0.02):
+        self.calls, self.tracks, self.error = 0, tracks, error
+
+    def __call__(self, mixture, rate):
+        assert rate == RATE
+        c, t = mixture.shape
+        number, stems = next(
+            (n, stems)
+            for n, stems in enumerate(self.tracks)
+            if np.allclose(mixture, sum(stems.values())[:, :t], atol=1e-6)
+        )
+        self.calls += 1
+        wrong = noise(70 + number, 10, self.error)[:c, :t]
+        return {stem: audio[:, :t] + wrong for stem, audio in stems.items()}
+
+
+def songs(count=2, seconds=2.0):
+    return [{"vocals": noise(10 * n, seconds), "bass": noise(10 * n + 1, seconds)} for n in range(count)]
+
+
+def settings(**changes) -> EvaluationSettings:
+    return EvaluationSettings(**{"model": "tfswa_tiny", "metrics": "sdr", "pictures": 0, "workers": 1} | changes)
+
+
+@pytest.fixture
+def run(tmp_path, make_track):
+    def run(stems, plan=TWO, separate=None, **changes):
+        tracks = [make_track(f"song {n}", sources) for n, sources in enumerate(stems)]
+        separate = separate or Separator(stems)
+        return evaluate(separate, tracks, plan, tmp_path / "out", settings=settings(**changes))
+
+    return run
+
+
+def without_date(path):
+    return {key: value for key, value in json.loads(path.read_text()).items() if key != "date"}
+
+
+def test_full_scores_are_musevals_and_readable_by_it(run, tmp_path):
+    stems = [{stem: audio[:1] for stem, audio in song.items()} for song in songs()]
+    scores = run(stems, metrics="full", references=("mixture",))
+    store = museval.EvalStore()
+    store.add_eval_dir(tmp_path / "out" / "museval" / "tfswa_tiny")
+    expected = store.agg_frames_tracks_scores().unstack()
+    for stem in ("vocals", "bass"):
+        for metric in ("SDR", "ISR", "SIR", "SAR"):
+            assert scores.methods[MODEL].stems[stem].values[metric] == pytest.approx(expected[metric][stem], abs=2e-5)
+    methods = museval.MethodStore()
+    for name in ("tfswa_tiny", "mixture"):
+        methods.add_eval_dir(tmp_path / "out" / "museval" / name)
+    assert set(methods.df.method) == {"tfswa_tiny", "mixture"}
+    assert set(methods.df.track) == {"song 0", "song 1"}
+    estimates = Separator(stems)(sum(stems[0].values()), RATE)
+    references = [audio.T for audio in stems[0].values()]
+    direct = museval.evaluate(references, [estimates[stem].T for stem in stems[0]], win=RATE, hop=RATE)
+    track = scores.methods[MODEL].tracks["song 0"]["vocals"]
+    medians = [np.median(values[0]) for values in direct]
+    assert [track[m] for m in ("SDR", "ISR", "SIR", "SAR")] == pytest.approx(medians, abs=1e-9)
+
+
+def test_fast_scores_say_what_they_are(run, tmp_path):
+    checkpoint = tmp_path / "best.ckpt"
+    checkpoint.write_bytes(b"weights")
+    scores = run(
+        songs(),
+        checkpoint=checkpoint,
+        data_root=tmp_path / "musdb18hq",
+        overlap=0.25,
+        segment_seconds=6.0,
+        seed=7,
+        precision="bf16",
+    )
+    written = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert written["checkpoint"] == {"name": "best.ckpt", "sha256": hashlib.sha256(b"weights").hexdigest()}
+    assert written["tracks"] == ["song 0", "song 1"]
+    assert written["stems"] == {"vocals": ["vocals"], "bass": ["bass"]}
+    expected = {
+        "model": "tfswa_tiny",
+        "data": "musdb18hq",
+        "split": "test",
+        "overlap": 0.25,
+        "segment_seconds": 6.0,
+        "shifts": 1,
+        "seed": 7,
+        "precision": "bf16",
+        "max_seconds": None,
+    }
+    assert {key: written[key] for key in expected} == expected
+    assert {"metric", "commit", "versions", "date", "scores", "nan", "per_track"} <= set(written)
+    assert {"torch", "museval"} <= set(written["versions"])
+    assert written["metric"]["metrics"] == "sdr"
+    assert "no ISR, SIR, SAR" in written["metric"]["computed"]
+    model = written["scores"]["model"]
+    assert set(model) == {"vocals", "bass", "average"}
+    assert set(model["vocals"]) == {"SDR", "uSDR"}
+    assert model["vocals"]["SDR"] == scores.methods[MODEL].stems["vocals"].values["SDR"]
+    assert not (tmp_path / "out" / "museval").exists()
+    for stem in ("vocals", "bass"):
+        row = {name: written["scores"][name][stem]["SDR"] for name in ("model", "irm", "mixture")}
+        assert row["mixture"] == pytest.approx(0, abs=1)
+        assert row["irm"] > row["mixture"] + 2
+        assert row["model"] > row["irm"]
+
+
+def test_usdr_is_of_the_whole_track(run):
+    stems = songs(1)
+    found = run(stems).methods[MODEL].tracks["song 0"]["vocals"]["uSDR"]
+    estimate = Separator(stems)(sum(stems[0].values()), RATE)["vocals"]
+    expected = sdr(torch.from_numpy(stems[0]["vocals"]), torch.from_numpy(estimate)).item()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("metrics", ["full", "sdr"])
+def test_silence_never_stops_it_and_is_counted(run, tmp_path, metrics):
+    stems = [{stem: audio[:1] for stem, audio in song.items()} for song in songs(2, 3.0)]
+    stems[0]["bass"][:] = 0
+    stems[1]["vocals"][:, RATE : 2 * RATE] = 0
+
+    def separate(mixture, rate):
+        silent = len(tried) == 0
+        tried.append(1)
+        return {"vocals": 0.9 * mixture, "bass": np.zeros_like(mixture) if silent else 0.5 * mixture}
+
+    tried: list[int] = []
+    scores = run(stems, separate=separate, metrics=metrics, references=("mixture", "irm") if metrics == "sdr" else ())
+    vocals, bass = (scores.methods[MODEL].stems[stem] for stem in ("vocals", "bass"))
+    assert (vocals.frames, vocals.nan_frames, vocals.silent_tracks) == (6, 1, ())
+    assert (bass.frames, bass.nan_frames, bass.silent_tracks) == (6, 4, ("song 0",))
+    assert np.isfinite(vocals.values["SDR"])
+    written = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert written["nan"]["model"]["bass"] == {"frames": 6, "nan_frames": 4, "silent_tracks": ["song 0"]}
+    assert written["per_track"]["model"]["song 0"]["bass"]["SDR"] is None
+
+
+def test_everything_silent_still_gives_a_file(run, tmp_path):
+    silence = {stem: np.zeros((2, RATE), np.float32) for stem in ("vocals", "bass")}
+    run([silence], separate=lambda mixture, rate: silence)
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["scores"]["model"]["average"]["SDR"] is None
+
+
+def test_two_runs_agree_but_for_the_date(run, tmp_path):
+    run(songs())
+    first = without_date(tmp_path / "out" / "scores.json")
+    shutil.rmtree(tmp_path / "out")
+    run(songs())
+    assert without_date(tmp_path / "out" / "scores.json") == first
+
+
+def test_scores_are_taken_again_for_the_same_checkpoint_and_settings_only(run, tmp_path):
+    checkpoint = tmp_path / "a.ckpt"
+    checkpoint.write_bytes(b"one")
+    stems, first = songs(), Separator(songs())
+    before = run(stems, separate=first, checkpoint=checkpoint)
+    # Files are written anew by the fixture: keep their times, as files that nobody touched would.
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.wav")}
+
+    def again(**changes):
+        separator = Separator(stems, error=0.05)
+        tracks = [track for track in _tracks(tmp_path, times)]
+        scores = evaluate(separator, tracks, TWO, tmp_path / "out", settings=settings(checkpoint=checkpoint, **changes))
+        return separator.calls, scores
+
+    calls, same = again()
+    assert (first.calls, calls) == (2, 0)
+    assert same.methods == before.methods
+    assert again(overlap=0.5)[0] == 2
+    checkpoint.write_bytes(b"two")
+    assert again(overlap=0.5)[0] == 2
+    assert again(overlap=0.5)[0] == 0
+    path = next(iter(times))
+    os.utime(path, ns=(times[path] + 1, times[path] + 1))
+    assert again(overlap=0.5)[0] == 1
+    record = tmp_path / "out" / "tracks" / "model" / "song 0.json"
+    record.write_text("{ half")
+    assert again(overlap=0.5)[0] == 1
+
+
+def _tracks(root, paths):
+    from tfswa_unet.types import Source, Track
+
+    names = sorted({path.parent.name for path in paths})
+    return [
+        Track(n, "test", RATE, 2 * RATE, {s: Source(root / "data" / n / f"{s}.wav") for s in ("vocals", "bass")})
+        for n in names
+    ]
+
+
+def test_without_a_checkpoint_the_model_is_always_run(run):
+    stems = songs(1)
+    run(stems)
+    separator = Separator(stems)
+    run(stems, separate=separator)
+    assert separator.calls == 1
+
+
+def test_max_seconds_scores_the_beginning_and_says_so(run, tmp_path):
+    scores = run(songs(1, 3.0), max_seconds=2.0)
+    assert scores.methods[MODEL].stems["vocals"].frames == 2
+    assert json.loads((tmp_path / "out" / "scores.json").read_text())["max_seconds"] == 2.0
+
+
+def test_stems_sum_their_sources_and_the_rest_interferes(run, make_track, tmp_path):
+    stems = {name: noise(n, 2.0) for n, name in enumerate(("vocals", "bass", "drums", "other"))}
+    heard = []
+
+    def separate(mixture, rate):
+        heard.append(mixture)
+        return {"vocals": stems["vocals"], "band": stems["bass"] + stems["drums"] + noise(9, 2.0, 0.02)}
+
+    scores = run([stems], Plan(vocals=("vocals",), band=("bass", "drums")), separate)
+    np.testing.assert_allclose(heard[0], sum(stems.values()), atol=1e-6)
+    found = scores.methods[MODEL].tracks["song 0"]
+    assert set(found) == {"vocals", "band"}
+    error = noise(9, 2.0, 0.02)
+    expected = [
+        10 * np.log10(np.sum((stems["bass"] + stems["drums"])[:, w] ** 2) / np.sum(error[:, w] ** 2))
+        for w in (slice(0, RATE), slice(RATE, None))
+    ]
+    assert found["band"]["SDR"] == pytest.approx(np.median(expected), abs=1e-4)
+
+
+def test_a_source_that_one_track_lacks_is_silent_there(run):
+    stems = songs(2)
+    del stems[1]["bass"]
+
+    def separate(mixture, rate):
+        return {"vocals": 0.8 * mixture, "bass": 0.2 * mixture}
+
+    assert run(stems, separate=separate).methods[MODEL].stems["bass"].silent_tracks == ("song 1",)
+
+
+def test_progress_counts_every_track_and_method(tmp_path, make_track):
+    stems = songs()
+    tracks = [make_track(f"song {n}", sources) for n, sources in enumerate(stems)]
+    seen = []
+    evaluate(
+        Separator(stems),
+        tracks,
+        TWO,
+        tmp_path / "out",
+        settings=settings(),
+        on_progress=lambda *step: seen.append(step),
+    )
+    assert [done for done, _, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert {total for _, total, _ in seen} == {6}
+    assert [name for *_, name in seen] == ["song 0"] * 3 + ["song 1"] * 3
+
+
+def test_the_first_tracks_are_drawn(run, tmp_path):
+    run(songs(), pictures=1)
+    assert [path.name for path in (tmp_path / "out" / "pictures").iterdir()] == ["song 0.png"]
+    with Image.open(tmp_path / "out" / "pictures" / "song 0.png") as image:
+        assert image.width > 1000
+
+
+@pytest.mark.parametrize(
+    ("stems", "message"),
+    [
+        (lambda m: {"vocals": m}, "the model gives no 'bass', only vocals"),
+        (lambda m: {"vocals": m, "bass": m[:, :-1]}, r"stem 'bass' of track 'song 0' has shape \(2, 7999\), expected"),
+        (lambda m: {"vocals": m, "bass": m * np.nan}, "stem 'bass' of track 'song 0' holds NaN or infinite samples"),
+    ],
+)
+def test_unusable_stems_are_refused_and_leave_no_scores(run, tmp_path, stems, message):
+    with pytest.raises(ModelError, match=message):
+        run(songs(1, 1.0), separate=lambda mixture, rate: stems(mixture))
+    assert not (tmp_path / "out" / "scores.json").exists()
+    assert not list((tmp_path / "out").glob(".estimates-*"))
+
+
+def test_tracks_that_cannot_be_evaluated_are_refused(run, tmp_path, make_track):
+    with pytest.raises(DataError, match="there are no tracks to evaluate"):
+        run([])
+    track = make_track("song", songs(1)[0])
+    with pytest.raises(DataError, match="two tracks are named 'song'"):
+        evaluate(Separator([]), [track, track], TWO, tmp_path / "out", settings=settings())
+    with pytest.raises(ConfigError, match=r"source 'bass' of track 'song 0' belongs to more than one stem"):
+        run(songs(1), Plan(bass=("bass",), all=("vocals", "bass")))
+    with pytest.raises(DataError, match=r"sources of track 'song 0' differ in shape"):
+        run([{"vocals": noise(1, 1.0), "bass": noise(2, 1.0)[:1]}])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metrics": "fast"}, "metrics is 'fast', expected 'full' or 'sdr'"),
+        ({"references": ("wiener",)}, "references has 'wiener', expected any of mixture, irm"),
+        ({"model": "irm"}, "model is 'irm', expected a name other than mixture, irm"),
+        ({"max_seconds": 0}, "max_seconds is 0, expected more than 0 seconds"),
+        ({"workers": 0}, "workers is 0, expected 1 or more"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        settings(**changes)
+
+
+def test_a_missing_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"checkpoint .*none\.ckpt does not exist"):
+        settings(checkpoint=tmp_path / "none.ckpt")

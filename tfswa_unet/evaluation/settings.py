@@ -1,0 +1,55 @@
+"""How a model is scored: everything that a score's reader must know to repeat it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.evaluation.references import REFERENCES
+
+Metrics = Literal["full", "sdr"]
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured, on how much of each track, and how the estimates were made.
+
+    `metrics="full"` scores SDR, ISR, SIR and SAR with museval, in minutes a track; `"sdr"` gives the same SDR exactly
+    within seconds, leaves the other three out and does without museval. `workers=None` takes one process a core.
+
+    Raises:
+        ConfigError: a name is unknown or a number is out of range.
+    """
+
+    model: str
+    checkpoint: Path | None = None  # without one the model's scores are never taken from an earlier run
+    data_root: Path | None = None
+    overlap: float | None = None  # share of a segment
+    segment_seconds: float | None = None
+    seed: int | None = None
+    precision: str | None = None
+    metrics: Metrics = "full"
+    window_seconds: float = 1.0
+    hop_seconds: float = 1.0
+    max_seconds: float | None = None  # score only the beginning of each track
+    references: tuple[str, ...] = tuple(REFERENCES)
+    workers: int | None = None
+    pictures: int = 1  # spectrograms of the first so many tracks
+
+    def __post_init__(self) -> None:
+        if self.metrics not in ("full", "sdr"):
+            raise ConfigError(f"metrics is {self.metrics!r}, expected 'full' or 'sdr'")
+        if unknown := [name for name in self.references if name not in REFERENCES]:
+            raise ConfigError(f"references has {unknown[0]!r}, expected any of {', '.join(REFERENCES)}")
+        if not self.model or self.model in REFERENCES:
+            raise ConfigError(f"model is {self.model!r}, expected a name other than {', '.join(REFERENCES)}")
+        for name in ("window_seconds", "hop_seconds", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} is {value}, expected more than 0 seconds")
+        if self.workers is not None and self.workers < 1:
+            raise ConfigError(f"workers is {self.workers}, expected 1 or more, or none for one a core")
+        if self.checkpoint is not None and not self.checkpoint.exists():
+            raise ConfigError(f"checkpoint {self.checkpoint} does not exist: give the path of a checkpoint or bundle")
