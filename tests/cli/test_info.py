@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+
+import torch
+from torch import nn
+
+from tfswa_unet.bundle import fingerprint
+from tfswa_unet.cli import main
+from tfswa_unet.cli.info import flops_per_second
+
+
+def test_info_counts_what_the_model_has(bundle, small, capsys):
+    assert main(["info", str(bundle), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    parameters = sum(parameter.numel() for parameter in small.parameters())
+    assert (facts["name"], facts["parameters"], facts["rate"]) == ("small", parameters, 44100)
+    assert facts["stems"] == list(small.stems)
+    assert facts["origin"] == {"epoch": 3}
+    assert facts["fingerprint"] == fingerprint(bundle)
+    assert facts["config"]["network"]["widths"] == [16, 16]
+    assert facts["flops_per_second"] > 2 * parameters
+
+
+def test_flops_are_those_of_the_closed_form():
+    class Filter(nn.Module):
+        rate, channels = 8000, 2
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(2, 6, 5, padding=2)
+
+        def forward(self, mixture):
+            return self.conv(mixture).unflatten(1, (3, 2))
+
+    assert flops_per_second(Filter()) == 2 * 8000 * 2 * 6 * 5
+
+
+def test_info_shows_layers_to_the_depth_asked_for(bundle, small, capsys):
+    assert main(["info", str(bundle), "--depth", "1"]) == 0
+    shown = capsys.readouterr().out
+    total = sum(parameter.numel() for parameter in small.parameters())
+    assert f"SpectralModel {total:,}" in shown
+    assert f"network TFSWAUNet {total:,}" in shown
+    assert "stem PatchStem" not in shown
+    assert main(["info", str(bundle)]) == 0
+    stem = sum(parameter.numel() for parameter in small.network.stem.parameters())
+    assert f"stem PatchStem {stem:,}" in capsys.readouterr().out
+
+
+def test_info_takes_a_preset_and_a_checkpoint(checkpoint, capsys):
+    torch.set_num_threads(1)
+    assert main(["info", "tfswa_tiny", "--json"]) == 0
+    assert "fingerprint" not in json.loads(capsys.readouterr().out)
+    assert main(["info", str(checkpoint), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["origin"]["epoch"] == 5
+
+
+def test_info_of_nothing_is_an_error(capsys):
+    assert main(["info", "tfswa_hug"]) == 1
+    assert "did you mean the preset tfswa_" in capsys.readouterr().err

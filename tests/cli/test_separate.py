@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from tfswa_unet import audio
+from tfswa_unet.bundle import load_model
+from tfswa_unet.cli import main
+from tfswa_unet.inference import Separator
+
+FAST = ["--segment", "1", "--overlap", "0.2", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
+
+
+def wavs(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
+
+
+def test_a_song_becomes_its_stems(bundle, song, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["separate", str(song), "-o", str(out), "--model", str(bundle), *FAST]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"song\.wav: 2\.0 s in \d+\.\d s \(RTF \d+\.\d{3}\), mixture − Σ stems -\d+\.\d dB\n", shown)
+    assert f"→ {out / 'song'}: vocals.wav, drums.wav, bass.wav, other.wav" in shown
+    separator = Separator(load_model(bundle), "cpu", 1.0, 0.2, precision="fp32")
+    for name, stem in separator.separate(audio.read(song), 44100).items():
+        np.testing.assert_allclose(audio.read(out / "song" / f"{name}.wav"), stem, atol=1e-6)
+
+
+def test_every_option_reaches_the_separation(checkpoint, song, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--two-stems", "bass", "--format", "flac16", "--template", "{stem}-{track}.{ext}", "--clip", "clamp"]
+    more = ["--batch", "2", "--no-tags", "--stream", "0", "--quiet"]
+    assert main(["separate", str(song), "--out", str(out), "--model", str(checkpoint), *FAST, *options, *more]) == 0
+    assert wavs(out) == ["bass-song.flac", "no_bass-song.flac"]
+    assert audio.probe(out / "bass-song.flac").codec == "flac"
+    assert capsys.readouterr().out == ""
+    assert torch.get_num_threads() == 1
+    total = sum(audio.read(out / name) for name in wavs(out))
+    np.testing.assert_allclose(total, audio.read(song), atol=1e-4)
+
+
+def test_a_set_reports_as_json_and_fails_with_1_if_any_song_does(bundle, song, tmp_path, capsys):
+    (tmp_path / "album").mkdir()
+    song.rename(tmp_path / "album" / "a.wav")
+    (tmp_path / "album" / "broken.mp3").write_bytes(b"nothing to hear")
+    out = tmp_path / "out"
+    command = [
+        "separate",
+        str(tmp_path / "album"),
+        "-o",
+        str(out),
+        "--model",
+        str(bundle),
+        *FAST,
+        "--stems",
+        "vocals,bass",
+    ]
+    assert main([*command, "--residual", "stem", "--json"]) == 1
+    captured = capsys.readouterr()
+    summary = json.loads(captured.out)
+    assert (summary["done"], summary["skipped"], summary["failed"]) == (1, 0, 1)
+    assert sorted(summary["songs"][0]["files"]) == ["bass", "residual", "vocals"]
+    assert summary["songs"][0]["null_db"] < -100
+    assert summary["songs"][1]["error"] in captured.err
+    assert "error: 1 of 2 songs failed" in captured.err
+    assert wavs(out) == ["a/bass.wav", "a/residual.wav", "a/vocals.wav"]
+
+    assert main([*command, "--skip-existing"]) == 1
+    assert "a.wav: skipped, its stems exist" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--format", "flac"], r"unknown format 'flac' \(did you mean flac"),
+        (["--stems", "vocal"], r"no stem 'vocal' \(did you mean vocals\?\)"),
+        (["--stems", ","], "no stem is asked for"),
+        (["--two-stems", "piano"], "the model gives no stem 'piano'"),
+        (["--residual", "sum"], "unknown residual 'sum': expected one of stem, spread"),
+        (["--clip", "soft"], "unknown clip 'soft'"),
+        (["--template", "../{stem}.{ext}"], "outside"),
+        (["--template", "{stm}.{ext}"], r"unknown field \{stm\}"),
+        (["--device", "cuda:77"], "device cuda:77 is not there"),
+        (["--precision", "int8"], "unknown precision 'int8'"),
+        (["--segment", "0"], "a segment of 0 samples is empty"),
+        (["--overlap", "0.9"], "must lie between 0 and half of the segment's"),
+        (["--batch", "0"], "batch=0: at least one segment"),
+        (["--threads", "0"], "--threads 0: at least one thread"),
+        (["--stream", "2"], "stream 2 does not exist"),
+        (["--model", "tfswa_tiny"], "tfswa_tiny is a preset, which has no trained weights"),
+        (["--model", "gone.ckpt"], r"gone\.ckpt: no such bundle or checkpoint"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence_and_leaves_nothing(bundle, song, tmp_path, capsys, options, sentence):
+    out = tmp_path / "out"
+    assert main(["separate", str(song), "-o", str(out), "--model", str(bundle), *FAST, *options]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(sentence, line)
+    assert wavs(tmp_path) == ["song.wav"]
+
+
+def test_a_song_that_is_not_there_is_refused_before_the_model_is_loaded(tmp_path, capsys):
+    assert main(["separate", str(tmp_path / "gone.wav"), "--model", "gone.ckpt", "-o", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path / 'gone.wav'}: no such file or folder\n"
+
+
+def test_help_names_every_format():
+    from tfswa_unet.cli import parser
+
+    formats = next(a for a in parser()._subparsers._group_actions[0].choices["separate"]._actions if a.dest == "format")
+    assert re.findall(r"\w*\d\w*|ogg|opus", formats.help) == list(audio.FORMATS)
+
+
+def test_an_interrupted_run_leaves_nothing(bundle, song, tmp_path, capsys, monkeypatch):
+    run, calls = Separator._forward, []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(self, *args)
+
+    monkeypatch.setattr(Separator, "_forward", interrupted)
+    assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), *FAST]) == 130
+    assert wavs(tmp_path) == ["song.wav"]

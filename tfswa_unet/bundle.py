@@ -1,0 +1,249 @@
+"""A model as one file: safetensors weights with the model's description as JSON in the header.
+
+Lightning checkpoints are read too, but nothing in any file is ever unpickled into objects.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from tfswa_unet import models
+from tfswa_unet.errors import ConfigError, ModelError
+
+FORMAT_VERSION = 1
+METADATA_KEY = "tfswa"
+
+
+def save_bundle(path: str | Path, model: nn.Module, facts: Mapping[str, Any] | None = None) -> Path:
+    """Write a model as a bundle, whole or not at all.
+
+    Args:
+        path: the .safetensors file to make; its folder is made too.
+        model: what `models.build` gives (with `config`, `stems`, `rate` and `channels`).
+        facts: where the weights come from (epoch, step, scores, commit, …), plain JSON values.
+
+    Raises:
+        ModelError: when the name does not end in .safetensors or the facts are not plain values.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ModelError(f"{path}: a bundle's name ends in .safetensors, got {path.suffix or 'no ending'!r}")
+    try:
+        description = json.dumps(_describe(model, facts or {}))
+    except TypeError as error:
+        raise ModelError(f"{path}: the facts of a bundle must be plain JSON values: {error}") from error
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(weights, temporary, metadata={METADATA_KEY: description})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_model(path_or_name: str | Path, device: str | torch.device = "cpu", *, allow_random: bool = False) -> Any:
+    """Load a model, ready for inference.
+
+    Args:
+        path_or_name: a bundle (.safetensors) or a Lightning checkpoint (.ckpt); a preset's name where weights do not
+            matter.
+        device: where the model goes.
+        allow_random: take a preset's name and give the model fresh weights.
+
+    Raises:
+        ModelError: for a file that is missing, damaged, of another architecture or needs unpickling.
+    """
+    if allow_random and str(path_or_name) in models.names():
+        return models.build(models.preset(str(path_or_name))).to(device).eval()
+    description, weights = _read(_existing(path_or_name))
+    model = _build(path_or_name, description["config"])
+    _check_fit(path_or_name, model.state_dict(), weights)
+    model.load_state_dict(weights)
+    return model.to(device).eval()
+
+
+def read_facts(path: str | Path) -> dict[str, Any]:
+    """Description of a bundle or checkpoint without its weights: name, config, stems, rate, channels, training facts.
+
+    Raises:
+        ModelError: as `load_model` does.
+    """
+    path = _existing(path)
+    return _read_bundle(path, weights=False)[0] if path.suffix == ".safetensors" else _read(path)[0]
+
+
+def fingerprint(path: str | Path) -> str:
+    """First 16 hexadecimal digits of a file's SHA-256, which name the weights in score files."""
+    digest = hashlib.sha256()
+    with open(_existing(path), "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()[:16]
+
+
+def _describe(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "format": FORMAT_VERSION,
+        "name": model.config.get("name", type(model).__name__),
+        "config": model.config,
+        "stems": list(model.stems),
+        "rate": model.rate,
+        "channels": model.channels,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "training": dict(facts),
+    }
+
+
+def _existing(path_or_name: str | Path) -> Path:
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    presets = models.names()
+    if str(path_or_name) in presets:
+        raise ModelError(
+            f"{path_or_name} is a preset, which has no trained weights: "
+            "give a bundle (.safetensors) or a checkpoint (.ckpt)"
+        )
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder: give a bundle (.safetensors) or a checkpoint (.ckpt) inside it")
+    near = difflib.get_close_matches(str(path_or_name), presets, n=1)
+    hint = f" (did you mean the preset {near[0]}?)" if near else ""
+    raise ModelError(f"{path_or_name}: no such bundle or checkpoint{hint}: check the path")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if path.stat().st_size == 0:
+        raise ModelError(f"{path} is empty: it was not written completely, make or copy it again")
+    return _read_bundle(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+
+
+def _read_bundle(path: Path, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelError(
+            f"{path} is not a whole safetensors file ({error}): it is damaged or cut short, copy or make it again"
+        ) from error
+    if METADATA_KEY not in metadata:
+        raise ModelError(
+            f"{path} is a safetensors file without the {METADATA_KEY!r} description: "
+            "only bundles made with `tfswa bundle` say which network their weights belong to"
+        )
+    try:
+        description = json.loads(metadata[METADATA_KEY])
+        version = description["format"]
+        description["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: its description is damaged ({error}): make the bundle again") from error
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path} has bundle format {version}, this program reads format {FORMAT_VERSION}: make the bundle again "
+            "from its checkpoint with this version"
+        )
+    return description, tensors
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused is None:
+            raise ModelError(
+                f"{path} is not a checkpoint: expected a file that Lightning or `tfswa bundle` made"
+            ) from error
+        raise ModelError(
+            f"{path} holds the Python object {refused[1]} besides weights, and nothing is unpickled here because a "
+            "pickle can run any code: save plain dictionaries of tensors and numbers, or give a bundle (.safetensors)"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise ModelError(f"{path} is not a whole checkpoint ({reason}): it is damaged or of another kind") from error
+    try:
+        if not isinstance(checkpoint, dict):
+            raise TypeError(type(checkpoint).__name__)
+        config = checkpoint["hyper_parameters"]["model"]
+        state = checkpoint["state_dict"]
+        weights = {
+            name.removeprefix("model.").removeprefix("_orig_mod."): value
+            for name, value in state.items()
+            if name.startswith("model.") and isinstance(value, Tensor)
+        }
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{path} is not a checkpoint of this project: state_dict and hyper_parameters.model were expected in it"
+        ) from error
+    return {"config": config, "training": _training_facts(checkpoint)}, weights
+
+
+def _training_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Lightning checkpoint knows of its own making, as JSON values."""
+    callbacks = (state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict))
+    scores = {
+        state["monitor"]: round(float(state["current_score"]), 4)
+        for state in callbacks
+        if state.get("monitor") and state.get("current_score") is not None
+    }
+    recipe = {key: value for key, value in checkpoint["hyper_parameters"].items() if key != "model"}
+    return {
+        "epoch": checkpoint.get("epoch"),
+        "step": checkpoint.get("global_step"),
+        "scores": scores,
+        # Lightning's WeightAveraging callback puts the average in state_dict and the raw weights beside it.
+        "averaged": "current_model_state" in checkpoint,
+        "recipe": json.loads(json.dumps(recipe, default=str)),
+    }
+
+
+def _build(path: str | Path, config: Any) -> nn.Module:
+    if not isinstance(config, dict):
+        raise ModelError(
+            f"{path}: its model configuration is {type(config).__name__}, expected a mapping of plain values"
+        )
+    try:
+        return models.build(config)
+    except (ConfigError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(
+            f"{path} describes a network that this version cannot build ({error}): use the version that trained it"
+        ) from error
+
+
+def _check_fit(path: str | Path, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> None:
+    shapes = [
+        f"{name} is {tuple(got[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in expected
+        if name in got and got[name].shape != expected[name].shape
+    ]
+    problems = {
+        "missing": [name for name in expected if name not in got],
+        "unexpected": [name for name in got if name not in expected],
+        "another shape": shapes,
+    }
+    told = [
+        f"{len(names)} {kind}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+        for kind, names in problems.items()
+        if names
+    ]
+    if told:
+        raise ModelError(
+            f"{path}: the weights do not fit the network that its description names ({'; '.join(told)}): "
+            "they belong to another architecture or version"
+        )

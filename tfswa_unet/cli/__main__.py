@@ -1,0 +1,9 @@
+"""`python -m tfswa_unet.cli` is `tfswa`."""
+
+from __future__ import annotations
+
+import sys
+
+from tfswa_unet.cli import main
+
+sys.exit(main())

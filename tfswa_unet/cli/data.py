@@ -1,0 +1,54 @@
+"""tfswa data: make and look after data sets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "make data sets to train on"
+EXAMPLES = """\
+  tfswa data synth songs                                100 procedural songs of 30 s
+  tfswa data synth songs --tracks 12 --seconds 10       a small set for a first try
+  tfswa data synth more --seed 1 --workers 4            other songs, made by four processes
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `tfswa data` and their options."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    about = "make procedural songs with their stems, in the layout of MUSDB18-HQ"
+    synth = actions.add_parser(
+        "synth", help=about, description=f"M{about[1:]}.", formatter_class=parser.formatter_class
+    )
+    synth.add_argument("out", type=Path, metavar="OUT", help="folder for the songs: new, empty, or to be completed")
+    synth.add_argument("--tracks", type=int, default=100, metavar="N", help="number of songs")
+    synth.add_argument("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
+    synth.add_argument("--seed", type=int, default=0, metavar="K", help="the same seed makes the same songs")
+    synth.add_argument("--test-tracks", type=int, metavar="N", help="songs to keep for testing (default: one in ten)")
+    synth.add_argument("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the data set and say how to train on it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tfswa_unet.data.synthetic import write_dataset
+
+    console = Console(highlight=False, soft_wrap=True)
+    columns = (TextColumn("songs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("songs", total=None)
+        write_dataset(
+            args.out,
+            args.tracks,
+            args.seconds,
+            args.seed,
+            test_tracks=args.test_tracks,
+            workers=args.workers,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    console.print(
+        f"{args.tracks} songs in {args.out}; train on them: python train.py data.root={args.out}", markup=False
+    )
+    return 0

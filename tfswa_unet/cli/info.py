@@ -1,0 +1,101 @@
+"""tfswa info: what a model is made of and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+    from torch import nn
+
+HELP = "show a model's size, cost, stems, layers and origin"
+EXAMPLES = """\
+  tfswa info model.safetensors
+  tfswa info run/last.ckpt --depth 3
+  tfswa info tfswa_base --json                          a preset, without trained weights
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `tfswa info`."""
+    parser.add_argument("model", help="a bundle (.safetensors), a checkpoint (.ckpt) or a preset's name")
+    parser.add_argument("--depth", type=int, default=2, metavar="N", help="levels of the layer tree")
+    parser.add_argument("--json", action="store_true", help="print JSON instead")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts."""
+    from tfswa_unet.bundle import fingerprint, load_model, read_facts
+
+    model = load_model(args.model, allow_random=True)
+    facts = describe(model)
+    if Path(args.model).is_file():
+        facts |= {"fingerprint": fingerprint(args.model), "origin": read_facts(args.model).get("training", {})}
+        if created := read_facts(args.model).get("created"):
+            facts["created"] = created
+    if args.json:
+        print(json.dumps({**facts, "config": model.config}, indent=2))
+        return 0
+
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    for name, value in facts.items():
+        console.print(f"{name.replace('_', ' '):>24}  {_written(value)}", markup=False)
+    console.print(layers(model, args.depth))
+    return 0
+
+
+def describe(model: Any) -> dict[str, Any]:
+    """Facts of a model that hold whatever its weights: name, stems, rate (Hz), sizes and cost."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "name": model.config.get("name"),
+        "stems": list(model.stems),
+        "rate": model.rate,
+        "channels": model.channels,
+        "parameters": parameters,
+        "megabytes_fp32": round(parameters * 4 / 1e6, 1),
+        "flops_per_second": flops_per_second(model),
+    }
+
+
+def flops_per_second(model: Any) -> int:
+    """Floating-point operations of matrix products and convolutions for one second of audio."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.randn(1, model.channels, model.rate))
+    return counter.get_total_flops()
+
+
+def layers(model: nn.Module, depth: int) -> Tree:
+    """The modules down to a depth, each with its number of parameters."""
+    from rich.tree import Tree
+
+    tree = Tree(_label("", model))
+    _grow(tree, model, depth)
+    return tree
+
+
+def _grow(tree: Tree, module: nn.Module, depth: int) -> None:
+    if depth > 0:
+        for name, child in module.named_children():
+            _grow(tree.add(_label(name, child)), child, depth - 1)
+
+
+def _label(name: str, module: nn.Module) -> str:
+    count = sum(parameter.numel() for parameter in module.parameters())
+    return f"{name} {type(module).__name__} {count:,}".strip()
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,186 @@
+"""tfswa separate: songs in, stems out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfswa_unet.inference import FileResult, Separator
+    from tfswa_unet.inference.songs import Song
+
+HELP = "separate songs into stems"
+EXAMPLES = """\
+  tfswa separate song.mp3 --model model.safetensors
+  tfswa separate song.mp3 album/ -o stems --model model.safetensors     files, and folders with all below them
+  tfswa separate song.mp3 --model run/last.ckpt --stems vocals,drums
+  tfswa separate song.mp3 --model model.safetensors --two-stems vocals  vocals and no_vocals, for karaoke
+  tfswa separate song.mp3 --model model.safetensors --residual stem     stems that sum to the song
+  tfswa separate song.mp3 --model model.safetensors --format flac24 --clip clamp --no-tags
+  tfswa separate song.mp3 --model model.safetensors --template "{track} ({stem}).{ext}"
+  tfswa separate song.stem.mp4 --model model.safetensors --stream 0     which audio stream of the file
+  tfswa separate album/ --model model.safetensors --device cuda:1 --precision fp32 --batch 16
+  tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --threads 4
+  tfswa separate album/ --model model.safetensors --skip-existing --quiet --json > summary.json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `tfswa separate`."""
+    add = parser.add_argument
+    add("songs", nargs="+", type=Path, metavar="SONG", help="audio files, or folders that are searched for them")
+    add("--model", required=True, help="a bundle (.safetensors) or a checkpoint (.ckpt)")
+    add("-o", "--out", type=Path, default=Path("stems"), help="folder for the stems")
+    add("--stems", type=_names, metavar="NAME,…", help="write only these of the model's stems")
+    add("--two-stems", metavar="NAME", help="write this stem and no_NAME, the mixture without it")
+    add(
+        "--residual",
+        help="make stems sum to the song: stem (into other, or a file residual) or spread (over all stems)",
+    )
+    add("--format", default="wav32f", help="wav16, wav24, wav32f, flac16, flac24, mp3, ogg, opus or m4a")
+    add("--clip", help="above full scale: none, shared (one gain for all stems) or clamp; none for wav32f, else shared")
+    add("--template", default="{track}/{stem}.{ext}", help="file names below the output folder")
+    add("--stream", type=int, default=0, metavar="N", help="audio stream of each file")
+    add("--no-tags", action="store_true", help="do not copy title, artist and the like")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--precision", default="auto", help="auto, fp32 or bf16; auto is bf16 where the hardware is fast at it")
+    add("--segment", type=float, default=6.0, metavar="S", help="seconds that the model sees at once")
+    add("--overlap", type=float, default=1.0, metavar="S", help="seconds that neighbouring segments share")
+    add("--batch", type=int, metavar="N", help="segments at a time; 8 on CUDA, else 1; halved when memory runs out")
+    add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
+    add("--skip-existing", action="store_true", help="leave songs alone whose stems are all there")
+    add("--json", action="store_true", help="print a summary as JSON instead of lines")
+    add("--quiet", action="store_true", help="no progress bar and no lines but errors")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Separate; give 1 if any song failed."""
+    settings = {
+        "format": args.format,
+        "template": args.template,
+        "stems": args.stems,
+        "two_stems": args.two_stems,
+        "residual": args.residual,
+        "clip": args.clip,
+        "skip_existing": args.skip_existing,
+        "stream": args.stream,
+        "tags": not args.no_tags,
+    }
+    # Loading the model takes seconds; what can be refused without it is.
+    from tfswa_unet.inference import find_songs, separate_files
+    from tfswa_unet.inference.request import Request
+
+    Request(args.out, **settings)
+    total = len(find_songs(args.songs, args.out))
+    separator = _separator(args)
+    with _progress(total, silent=args.quiet or args.json) as shown:
+        results = separate_files(
+            separator,
+            args.songs,
+            args.out,
+            on_start=shown.start,
+            on_progress=shown.advance,
+            on_result=shown.tell,
+            **settings,
+        )
+    failed = [result for result in results if result.status == "failed"]
+    if args.json:
+        print(json.dumps(_summary(results), indent=2, ensure_ascii=False))
+    if failed and total > 1:
+        print(f"error: {len(failed)} of {total} songs failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _separator(args: argparse.Namespace) -> Separator:
+    import torch
+
+    from tfswa_unet.bundle import load_model
+    from tfswa_unet.errors import ConfigError
+    from tfswa_unet.inference import Separator
+    from tfswa_unet.inference.precision import pick_device
+    from tfswa_unet.memory import keep_pages
+
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ConfigError(f"--threads {args.threads}: at least one thread is needed")
+        torch.set_num_threads(args.threads)
+    keep_pages()
+    device = pick_device(args.device)
+    return Separator(
+        load_model(args.model, device),
+        device=device,
+        segment_seconds=args.segment,
+        overlap_seconds=args.overlap,
+        batch=args.batch,
+        precision=args.precision,
+    )
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _summary(results: list[FileResult]) -> dict[str, Any]:
+    counts = {status: sum(result.status == status for result in results) for status in ("done", "skipped", "failed")}
+    return {**counts, "songs": [result.plain() for result in results]}
+
+
+def _line(result: FileResult) -> str:
+    if result.status == "skipped":
+        return f"{result.song}: skipped, its stems exist"
+    folders = sorted({str(path.parent) for path in result.files.values()})
+    names = ", ".join(path.name for path in result.files.values())
+    null = "" if result.null_db is None else f", mixture − Σ stems {result.null_db:.1f} dB"
+    gain = "" if result.gain == 1 else f", all stems × {result.gain:.3f} to stay below full scale"
+    return (
+        f"{result.song}: {result.seconds:.1f} s in {result.elapsed:.1f} s (RTF {result.rtf:.3f}){null}{gain}\n"
+        f"  → {', '.join(folders)}: {names}"
+    )
+
+
+class _Shown:
+    """What a person sees: a bar on stderr while a song runs, a line on stdout when it is done."""
+
+    def __init__(self, total: int, silent: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(),
+        )
+        console = Console(stderr=True)
+        self.bar = Progress(*columns, console=console, transient=True, disable=silent or not console.is_terminal)
+        self._total, self._silent, self._index = total, silent, 0
+        self._task = self.bar.add_task("", total=None)
+
+    def start(self, song: Song) -> None:
+        self._index += 1
+        counted = f"{self._index}/{self._total} " if self._total > 1 else ""
+        # Square brackets in a file's name are not markup.
+        self.bar.reset(self._task, description=(counted + song.path.name).replace("[", r"\["), total=None)
+
+    def advance(self, done: int, total: int) -> None:
+        self.bar.update(self._task, completed=done, total=total)
+
+    def tell(self, result: FileResult) -> None:
+        self.bar.update(self._task, visible=False)
+        if result.status == "failed":
+            print(f"error: {result.error}", file=sys.stderr)
+        elif not self._silent:
+            print(_line(result))
+        self.bar.update(self._task, visible=True)
+
+
+@contextmanager
+def _progress(total: int, silent: bool) -> Iterator[_Shown]:
+    shown = _Shown(total, silent)
+    with shown.bar:
+        yield shown

@@ -1,0 +1,252 @@
+"""A model put to work on arrays and streams of any rate and length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tfswa_unet.audio.resample import StreamResampler
+from tfswa_unet.errors import AudioError, ConfigError, ModelError
+from tfswa_unet.inference.names import check_names
+from tfswa_unet.inference.overlap_add import Plan, Segment, cut, join
+from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
+from tfswa_unet.types import StemModel
+
+Progress = Callable[[int, int], None]  # samples done, samples in all
+Poll = Callable[[], bool]
+
+BLOCK_SECONDS = 10.0
+CUDA_BATCH = 8
+
+
+class Cancelled(Exception):
+    """`cancel` returned true; nothing was finished."""
+
+
+class Separator:
+    """Separate audio of any length in memory that does not depend on it.
+
+    The audio is brought to the model's rate and channels, cut into overlapping segments, run in batches, joined, and
+    brought back, so that stems have the input's rate, channels and number of samples. Segments that are silent
+    throughout give silence exactly, without running the model.
+
+    Args:
+        model: a network that satisfies `types.StemModel`; moved to the device and put into eval mode.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for CUDA where there is one.
+        segment_seconds: what the model sees at once.
+        overlap_seconds: what neighbouring segments share.
+        context_seconds: the part of the overlap, at either side, in which the model lacks its surroundings and which is
+            dropped; None for a quarter of the overlap.
+        batch: segments in one call of the model; None for 8 on CUDA and 1 elsewhere. Halved when memory runs out.
+        precision: "fp32", "bf16", or "auto" for bf16 where the device is built for it.
+
+    Raises:
+        ConfigError: for impossible values.
+    """
+
+    def __init__(
+        self,
+        model: StemModel,
+        device: str | torch.device = "auto",
+        segment_seconds: float = 6.0,
+        overlap_seconds: float = 1.0,
+        context_seconds: float | None = None,
+        batch: int | None = None,
+        precision: Precision | Literal["auto"] = "auto",
+    ) -> None:
+        if batch is not None and batch < 1:
+            raise ConfigError(f"batch={batch}: at least one segment must run at a time")
+        self.device = pick_device(device)
+        self.precision = pick_precision(precision, self.device)
+        self.model = model
+        if isinstance(model, nn.Module):
+            model.to(self.device).eval()
+        self.plan = _plan(model.rate, segment_seconds, overlap_seconds, context_seconds)
+        self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else 1)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of what the model separates."""
+        return tuple(self.model.stems)
+
+    def separate(
+        self,
+        audio: np.ndarray,
+        rate: int,
+        *,
+        stems: Sequence[str] | None = None,
+        on_progress: Progress | None = None,
+        cancel: Poll | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Separate a whole song held in memory.
+
+        Args:
+            audio: floating-point samples (c, t), full scale ±1; one channel, or as many as the model has.
+            rate: Hz.
+            stems: which stems to give; None for all.
+            on_progress: called with the samples done and the samples in all.
+            cancel: polled before every batch.
+
+        Returns:
+            for each stem an array (c, t) float32 of the input's shape.
+
+        Raises:
+            AudioError: for an array of another kind or channel count, or with samples that are not finite.
+            ConfigError: for an unknown stem.
+            Cancelled: when `cancel` returned true.
+        """
+        if audio.ndim != 2 or not np.issubdtype(audio.dtype, np.floating):
+            raise AudioError(
+                f"got an array of {audio.dtype} shaped {audio.shape}: give floating-point samples (channels, samples)"
+            )
+        channels, total = audio.shape
+        names = check_names(stems, self.stems)
+        result = {name: np.empty((channels, total), np.float32) for name in names}
+        size = max(1, int(BLOCK_SECONDS * rate))
+        blocks = (audio[:, i : i + size].astype(np.float32, copy=False) for i in range(0, total, size))
+        done = 0
+        for separated in self.stream(blocks, rate, channels, stems=names, cancel=cancel):
+            end = done + next(iter(separated.values())).shape[1]
+            for name, block in separated.items():
+                result[name][:, done:end] = block
+            done = end
+            if on_progress:
+                on_progress(done, total)
+        return result
+
+    def stream(
+        self,
+        blocks: Iterable[np.ndarray],
+        rate: int,
+        channels: int,
+        *,
+        stems: Sequence[str] | None = None,
+        cancel: Poll | None = None,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Separate consecutive blocks (c, t) float32 as they come, `separate`'s samples for samples.
+
+        The blocks that come out, for each stem (c, t), differ in length from those that go in, and lag behind by a
+        batch of segments; in all they have as many samples. Arguments and errors are those of `separate`, raised at
+        once as far as they do not depend on the samples.
+        """
+        names = check_names(stems, self.stems)
+        self.check_channels(channels)
+        if rate < 1:
+            raise AudioError(f"got a rate of {rate} Hz: give the rate at which the audio was sampled")
+        return self._stream(blocks, rate, channels, names, cancel)
+
+    def check_channels(self, channels: int) -> None:
+        """Refuse audio whose channels the model cannot take.
+
+        Raises:
+            AudioError: for more than one channel where the model has another number of them.
+        """
+        if channels not in (1, self.model.channels) and self.model.channels != 1:
+            raise AudioError(
+                f"the audio has {channels} channels, the model separates {self.model.channels} (or 1): "
+                f"mix it down first, for example with ffmpeg -i IN -ac {self.model.channels} OUT.wav"
+            )
+
+    def _stream(
+        self, blocks: Iterable[np.ndarray], rate: int, channels: int, names: tuple[str, ...], cancel: Poll | None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        received = emitted = 0
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal received
+            for block in blocks:
+                if not np.isfinite(block).all():
+                    raise AudioError(
+                        f"the audio holds NaN or infinite samples near {received / rate:.1f} s: repair the file first"
+                    )
+                received += block.shape[1]
+                yield block
+
+        model_rate = self.model.rate
+        segments = cut(_resampled(counted(), rate, model_rate, channels), self.plan)
+        joined = join(self._outputs(segments, names, cancel), self.plan)
+        rows = len(names) * channels
+        flat = (block.reshape(rows, block.shape[-1]) for block in joined)
+        for block in _resampled(flat, model_rate, rate, rows):
+            # There and back again may round up to one sample more than there was; only the last block can be cut.
+            block = block[:, : received - emitted]
+            emitted += block.shape[1]
+            if block.shape[1]:
+                yield dict(zip(names, block.reshape(len(names), channels, block.shape[1]), strict=True))
+
+    def _outputs(
+        self, segments: Iterator[Segment], names: tuple[str, ...], cancel: Poll | None
+    ) -> Iterator[np.ndarray]:
+        """The part that counts (s, c, t) of each segment's output."""
+        rows = [self.stems.index(name) for name in names]
+        while batch := list(islice(segments, self.batch)):
+            if cancel and cancel():
+                raise Cancelled("the separation was cancelled")
+            loud = [segment.audio for segment in batch if segment.audio.any()]
+            outputs = iter(self._run(np.stack(loud), rows)) if loud else iter(())
+            for segment in batch:
+                if segment.audio.any():
+                    yield next(outputs)[..., segment.skip : segment.skip + segment.length]
+                else:
+                    yield np.zeros((len(rows), segment.audio.shape[0], segment.length), np.float32)
+
+    def _run(self, audio: np.ndarray, rows: list[int]) -> np.ndarray:
+        """Stems (b, s, c, t) of segments (b, c, t), in fewer at a time when memory runs out."""
+        mixtures = torch.from_numpy(audio)
+        b, c, t = mixtures.shape
+        if c != self.model.channels:
+            # One channel is given to all of the model's; a model of one channel takes each for itself.
+            mixtures = mixtures.expand(b, self.model.channels, t) if c == 1 else mixtures.reshape(b * c, 1, t)
+        outputs: list[Tensor] = []
+        while (done := sum(map(len, outputs))) < len(mixtures):
+            part = mixtures[done : done + self.batch]
+            try:
+                outputs.append(self._forward(part, rows))
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise ModelError(
+                        f"one segment of {t / self.model.rate:.1f} s does not fit into the memory of {self.device}: "
+                        "make the segment shorter or use device=cpu"
+                    ) from None
+                self.batch = len(part) // 2
+        stems = torch.cat(outputs)
+        if c == 1:
+            stems = stems.mean(dim=2, keepdim=True)
+        result = stems.reshape(b, c, len(rows), t).transpose(1, 2) if self.model.channels == 1 else stems
+        # A sum carries any NaN or infinity, and is ten times cheaper than looking at every sample.
+        if not torch.isfinite(result.sum()):
+            advice = (
+                "try precision=fp32" if self.precision == "bf16" else "its weights are damaged or its training failed"
+            )
+            raise ModelError(f"the model gave NaN or infinite samples in {self.precision}: {advice}")
+        return result.numpy()
+
+    def _forward(self, mixtures: Tensor, rows: list[int]) -> Tensor:
+        enabled = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+            return cast(Tensor, self.model(mixtures.to(self.device)))[:, rows].float().cpu()
+
+
+def _plan(rate: int, segment_seconds: float, overlap_seconds: float, context_seconds: float | None) -> Plan:
+    context_seconds = overlap_seconds / 4 if context_seconds is None else context_seconds
+    seconds = {"segment": segment_seconds, "overlap": overlap_seconds, "context": context_seconds}
+    for name, value in seconds.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ConfigError(f"{name}_seconds={value}: give a number of seconds")
+    return Plan(*(int(value * rate) for value in seconds.values()))
+
+
+def _resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: int) -> Iterator[np.ndarray]:
+    if source == target:
+        yield from blocks
+        return
+    resampler = StreamResampler(source, target, channels)
+    for block in blocks:
+        yield resampler.push(block)
+    yield resampler.flush()
