@@ -1,0 +1,26 @@
+"""Small made-up sounds, and FFmpeg's command line as the reference that decodes files."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+
+def chirp(seconds: float = 3.0, channels: int = 2, rate: int = 44100, seed: int = 0) -> np.ndarray:
+    """A rising tone with a little noise (c, t), different in each channel, peak near 0.6."""
+    time = np.arange(round(seconds * rate)) / rate
+    generator = np.random.default_rng(seed)
+    tones = [0.5 * np.sin(2 * np.pi * (200 + 90 * channel + 150 * time) * time) for channel in range(channels)]
+    return (np.stack(tones) + 0.02 * generator.standard_normal((channels, len(time)))).astype(np.float32)
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+def ffmpeg_decode(path: Path, channels: int) -> np.ndarray:
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "f32le", "-"]
+    raw = subprocess.run(command, check=True, capture_output=True).stdout
+    return np.frombuffer(raw, "<f4").reshape(-1, channels).T

@@ -1,0 +1,133 @@
+"""wav, flac, Vorbis and their like through libsndfile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfswa_unet.audio import tags
+from tfswa_unet.audio.faults import truncated
+from tfswa_unet.errors import AudioError
+
+if TYPE_CHECKING:
+    import soundfile
+
+# In what else libsndfile opens it does not seek to the exact sample; FFmpeg decodes that.
+_SUBTYPES = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS"}
+# Vorbis seeks miss by some samples in the last page, which is 255 packets of 1024 samples at most, and in a file
+# that was already read from: one seek to before that page, then only reading on.
+_LAST_PAGE = 1 << 18
+# Sizes from here on are what programs write into a wav header when they cannot go back to fill it in.
+_UNKNOWN_BYTES = 0x7FFF0000
+_CHUNK = 1 << 16
+_MOST_FRAMES = 1 << 48
+
+
+class PcmDecoder:
+    """A file that libsndfile seeks exactly; the interface is `decoder.Decoder`."""
+
+    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+        self.rate: int = file.samplerate
+        self.channels: int = file.channels
+        self.streams = 1
+        self.codec: str = "flac" if file.format == "FLAC" else file.subtype.lower()
+        self.tags = tags.from_soundfile(file)
+        self._path = path
+        self._file = file
+
+    @classmethod
+    def open(cls, path: Path, stream: int) -> PcmDecoder | None:
+        """Open a file, or give None where it is left to FFmpeg.
+
+        Raises:
+            AudioError: no samples, no such stream, or fewer bytes than the header announces.
+        """
+        import soundfile
+
+        try:
+            file = soundfile.SoundFile(path)
+        except (soundfile.LibsndfileError, RuntimeError):
+            return None
+        if file.subtype not in _SUBTYPES or file.frames >= _MOST_FRAMES:
+            file.close()
+            return None
+        try:
+            if stream > 0:
+                raise AudioError(f"{path}: has 1 audio stream, so stream {stream} does not exist: choose stream 0")
+            if file.frames == 0:
+                raise AudioError(f"{path}: holds 0 samples where audio is expected: export it again")
+            _check_complete(path, file)
+        except AudioError:
+            file.close()
+            raise
+        return cls(path, file)
+
+    def length(self) -> int:
+        if self.codec == "flac":
+            # A flac header announces a length of its own; only the last sample proves that the file is complete.
+            self._seek(self._file.frames - 1)
+            self._read(1)
+        return self._file.frames
+
+    def chunks(self, start: int, size: int) -> Iterator[np.ndarray]:
+        if start >= self._file.frames:
+            return
+        entry = min(start, max(0, self._file.frames - _LAST_PAGE)) if self.codec == "vorbis" else start
+        self._seek(entry)
+        self._read(start - entry)
+        for position in range(start, self._file.frames, size):
+            yield self._read(min(size, self._file.frames - position))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _seek(self, position: int) -> None:
+        import soundfile
+
+        try:
+            self._file.seek(position)
+        except soundfile.LibsndfileError:
+            raise self._truncated() from None
+
+    def _read(self, length: int) -> np.ndarray:
+        import soundfile
+
+        # Through one small buffer: a second array of the whole length would cost more in fresh pages than the decoding.
+        audio = np.empty((self.channels, length), np.float32)
+        buffer = np.empty((min(length, _CHUNK), self.channels), np.float32)
+        for start in range(0, length, _CHUNK):
+            wanted = min(_CHUNK, length - start)
+            try:
+                got = len(self._file.read(out=buffer[:wanted]))
+            except soundfile.LibsndfileError:
+                got = 0
+            if got < wanted:
+                raise self._truncated()
+            audio[:, start : start + wanted] = buffer[:wanted].T
+        return audio
+
+    def _truncated(self) -> AudioError:
+        import soundfile
+
+        decoded = 0
+        try:
+            with soundfile.SoundFile(self._path) as file:
+                for block in file.blocks(1024, dtype="float32"):
+                    decoded += len(block)
+        except soundfile.LibsndfileError:
+            pass
+        return truncated(self._path, decoded, self._file.frames, self.rate)
+
+
+def _check_complete(path: Path, file: soundfile.SoundFile) -> None:
+    # libsndfile quietly shortens a wav or aiff whose header announces more than the file holds; its log tells.
+    found = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if found is None:
+        return
+    announced, present = int(found[1]), int(found[2])
+    if present < announced < _UNKNOWN_BYTES:
+        raise truncated(path, file.frames, file.frames * announced // max(present, 1), file.samplerate)

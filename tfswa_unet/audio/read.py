@@ -1,0 +1,109 @@
+"""Audio files into arrays: a crop at once, or the whole file as a stream of blocks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from tfswa_unet.audio.decoder import Decoder, open_decoder
+from tfswa_unet.audio.faults import check_finite
+from tfswa_unet.audio.probe import probe
+from tfswa_unet.errors import AudioError
+
+
+def read(
+    path: str | Path,
+    start: int = 0,
+    length: int | None = None,
+    stream: int = 0,
+    *,
+    allow_nonfinite: bool = False,
+) -> np.ndarray:
+    """Read samples `start` to `start + length` (or to the end) of an audio stream, exactly, as float32 (c, t).
+
+    Levels above full scale are kept where the format holds them. A crop equals the same part of the whole file to
+    the sample; only AAC that was encoded with noise substitution draws its noise anew in every decode.
+
+    Raises:
+        AudioError: what `probe` refuses; a crop that does not lie in the file; NaN or infinity in it, unless
+            `allow_nonfinite`.
+    """
+    path = Path(path)
+    if start < 0 or (length is not None and length < 0):
+        raise AudioError(f"{path}: a crop from sample {start} of length {length} is asked for: neither can be negative")
+    with closing(open_decoder(path, stream)) as decoder:
+        rate = decoder.rate
+        audio = _collect(decoder, start, length)
+    if audio.shape[1] < (1 if length is None else length):
+        _refuse_crop(path, start, length, stream)
+    if not allow_nonfinite:
+        check_finite(audio, path, start, rate)
+    return audio
+
+
+def blocks(path: str | Path, size: int, stream: int = 0, *, allow_nonfinite: bool = False) -> Iterator[np.ndarray]:
+    """Read a whole audio stream in blocks (c, `size`), the last one shorter; float32, memory independent of duration.
+
+    The file is opened, and refused if it cannot be, before the first block is asked for. That it is complete shows
+    at the end only, so a caller with long work to do calls `probe` first.
+
+    Raises:
+        AudioError: what `probe` refuses; NaN or infinity, unless `allow_nonfinite`.
+    """
+    if size < 1:
+        raise ValueError(f"size is {size}: a block holds at least 1 sample")
+    return _blocks(open_decoder(path, stream), Path(path), size, allow_nonfinite)
+
+
+def _collect(decoder: Decoder, start: int, length: int | None) -> np.ndarray:
+    pieces, got = [np.empty((decoder.channels, 0), np.float32)], 0
+    if length != 0:
+        for chunk in decoder.chunks(start, length or sys.maxsize):
+            pieces.append(chunk if length is None else chunk[:, : length - got])
+            got += pieces[-1].shape[1]
+            if got == length:
+                break
+    return pieces[1] if len(pieces) == 2 else np.concatenate(pieces, axis=1)
+
+
+def _refuse_crop(path: Path, start: int, length: int | None, stream: int) -> None:
+    info = probe(path, stream)
+    wanted = f"sample {start} ({start / info.rate:.2f} s)"
+    if start >= info.length:
+        problem = f"start is {wanted}"
+    else:
+        end = start + (length or 0)
+        problem = f"a crop from {wanted} to {end} ({end / info.rate:.2f} s) is asked for"
+    raise AudioError(
+        f"{path}: {problem}, but the file ends at sample {info.length} ({info.seconds:.2f} s): "
+        "choose an earlier start or a shorter length"
+    )
+
+
+def _blocks(decoder: Decoder, path: Path, size: int, allow_nonfinite: bool) -> Iterator[np.ndarray]:
+    with closing(decoder):
+        position = 0
+        for block in _regrouped(decoder.chunks(0, size), size):
+            if not allow_nonfinite:
+                check_finite(block, path, position, decoder.rate)
+            position += block.shape[1]
+            yield block
+
+
+def _regrouped(chunks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    pending: list[np.ndarray] = []
+    held = 0
+    for chunk in chunks:
+        while held + chunk.shape[1] >= size:
+            cut = size - held
+            yield np.concatenate([*pending, chunk[:, :cut]], axis=1) if pending else chunk[:, :cut]
+            pending, held, chunk = [], 0, chunk[:, cut:]
+        if chunk.shape[1]:
+            pending.append(chunk)
+            held += chunk.shape[1]
+    if pending:
+        yield np.concatenate(pending, axis=1)
