@@ -156,7 +156,7 @@ def test_configuration_objects_in_a_checkpoint_are_refused_in_words(model, tmp_p
 
 
 def test_missing_files_are_named_with_the_nearest_preset(tmp_path):
-    with pytest.raises(ModelError, match=r"tfswa_tny: no such bundle .*\(did you mean the preset tfswa_tiny\?\)"):
+    with pytest.raises(ModelError, match=r"tfswa_tny: no such bundle .*\(did you mean tfswa_tiny\?\)"):
         load_model("tfswa_tny", allow_random=True)
     with pytest.raises(ModelError, match=r"gone\.safetensors: no such bundle or checkpoint: check the path"):
         load_model(tmp_path / "gone.safetensors")

@@ -5,7 +5,6 @@ Lightning checkpoints are read too, but nothing in any file is ever unpickled in
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tfswa_unet import models
-from tfswa_unet.errors import ConfigError, ModelError
+from tfswa_unet.errors import ConfigError, ModelError, did_you_mean
 
 FORMAT_VERSION = 1
 METADATA_KEY = "tfswa"
@@ -122,8 +121,7 @@ def _existing(path_or_name: str | Path) -> Path:
         )
     if path.is_dir():
         raise ModelError(f"{path} is a folder: give a bundle (.safetensors) or a checkpoint (.ckpt) inside it")
-    near = difflib.get_close_matches(str(path_or_name), presets, n=1)
-    hint = f" (did you mean the preset {near[0]}?)" if near else ""
+    hint = did_you_mean(path_or_name, presets)
     raise ModelError(f"{path_or_name}: no such bundle or checkpoint{hint}: check the path")
 
 

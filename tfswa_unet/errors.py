@@ -3,6 +3,11 @@
 The command line prints the sentence and exits with status 1; anything else that is raised is a defect of ours.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Base of every error whose cause lies in what the user gave."""
@@ -22,3 +27,15 @@ class ConfigError(UserError):
 
 class ModelError(UserError):
     """A checkpoint or bundle cannot be used as a model."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """` (did you mean …?)` with the nearest of the known names, or nothing."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> ConfigError:
+    """The error for a name that is none of the known names of a `what`, such as "source stem"."""
+    known = list(known)
+    return ConfigError(f"unknown {what} {name!r}{did_you_mean(name, known)}: expected one of {', '.join(known)}")

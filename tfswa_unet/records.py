@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, did_you_mean
 
 Record = TypeVar("Record")
 
@@ -26,8 +25,7 @@ def from_values(record: type[Record], values: Mapping[str, Any], where: str) -> 
     known = {field.name: field for field in fields(record)}  # type: ignore[arg-type]
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            hint = did_you_mean(name, known)
             raise ConfigError(f"unknown key {where}.{name}{hint}: expected one of {', '.join(known)}")
     for name, field in known.items():
         if name not in values and field.default is MISSING and field.default_factory is MISSING:

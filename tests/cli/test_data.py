@@ -6,7 +6,7 @@ def test_synth_makes_songs_and_says_how_to_train(tmp_path, capsys):
     assert main(["data", "synth", str(out), "--tracks", "1", "--seconds", "1", "--seed", "5", "--workers", "1"]) == 0
     assert (out / "train" / "song-0001" / "mixture.wav").is_file()
     last = capsys.readouterr().out.strip().splitlines()[-1]
-    assert last == f"1 songs in {out}; train on them: python train.py data.root={out}"
+    assert last == f"1 song in {out}; train on them: python train.py data.root={out}"
 
 
 def test_a_refusal_is_one_line(tmp_path, capsys):

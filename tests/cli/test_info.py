@@ -58,4 +58,4 @@ def test_info_takes_a_preset_and_a_checkpoint(checkpoint, capsys):
 
 def test_info_of_nothing_is_an_error(capsys):
     assert main(["info", "tfswa_hug"]) == 1
-    assert "did you mean the preset tfswa_" in capsys.readouterr().err
+    assert "did you mean tfswa_" in capsys.readouterr().err

@@ -90,8 +90,8 @@ def test_built_again_from_its_config():
     ("changes", "message"),
     [
         ({"hopp": 3}, r"unknown key model\.hopp \(did you mean hop\?\)"),
-        ({"features": "phase"}, r"unknown model\.features='phase'"),
-        ({"architecture": "unet"}, r"unknown model\.architecture='unet'"),
+        ({"features": "phase"}, r"unknown model\.features 'phase'"),
+        ({"architecture": "unet"}, r"unknown model\.architecture 'unet'"),
         ({"subbands": 5}, r"model\.subbands=5 must divide n_fft / 2 = 64"),
         ({"hop": 100}, r"model\.hop=100 must lie between 1 and half of model\.n_fft=128"),
         ({"stems": []}, r"at least one stem"),

@@ -48,7 +48,6 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    console.print(
-        f"{args.tracks} songs in {args.out}; train on them: python train.py data.root={args.out}", markup=False
-    )
+    made = "1 song" if args.tracks == 1 else f"{args.tracks} songs"
+    console.print(f"{made} in {args.out}; train on them: python train.py data.root={args.out}", markup=False)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import unknown
 
 MASKS = ("sigmoid", "softmax", "complex")
 
@@ -17,7 +17,7 @@ def mask_maps(kind: str) -> int:
         ConfigError: for a kind that is not in `MASKS`.
     """
     if kind not in MASKS:
-        raise ConfigError(f"unknown mask {kind!r}: expected one of {', '.join(MASKS)} (set model.mask)")
+        raise unknown("model.mask", kind, MASKS)
     return 2 if kind == "complex" else 1
 
 

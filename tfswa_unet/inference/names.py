@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from tfswa_unet.errors import ConfigError
-
-
-def did_you_mean(got: str, known: Iterable[str]) -> str:
-    """' (did you mean …?)' with the nearest of the known names, or nothing."""
-    near = difflib.get_close_matches(got, list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+from tfswa_unet.errors import ConfigError, did_you_mean
 
 
 def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from tfswa_unet.audio import FORMATS, AudioInfo, check_format
-from tfswa_unet.errors import ConfigError
-from tfswa_unet.inference.names import did_you_mean
+from tfswa_unet.errors import ConfigError, did_you_mean
 from tfswa_unet.inference.naming import TEMPLATE, Naming
 from tfswa_unet.inference.songs import Song
 from tfswa_unet.inference.stem_files import CLIPS, Clip, nearest_folder

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.losses.signals import Signals
 from tfswa_unet.losses.terms import TERMS
 
@@ -28,14 +28,14 @@ class WeightedLoss:
         self.terms: dict[str, tuple[float, dict[str, Any]]] = {}
         for name, options in terms.items():
             if name not in TERMS:
-                raise ConfigError(f"unknown loss {name!r}: expected one of {', '.join(TERMS)} (set loss.<name>.weight)")
+                raise unknown("loss", name, TERMS)
             arguments = dict(options)
             weight = float(arguments.pop("weight", 1.0))
             allowed = list(inspect.signature(TERMS[name]).parameters)[2:]
-            unknown = sorted(set(arguments) - set(allowed))
-            if unknown:
+            surplus = sorted(set(arguments) - set(allowed))
+            if surplus:
                 raise ConfigError(
-                    f"loss.{name} got unknown {', '.join(unknown)}: it takes weight{''.join(', ' + a for a in allowed)}"
+                    f"loss.{name} got unknown {', '.join(surplus)}: it takes weight{''.join(', ' + a for a in allowed)}"
                 )
             if weight:
                 self.terms[name] = (weight, arguments)

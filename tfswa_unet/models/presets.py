@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import unknown
 
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
 
@@ -33,9 +32,7 @@ def preset(name: str, stems: tuple[str, ...] = FOUR_STEMS) -> dict[str, Any]:
     """
     known = names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ConfigError(f"unknown model {name!r}{hint}: expected one of {', '.join(known)}")
+        raise unknown("model", name, known)
     values = OmegaConf.to_container(_compose(name))
     assert isinstance(values, dict)
     return {**{str(key): value for key, value in values.items()}, "stems": {stem: [stem] for stem in stems}}

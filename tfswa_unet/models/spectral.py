@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tfswa_unet.dsp import apply_mask, istft, level, mask_maps, stack_subbands, stft, unstack_subbands
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig
 from tfswa_unet.records import from_values
 
@@ -40,11 +40,9 @@ class ModelConfig:
         if not self.stems:
             raise ConfigError("a model needs at least one stem: set stems=four, for instance")
         if self.features not in FEATURES:
-            raise ConfigError(f"unknown model.features={self.features!r}: expected one of {', '.join(FEATURES)}")
+            raise unknown("model.features", self.features, FEATURES)
         if self.architecture not in ARCHITECTURES:
-            raise ConfigError(
-                f"unknown model.architecture={self.architecture!r}: expected one of {', '.join(ARCHITECTURES)}"
-            )
+            raise unknown("model.architecture", self.architecture, ARCHITECTURES)
         if not 0 < self.hop < self.n_fft // 2 + 1:
             raise ConfigError(f"model.hop={self.hop} must lie between 1 and half of model.n_fft={self.n_fft}")
         if (self.n_fft // 2) % self.subbands:

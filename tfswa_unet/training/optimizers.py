@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, unknown
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "adam": Adam}
 
@@ -26,7 +26,7 @@ def make_optimizer(config: dict[str, Any], model: nn.Module) -> Optimizer:
     name = options.pop("name")
     decay = options.pop("weight_decay", 0.0)
     if name not in OPTIMIZERS:
-        raise ConfigError(f"unknown optimizer {name!r}: expected one of {', '.join(OPTIMIZERS)} (optimizer.name)")
+        raise unknown("optimizer", name, OPTIMIZERS)
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},

@@ -10,7 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.training.progress import Progress
 
 
@@ -57,10 +57,10 @@ def make_schedule(config: dict[str, Any], optimizer: Optimizer, now: Callable[[]
     options = dict(config)
     name = options.pop("name")
     if name not in SCHEDULES:
-        raise ConfigError(f"unknown scheduler {name!r}: expected one of {', '.join(SCHEDULES)} (scheduler.name)")
+        raise unknown("scheduler", name, SCHEDULES)
     schedule = SCHEDULES[name]
     allowed = list(inspect.signature(schedule).parameters)[1:]
-    unknown = sorted(set(options) - set(allowed))
-    if unknown:
-        raise ConfigError(f"scheduler.{name} got unknown {', '.join(unknown)}: it takes {', '.join(allowed) or 'nothing'}")
+    surplus = sorted(set(options) - set(allowed))
+    if surplus:
+        raise ConfigError(f"scheduler.{name} got unknown {', '.join(surplus)}: it takes {', '.join(allowed) or 'nothing'}")
     return LambdaLR(optimizer, lambda _: schedule(now(), **options))

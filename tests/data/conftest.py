@@ -1,0 +1,54 @@
+"""Small data sets on disk for the data tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tfswa_unet.types import Source, Track
+
+MUSDB = ("mixture", "vocals", "drums", "bass", "other")
+
+
+def noise(seed: int, channels: int, length: int) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal((channels, length)).astype(np.float32)
+
+
+@pytest.fixture
+def write_wav():
+    """Write audio (c, t), exactly as it is where the name ends in .wav."""
+
+    def write(path: Path, audio: np.ndarray, rate: int = 8_000) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, audio.T, rate, subtype="FLOAT" if path.suffix == ".wav" else None)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_song(write_wav):
+    """Write a song's folder with one noise file a stem."""
+
+    def write(folder: Path, stems=MUSDB, length: int = 400, rate: int = 8_000, channels: int = 2) -> Path:
+        for k, stem in enumerate(stems):
+            name = stem if "." in stem else f"{stem}.wav"
+            write_wav(folder / name, noise(k, channels, length), rate)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def make_track(tmp_path, write_wav):
+    """Write stems (c, t) and return their track."""
+
+    def make(name: str, stems: dict[str, np.ndarray], rate: int = 8_000) -> Track:
+        sources = {stem: Source(write_wav(tmp_path / name / f"{stem}.wav", x, rate)) for stem, x in stems.items()}
+        length = next(iter(stems.values())).shape[-1]
+        return Track(name, "train", rate, length, sources)
+
+    return make

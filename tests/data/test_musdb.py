@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tfswa_unet.data import load_tracks
+from tfswa_unet.data import musdb as reader
+from tfswa_unet.errors import DataError
+
+TRAIN = ["A Song", "B Song", "ANiMAL - Rockshow", "Johnny Lokke - Promises & Lies"]
+TEST = ["C Song", "D Song"]
+SPLITS = ("train", "valid", "test")
+
+
+@pytest.fixture
+def hq(tmp_path, write_song) -> Path:
+    for split, names in (("train", TRAIN), ("test", TEST)):
+        for name in names:
+            write_song(tmp_path / split / name, rate=44_100, length=4_410)
+    return tmp_path
+
+
+@pytest.fixture
+def stem_mp4(tmp_path) -> Path:
+    packaged = next((Path(find_spec("stempeg").origin).parent / "data").glob("*.stem.mp4"))
+    for split, names in (("train", TRAIN), ("test", TEST)):
+        (tmp_path / split).mkdir(exist_ok=True)
+        for name in names:
+            (tmp_path / split / f"{name}.stem.mp4").symlink_to(packaged)
+    return tmp_path
+
+
+def test_the_official_names_are_read_without_importing_musdb():
+    reader.validation_names.cache_clear()
+    before = "musdb" in sys.modules
+    names = reader.validation_names()
+    assert len(names) == 14
+    assert "Young Griffo - Pennies" in names
+    assert ("musdb" in sys.modules) == before
+
+
+def test_without_musdb_it_says_so(monkeypatch):
+    reader.validation_names.cache_clear()
+    monkeypatch.setattr(reader, "find_spec", lambda name: None)
+    with pytest.warns(UserWarning, match="musdb is not installed"):
+        assert reader.validation_names() == frozenset()
+    reader.validation_names.cache_clear()
+
+
+@pytest.mark.parametrize(("kind", "fixture"), [("musdb18hq", "hq"), ("musdb18", "stem_mp4")])
+def test_the_splits_are_musdbs_own(kind, fixture, request):
+    import musdb
+
+    root = request.getfixturevalue(fixture)
+    wav = kind == "musdb18hq"
+    for split in SPLITS:
+        subset = {"subsets": "test"} if split == "test" else {"subsets": ["train"], "split": split}
+        expected = musdb.DB(root=str(root), is_wav=wav, **subset)
+        tracks = load_tracks(kind, root, split)
+        assert [track.name for track in tracks] == [track.name for track in expected]
+        assert {track.split for track in tracks} == {split}
+        for track, theirs in zip(tracks, expected, strict=True):
+            assert {stem: (str(s.path), s.stream) for stem, s in track.sources.items()} == {
+                stem: (s.path, 0 if wav else s.stem_id) for stem, s in theirs.sources.items()
+            }
+            assert track.mixture.stream == 0
+            assert Path(theirs.path) == track.mixture.path
+    assert [track.split for track in load_tracks("auto", root)] == ["train"] * 2 + ["valid"] * 2 + ["test"] * 2
+
+
+def test_stem_mp4_has_five_equal_streams_that_sum_to_the_mixture(stem_mp4):
+    import numpy as np
+
+    from tfswa_unet import audio
+
+    track = load_tracks("musdb18", stem_mp4, "test")[0]
+    assert (track.rate, list(track.sources)) == (44_100, ["vocals", "drums", "bass", "other"])
+    stems = [audio.read(source.path, 50_000, 44_100, source.stream) for source in track.sources.values()]
+    mixture = audio.read(track.mixture.path, 50_000, 44_100, track.mixture.stream)
+    assert mixture.shape == (2, 44_100)
+    error = np.square(sum(stems) - mixture).mean() / np.square(mixture).mean()
+    assert error < 0.02
+
+
+def test_a_missing_stem_is_named_with_the_way_on(hq):
+    (hq / "test" / "C Song" / "bass.wav").unlink()
+    with pytest.raises(DataError, match=r"C Song lacks bass\.wav: .*data\.kind=folders"):
+        load_tracks("musdb18hq", hq, "test")
+
+
+def test_the_mixture_file_is_optional(hq):
+    (hq / "test" / "C Song" / "mixture.wav").unlink()
+    first, second = load_tracks("musdb18hq", hq, "test")
+    assert first.mixture is None
+    assert second.mixture is not None
+
+
+def test_hidden_files_are_no_songs(hq, stem_mp4):
+    (hq / "test" / "._x.stem.mp4").write_bytes(b"")
+    (hq / "test" / ".DS_Store").write_bytes(b"")
+    assert len(load_tracks("musdb18", hq, "test")) == 2
+    assert len(load_tracks("musdb18hq", hq, "test")) == 2

@@ -1,0 +1,17 @@
+"""From songs on disk to training examples: tracks, stems, segments, mixing, augmentation."""
+
+from tfswa_unet.data.mixing import Mixing
+from tfswa_unet.data.segments import EpochSampler, SegmentDataset, ValidationSegments
+from tfswa_unet.data.stems import REMAINDER, StemPlan, source_names
+from tfswa_unet.data.tracks import load_tracks
+
+__all__ = [
+    "load_tracks",
+    "StemPlan",
+    "source_names",
+    "REMAINDER",
+    "Mixing",
+    "SegmentDataset",
+    "ValidationSegments",
+    "EpochSampler",
+]

@@ -1,0 +1,30 @@
+"""Augmentations of stems (b, s, c, t): each a module, active in training only; the mixture is summed afterwards."""
+
+from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.channel_swap import ChannelSwap
+from tfswa_unet.data.augmentation.compose import AUGMENTATIONS, Compose, build_augmentation
+from tfswa_unet.data.augmentation.frequency_mask import FrequencyMask
+from tfswa_unet.data.augmentation.gain import Gain
+from tfswa_unet.data.augmentation.mixup import Mixup
+from tfswa_unet.data.augmentation.phase_vocoder import stretch
+from tfswa_unet.data.augmentation.pitch import Pitch, shift
+from tfswa_unet.data.augmentation.polarity import Polarity
+from tfswa_unet.data.augmentation.time_mask import TimeMask
+from tfswa_unet.data.augmentation.time_stretch import TimeStretch
+
+__all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
+    "ChannelSwap",
+    "Compose",
+    "FrequencyMask",
+    "Gain",
+    "Mixup",
+    "Pitch",
+    "Polarity",
+    "TimeMask",
+    "TimeStretch",
+    "build_augmentation",
+    "shift",
+    "stretch",
+]

@@ -1,0 +1,57 @@
+"""What every augmentation shares: when it acts, whom it chooses, what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tfswa_unet.errors import ConfigError
+
+
+class Augmentation(nn.Module):
+    """Changes stems (b, s, c, t) in training mode and hands them on untouched otherwise.
+
+    The result has the same shape and what was given is never written to; the mixture is to be summed afterwards.
+    Everything is drawn on the generator's device (the CPU's global one without it), so that no accelerator is waited
+    for.
+
+    Args:
+        p: probability that one example, or one stem where stems are treated apart, is changed.
+        generator: source of randomness instead of torch's global one.
+
+    Raises:
+        ConfigError: an impossible setting.
+    """
+
+    def __init__(self, p: float = 0.5, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.p = self.within("p", p, 0, 1)
+        self.generator = generator
+
+    def forward(self, stems: Tensor) -> Tensor:
+        return self.augment(stems) if self.training and self.p > 0 else stems
+
+    def augment(self, stems: Tensor) -> Tensor:
+        """Return the changed stems (b, s, c, t), leaving those that were given as they are."""
+        raise NotImplementedError
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """Return numbers drawn evenly from `low` up to `high`."""
+        device = self.generator.device if self.generator is not None else "cpu"
+        return low + (high - low) * torch.rand(shape, generator=self.generator, device=device)
+
+    def chosen(self, *shape: int) -> Tensor:
+        """Return True with probability p, one by one."""
+        return self.uniform(0, 1, *shape) < self.p
+
+    @classmethod
+    def within(cls, key: str, value: float, low: float, high: float = math.inf) -> float:
+        """Return `value` if it is a number from `low` to `high`; raises ConfigError otherwise."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            upper = "" if high == math.inf else f" to {high}"
+            raise ConfigError(
+                f"{key} of augmentation {cls.__name__} is {value!r}, expected a number from {low}{upper}."
+            )
+        return value

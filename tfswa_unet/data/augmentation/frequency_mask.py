@@ -1,0 +1,40 @@
+"""A band of frequencies gone missing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.spans import spans
+from tfswa_unet.dsp import istft, stft
+
+
+class FrequencyMask(Augmentation):
+    """Removes up to `bins` neighbouring STFT bins from all stems of each chosen example.
+
+    One of SpecAugment's masks (doi:10.21437/Interspeech.2019-2680). Shapes: (b, s, c, t) → the same; a bin is
+    rate / n_fft Hz wide. Raises ConfigError for bins below 1 or above n_fft / 2.
+    """
+
+    def __init__(
+        self,
+        p: float = 0.2,
+        bins: int = 80,
+        n_fft: int = 2048,
+        hop: int = 512,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(p, generator)
+        self.n_fft = int(self.within("n_fft", n_fft, 2))
+        self.hop = int(self.within("hop", hop, 1, n_fft // 2))
+        self.bins = int(self.within("bins", bins, 1, n_fft // 2))
+
+    def augment(self, stems: Tensor) -> Tensor:
+        chosen = self.chosen(len(stems)).nonzero().flatten()
+        if not len(chosen):
+            return stems
+        keep = ~spans(self, len(chosen), self.n_fft // 2 + 1, self.bins).to(stems.device)
+        chosen = chosen.to(stems.device)
+        spectrum = stft(stems[chosen], self.n_fft, self.hop) * keep[:, None, None, None, :]
+        return stems.index_copy(0, chosen, istft(spectrum, self.n_fft, self.hop, stems.shape[-1]))

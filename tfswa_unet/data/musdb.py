@@ -1,0 +1,68 @@
+"""MUSDB18 (stem.mp4 files) and MUSDB18-HQ (wav folders), with musdb's 86/14/50 split (doi:10.5281/zenodo.3338373)."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+from tfswa_unet.data.songs import Song, entries
+from tfswa_unet.errors import DataError
+from tfswa_unet.types import SPLITS, Source
+
+STEMS = ("vocals", "drums", "bass", "other")
+STREAMS = {"mixture": 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
+SUFFIX = ".stem.mp4"
+
+
+@cache
+def validation_names() -> frozenset[str]:
+    """Return the names of the 14 training songs that MUSDB18 sets aside for validation.
+
+    They are read from the musdb package without importing it, which would need ffmpeg on the path.
+    """
+    spec = find_spec("musdb")
+    if spec is None or spec.origin is None:
+        warnings.warn("musdb is not installed, so MUSDB18's 14 validation songs are unknown here.", stacklevel=2)
+        return frozenset()
+    config = Path(spec.origin).parent / "configs" / "mus.yaml"
+    return frozenset(yaml.safe_load(config.read_text(encoding="utf-8"))["validation_tracks"])
+
+
+def list_musdb18(root: Path) -> list[Song]:
+    """Return the songs of root/train|valid|test/*.stem.mp4, five audio streams a file."""
+    return [
+        Song(
+            name=path.name.removesuffix(SUFFIX),
+            split=split,
+            sources={stem: Source(path, STREAMS[stem]) for stem in STEMS},
+            mixture=Source(path, STREAMS["mixture"]),
+        )
+        for split in SPLITS
+        for path in entries(root / split)
+        if path.name.endswith(SUFFIX)
+    ]
+
+
+def list_musdb18hq(root: Path) -> list[Song]:
+    """Return the songs of root/train|valid|test/<song>/{vocals,drums,bass,other}.wav, mixture.wav being optional.
+
+    Raises DataError for a song that lacks a stem.
+    """
+    songs = []
+    for split in SPLITS:
+        for folder in entries(root / split):
+            found = {path.stem: Source(path) for path in entries(folder) if path.suffix == ".wav"}
+            missing = [stem for stem in STEMS if stem not in found]
+            if len(missing) == len(STEMS):
+                continue
+            if missing:
+                raise DataError(
+                    f"The song {folder} lacks {', '.join(f'{stem}.wav' for stem in missing)}: put the files back, "
+                    "or set data.kind=folders, which takes a missing stem as silence."
+                )
+            songs.append(Song(folder.name, split, {stem: found[stem] for stem in STEMS}, found.get("mixture")))
+    return songs

@@ -1,0 +1,161 @@
+"""Songs as examples of one length: random crops to train on, consecutive ones to validate with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from tfswa_unet.data.mixing import Mixing
+from tfswa_unet.data.reading import StemReader
+from tfswa_unet.data.stems import StemPlan
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.types import Track
+
+
+class SegmentDataset(Dataset[Tensor]):
+    """Random training crops, each drawn from (seed, epoch, index) alone, whichever worker reads it.
+
+    Item i is (s, c, t) in float32, the example i % length of epoch i // length: `EpochSampler` counts that way. Its
+    stems are `names`, of which the first `targets` are the plan's and a last "_rest" may follow, so that the mixture
+    is always the sum over s. Only the crop is read from disk; tracks shorter than a segment end in zeros.
+
+    Args:
+        tracks: where to crop from.
+        stems: the stems of an example.
+        seconds: length of a segment.
+        rate: sample rate of the examples in Hz; other tracks are resampled.
+        channels: channels of the examples; mono is copied to all of them, and averaged to where 1 is asked for.
+        seed: of everything that is drawn.
+        length: examples in an epoch.
+        mixing: which songs the stems of an example come from.
+
+    Raises:
+        ConfigError: a stem that the tracks lack, or a length below one sample or example.
+        DataError: no tracks, or a number of channels that cannot be matched.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        stems: StemPlan,
+        seconds: float,
+        rate: int = 44_100,
+        channels: int = 2,
+        seed: int = 0,
+        length: int = 1_000,
+        mixing: Mixing | None = None,
+    ) -> None:
+        if length < 1:
+            raise ConfigError(f"data.samples_per_epoch is {length}, expected 1 or more.")
+        self.reader = StemReader(tracks, stems, rate, channels)
+        self.names, self.targets = self.reader.names, self.reader.targets
+        self.size = samples(seconds, rate)
+        self.seed = seed
+        self.length = length
+        self.mixing = mixing or Mixing()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # Item numbers go on into later epochs, so that Python's own iteration would never end.
+        return (self[index] for index in range(self.length))
+
+    def __getitem__(self, item: int) -> Tensor:
+        rng = np.random.default_rng((self.seed, *divmod(item, self.length)))
+        crops = self.mixing.draw(rng, self.reader.lengths, self.size, len(self.names))
+        example = np.zeros((len(self.names), self.reader.channels, self.size), np.float32)
+        for stem, chosen in enumerate(crops):
+            for crop in chosen:
+                self.reader.add(example[stem], crop.track, stem, crop.start)
+        return torch.from_numpy(example)
+
+
+class ValidationSegments(Dataset[Tensor]):
+    """All of every track in consecutive segments, each track's own stems; the last segment ends in zeros.
+
+    Items are (s, c, t) as in `SegmentDataset`; `places` says which track and which first sample each is. With
+    `per_track`, that many segments a track at most, evenly spread. Raises as `SegmentDataset` does.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        stems: StemPlan,
+        seconds: float,
+        rate: int = 44_100,
+        channels: int = 2,
+        per_track: int | None = None,
+    ) -> None:
+        if per_track is not None and per_track < 1:
+            raise ConfigError(
+                f"The segments per validation track are {per_track}, expected 1 or more, or null for all."
+            )
+        self.reader = StemReader(tracks, stems, rate, channels)
+        self.names, self.targets = self.reader.names, self.reader.targets
+        self.size = samples(seconds, rate)
+        self.places = [
+            (track, start)
+            for track, length in enumerate(self.reader.lengths)
+            for start in _spread(range(0, length, self.size), per_track)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, item: int) -> Tensor:
+        track, start = self.places[item]
+        example = np.zeros((len(self.names), self.reader.channels, self.size), np.float32)
+        for stem in range(len(self.names)):
+            self.reader.add(example[stem], track, stem, start)
+        return torch.from_numpy(example)
+
+
+class EpochSampler(Sampler[int]):
+    """Yields epoch * length + index, so that workers, persistent ones too, learn the epoch from the item's number.
+
+    `length` is the data set's examples in an epoch. Of `replicas` processes, process `rank` gets every replicas-th
+    example and all get equally many. `skip` leaves out the first so many of this process's examples in the next epoch
+    only, for a run that goes on in mid-epoch. Raises ConfigError where there are fewer examples than processes.
+    """
+
+    def __init__(self, length: int, rank: int = 0, replicas: int = 1) -> None:
+        if length < replicas:
+            raise ConfigError(
+                f"data.samples_per_epoch is {length}, expected at least one for each of {replicas} devices."
+            )
+        self.length = length
+        self.rank = rank
+        self.replicas = replicas
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length // self.replicas
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.length + self.rank
+        skipped, self.skip = self.skip % len(self), 0
+        return iter(range(first, first + len(self) * self.replicas, self.replicas)[skipped:])
+
+
+def samples(seconds: float, rate: int) -> int:
+    """Return the samples in `seconds` at `rate` Hz; raises ConfigError where that is none."""
+    size = round(seconds * rate)
+    if size < 1:
+        raise ConfigError(f"data.seconds is {seconds}, expected more than 0.")
+    return size
+
+
+def _spread(starts: range, count: int | None) -> Sequence[int]:
+    if count is None or count >= len(starts):
+        return starts
+    return [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]
