@@ -66,10 +66,10 @@ def test_mix_audio_adds_a_second_crop_to_its_share_of_stems():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"mode": "aligend"}, "mixing.mode 'aligend' .did you mean 'aligned'"),
+        ({"mode": "aligend"}, "mixing.mode 'aligend' .did you mean aligned"),
         ({"p": 1.5}, "mixing.p is 1.5, expected a probability"),
         ({"mix_audio": "often"}, "mixing.mix_audio is 'often'"),
-        ({"mixaudio": 0.1}, "setting of mixing 'mixaudio' .did you mean 'mix_audio'"),
+        ({"mixaudio": 0.1}, "setting of mixing 'mixaudio' .did you mean mix_audio"),
     ],
 )
 def test_impossible_settings_are_refused(config, message):

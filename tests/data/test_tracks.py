@@ -45,7 +45,7 @@ def test_a_split_without_songs_is_refused_with_what_there_is(tmp_path, write_son
 
 
 def test_unknown_kinds_and_splits_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"data.kind 'musdb18-hq' .did you mean 'musdb18hq'"):
+    with pytest.raises(ConfigError, match=r"data.kind 'musdb18-hq' .did you mean musdb18hq"):
         load_tracks("musdb18-hq", tmp_path)
     with pytest.raises(ConfigError, match="split 'validation'"):
         load_tracks("auto", tmp_path, "validation")

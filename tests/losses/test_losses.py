@@ -85,7 +85,7 @@ def test_float32_under_autocast(pair):
 
 
 def test_spectrum_of_the_model_needs_no_waveform(pair):
-    ours, truth = pair
+    ours, _ = pair
     own = stft(ours, 512, 128)
     estimate = Signals(512, 128, 4_000, spectrum=own)
     assert estimate.spectrum(512, 128) is own

@@ -8,7 +8,18 @@ from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.training.builder import build_run
 
 CONF = Path(__file__).parents[2] / "conf"
-GROUPS = ["model", "stems", "augmentation", "loss", "optimizer", "scheduler", "trainer", "strategy", "logger", "callbacks"]
+GROUPS = [
+    "model",
+    "stems",
+    "augmentation",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "strategy",
+    "logger",
+    "callbacks",
+]
 LAYOUTS = {"musdb18", "folders"}  # read other trees than the songs of these tests; composed only
 
 

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = separate.add_argument
     add("--model", default="tfswa_base", help="a preset (random weights), bundle or checkpoint (default: %(default)s)")
     add("--seconds", type=float, default=60.0, help="length of the song, stereo at 44.1 kHz (default: %(default)s)")
-    add("--runs", type=int, default=3, help="runs counted after one warm-up; the median is given (default: %(default)s)")
+    add(
+        "--runs", type=int, default=3, help="runs counted after one warm-up; the median is given (default: %(default)s)"
+    )
     add("--segment", type=float, default=6.0, metavar="S", help="seconds that the model sees at once (default: 6)")
     add("--overlap", type=float, default=1.0, metavar="S", help="seconds that neighbouring segments share (default: 1)")
     add("--batch", type=int, metavar="N", help="segments at a time (default: 8 on CUDA, else 1)")
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
 def _separate(args: argparse.Namespace) -> dict[str, object]:
     import resource
 
+    import numpy as np
     import torch
 
     from tfswa_unet import audio
@@ -63,12 +66,10 @@ def _separate(args: argparse.Namespace) -> dict[str, object]:
         torch.set_num_threads(args.threads)
     keep_pages()
     model = load_model(args.model, allow_random=True)
-    separator = Separator(
-        model, args.device, args.segment, args.overlap, batch=args.batch, precision=args.precision
-    )
+    separator = Separator(model, args.device, args.segment, args.overlap, batch=args.batch, precision=args.precision)
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder) / "song.wav"
-        audio.write(song, sum(synthesize(0, args.seconds).values()), 44_100)
+        audio.write(song, np.sum(list(synthesize(0, args.seconds).values()), axis=0), 44_100)
         elapsed = []
         for _ in range(args.runs + 1):
             start = time.perf_counter()

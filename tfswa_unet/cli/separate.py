@@ -20,7 +20,7 @@ EXAMPLES = """\
   tfswa separate song.mp3 album/ -o stems --model model.safetensors     files, and folders with all below them
   tfswa separate song.mp3 --model run/last.ckpt --stems vocals,drums
   tfswa separate song.mp3 --model model.safetensors --two-stems vocals  vocals and no_vocals, for karaoke
-  tfswa separate song.mp3 --model model.safetensors --residual stem     stems that sum to the song
+  tfswa separate song.mp3 --model model.safetensors --residual          stems that sum to the song
   tfswa separate song.mp3 --model model.safetensors --format flac24 --clip clamp --no-tags
   tfswa separate song.mp3 --model model.safetensors --template "{track} ({stem}).{ext}"
   tfswa separate song.stem.mp4 --model model.safetensors --stream 0     which audio stream of the file
@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--two-stems", metavar="NAME", help="write this stem and no_NAME, the mixture without it")
     add(
         "--residual",
-        help="make stems sum to the song: stem (into other, or a file residual) or spread (over all stems)",
+        nargs="?",
+        const="stem",
+        metavar="HOW",
+        help="make stems sum to the song: stem (the default: into other, or a file residual) or spread over all",
     )
     add("--format", default="wav32f", help="wav16, wav24, wav32f, flac16, flac24, mp3, ogg, opus or m4a")
     add("--clip", help="above full scale: none, shared (one gain for all stems) or clamp; none for wav32f, else shared")

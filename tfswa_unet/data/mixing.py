@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from tfswa_unet.data.suggestion import unknown
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, unknown
 
 MODES = ("song", "random", "aligned")
 

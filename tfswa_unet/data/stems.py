@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tfswa_unet.data.suggestion import unknown
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.types import Track
 
 REST = "rest"

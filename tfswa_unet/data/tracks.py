@@ -11,8 +11,7 @@ from tfswa_unet.data.folders import list_folders
 from tfswa_unet.data.indexing import index
 from tfswa_unet.data.songs import Song, entries
 from tfswa_unet.data.splits import assign
-from tfswa_unet.data.suggestion import unknown
-from tfswa_unet.errors import DataError
+from tfswa_unet.errors import DataError, unknown
 from tfswa_unet.types import SPLITS, Split, Track
 
 WAYS_ON = "set data.root=/path/to/musdb18hq, or make songs to train on with data=synthetic"

@@ -31,7 +31,7 @@ def apply_mask(maps: Tensor, mixture: Tensor, kind: str, sums_to_mixture: bool) 
         mixture: complex spectrogram (b, c, n, f).
         kind: `sigmoid`, magnitudes in [0, 1] for each stem by itself; `softmax`, magnitudes in [0, 1] that sum to one
             over the stems; `complex`, an unbounded complex ratio.
-        sums_to_mixture: spread what the stems leave of the mixture equally over them (for stems that cover the mixture).
+        sums_to_mixture: spread what the stems leave of the mixture equally over them; for stems that cover it.
 
     Returns:
         complex stem spectrograms (b, s, c, n, f).

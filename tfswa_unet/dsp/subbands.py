@@ -35,6 +35,6 @@ def unstack_subbands(maps: Tensor, subbands: int) -> Tensor:
     Returns:
         (b, c, n, k·width + 1).
     """
-    b, ck, n, width = maps.shape
+    b, ck, n, _ = maps.shape
     bands = maps.unflatten(1, (ck // subbands, subbands)).transpose(2, 3).reshape(b, ck // subbands, n, -1)
     return torch.cat([bands, bands[..., -1:]], dim=-1)

@@ -40,6 +40,6 @@ def preset(name: str, stems: tuple[str, ...] = FOUR_STEMS) -> dict[str, Any]:
 
 def _compose(name: str) -> Any:
     """One file of the group over those that its Hydra defaults name."""
-    own = OmegaConf.load(_folder() / f"{name}.yaml")
+    own: Any = OmegaConf.load(_folder() / f"{name}.yaml")
     bases = [entry for entry in own.pop("defaults", []) if entry != "_self_"]
     return OmegaConf.merge(*(_compose(base) for base in bases), own)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.nn import Down, PatchHead, PatchStem, TFSWABlock, Up
+from tfswa_unet.nn import Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
 
 
 @dataclass(frozen=True)
@@ -62,18 +61,17 @@ class TFSWAUNet(nn.Module):
                 "change model.subbands, model.network.patch or the number of stages"
             )
         self.frame_multiple = config.patch[0] << stages
-        self.checkpointing = False
 
-        widths, depths = config.widths, config.depths
+        widths = config.widths
         self.stem = PatchStem(maps_in, widths[0], config.patch)
         self.frequency_embedding = (
             nn.Parameter(torch.zeros(bins // config.patch[1], widths[0])) if config.frequency_embedding else None
         )
-        self.encoder = nn.ModuleList(_stage(config, i, depths[i], skip=False) for i in range(stages))
+        self.encoder = nn.ModuleList(_stage(config, i, skip=False) for i in range(stages))
         self.downs = nn.ModuleList(Down(widths[i], widths[i + 1]) for i in range(stages))
-        self.bottleneck = _stage(config, stages, depths[stages], skip=False)
+        self.bottleneck = _stage(config, stages, skip=False)
         self.ups = nn.ModuleList(Up(widths[i + 1], widths[i]) for i in reversed(range(stages)))
-        self.decoder = nn.ModuleList(_stage(config, i, depths[i], skip=True) for i in reversed(range(stages)))
+        self.decoder = nn.ModuleList(_stage(config, i, skip=True) for i in reversed(range(stages)))
         self.head = PatchHead(widths[0], maps_out, config.patch)
         self._initialise()
 
@@ -84,23 +82,25 @@ class TFSWAUNet(nn.Module):
             tokens = tokens + self.frequency_embedding
 
         skips = []
-        for blocks, down in zip(self.encoder, self.downs, strict=True):
-            tokens = self._run(blocks, tokens)
+        for stage, down in zip(self.encoder, self.downs, strict=True):
+            tokens = stage(tokens)
             skips.append(tokens)
             tokens = down(tokens)
-        tokens = self._run(self.bottleneck, tokens)
-        for up, blocks in zip(self.ups, self.decoder, strict=True):
-            tokens = self._run(blocks, up(tokens), skips.pop())
+        tokens = self.bottleneck(tokens)
+        for up, stage in zip(self.ups, self.decoder, strict=True):
+            tokens = stage(up(tokens), skips.pop())
         return self.head(tokens)[:, :, :n]
 
-    def _run(self, blocks: nn.ModuleList, tokens: Tensor, skip: Tensor | None = None) -> Tensor:
-        for block in blocks:
-            if self.checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, skip, use_reentrant=False)
-            else:
-                tokens = block(tokens, skip)
-            skip = None
-        return tokens
+    @property
+    def checkpointing(self) -> bool:
+        """Whether training recomputes each block's activations in the backward pass instead of keeping them."""
+        return self.bottleneck.checkpointing
+
+    @checkpointing.setter
+    def checkpointing(self, on: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, Stage):
+                module.checkpointing = on
 
     def _initialise(self) -> None:
         """Small normal weights; branches that end in a residual start smaller the deeper the network is."""
@@ -116,16 +116,13 @@ class TFSWAUNet(nn.Module):
         self.head.project.weight.data.mul_(0.1)
 
 
-def _stage(config: TFSWAUNetConfig, index: int, depth: int, skip: bool) -> nn.ModuleList:
-    return nn.ModuleList(
-        TFSWABlock(
-            config.widths[index],
-            config.head_width,
-            config.window,
-            shifted=position % 2 == 1,
-            mlp_ratio=config.mlp_ratios[index],
-            rotary=config.rotary,
-            skip=skip and position == 0,
-        )
-        for position in range(depth)
+def _stage(config: TFSWAUNetConfig, index: int, skip: bool) -> Stage:
+    return Stage(
+        config.depths[index],
+        config.widths[index],
+        config.head_width,
+        config.window,
+        config.mlp_ratios[index],
+        config.rotary,
+        skip,
     )

@@ -4,6 +4,7 @@ from tfswa_unet.nn.attend import attend
 from tfswa_unet.nn.attention import SequenceAttention
 from tfswa_unet.nn.block import MLP, TFSWABlock
 from tfswa_unet.nn.patch import Down, PatchHead, PatchStem, Up
+from tfswa_unet.nn.stage import Stage
 from tfswa_unet.nn.window import WindowAttention, merge_windows, partition_windows
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "merge_windows",
     "MLP",
     "TFSWABlock",
+    "Stage",
     "PatchStem",
     "PatchHead",
     "Down",

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# On CPUs the fused kernel loses to two batched matrix products below these sequence lengths (see `tfswa bench forward`):
-# its backward pass recomputes what a short softmax can keep.
+# Measured on CPUs: below these sequence lengths two batched matrix products beat the fused kernel, whose backward pass
+# recomputes what a short softmax can keep.
 PLAIN_BELOW_FORWARD = 64
 PLAIN_BELOW_BACKWARD = 129
 
@@ -16,7 +16,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
     """Softmax attention of queries over keys, the heads apart.
 
     Args:
-        q, k, v: (..., h, tokens, e), e the width of a head; leading axes are independent sequences.
+        q: queries (..., h, tokens, e), e the width of a head; leading axes are independent sequences.
+        k: keys of the same shape.
+        v: values of the same shape.
         bias: added to the scores before the softmax, broadcast to (..., h, tokens, tokens).
 
     Returns:

@@ -45,10 +45,11 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         rows, columns = window
         self.position_bias = nn.Parameter(torch.zeros((2 * rows - 1) * (2 * columns - 1), self.heads))
+        self.relative: Tensor
         self.register_buffer("relative", _relative_positions(rows, columns), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        _, n, f, d = tokens.shape
+        n, f = tokens.shape[1:3]
         padding = self._padding(n, f)
         padded = F.pad(tokens, (0, 0, *padding)) if any(padding) else tokens
         rows, columns = padded.shape[1:3]

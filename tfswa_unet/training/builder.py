@@ -144,7 +144,9 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
             module.model.load_state_dict(start.state_dict())
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
-            raise ConfigError(f"init_from={config.init_from} does not fit model={config.model['name']}: {reason}") from None
+            raise ConfigError(
+                f"init_from={config.init_from} does not fit model={config.model['name']}: {reason}"
+            ) from None
     return module
 
 

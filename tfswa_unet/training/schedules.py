@@ -62,5 +62,7 @@ def make_schedule(config: dict[str, Any], optimizer: Optimizer, now: Callable[[]
     allowed = list(inspect.signature(schedule).parameters)[1:]
     surplus = sorted(set(options) - set(allowed))
     if surplus:
-        raise ConfigError(f"scheduler.{name} got unknown {', '.join(surplus)}: it takes {', '.join(allowed) or 'nothing'}")
+        raise ConfigError(
+            f"scheduler.{name} got unknown {', '.join(surplus)}: it takes {', '.join(allowed) or 'nothing'}"
+        )
     return LambdaLR(optimizer, lambda _: schedule(now(), **options))

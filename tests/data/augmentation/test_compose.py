@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from tfswa_unet.data.augmentation import AUGMENTATIONS, Gain, Polarity, build_augmentation
 from tfswa_unet.errors import ConfigError
-
-CONF = Path(__file__).parents[3] / "conf" / "augmentation"
 
 
 def test_a_mapping_gives_its_augmentations_in_order(stems):
@@ -46,10 +41,10 @@ def test_the_mixture_is_the_sum_after_all_of_them(stems):
     [
         (
             {"time_strech": {}},
-            r"Unknown augmentation 'time_strech' \(did you mean 'time_stretch'\?\): .* gain,",
+            r"unknown augmentation 'time_strech' \(did you mean time_stretch\?\): .* gain,",
         ),
-        ({"gain": {"hi": 2}}, r"Unknown setting of augmentation.gain 'hi'.*expected one of p, low, high\."),
-        ({"gain": {"generator": None}}, "Unknown setting of augmentation.gain 'generator'"),
+        ({"gain": {"hi": 2}}, r"unknown setting of augmentation.gain 'hi'.*expected one of p, low, high"),
+        ({"gain": {"generator": None}}, "unknown setting of augmentation.gain 'generator'"),
         ({"gain": {"p": 2}}, "p of augmentation Gain is 2"),
         ({"gain": 0.5}, "augmentation.gain is 0.5, expected its settings"),
         (["gain"], "augmentation holds 'gain', expected a mapping"),
@@ -58,10 +53,3 @@ def test_the_mixture_is_the_sum_after_all_of_them(stems):
 def test_unknown_names_and_settings_are_refused(config, message):
     with pytest.raises(ConfigError, match=message):
         build_augmentation(config)
-
-
-@pytest.mark.parametrize(("name", "count"), [("none", 0), ("default", 3), ("strong", 5)])
-def test_the_shipped_configurations_build(name, count):
-    config = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
-    config.pop("defaults", None)
-    assert len(build_augmentation(config)) == count

@@ -17,8 +17,7 @@ from tfswa_unet.data.augmentation.pitch import Pitch
 from tfswa_unet.data.augmentation.polarity import Polarity
 from tfswa_unet.data.augmentation.time_mask import TimeMask
 from tfswa_unet.data.augmentation.time_stretch import TimeStretch
-from tfswa_unet.data.suggestion import unknown
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, unknown
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "gain": Gain,
