@@ -7,20 +7,21 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from tfswa_unet.entry import run
+from tfswa_unet.entry import in_one_sentence
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
+@in_one_sentence
 def main(config: DictConfig) -> float:
     """Train, and return the best validation SDR in dB, which sweepers maximise."""
     from hydra.core.hydra_config import HydraConfig
 
     from tfswa_unet.training.fit import fit
 
-    values = OmegaConf.to_container(config, resolve=True)
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     values.pop("experiment", None)
     return fit(values, Path(HydraConfig.get().runtime.output_dir))
 
 
 if __name__ == "__main__":
-    run(main)
+    in_one_sentence(main)()

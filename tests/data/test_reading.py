@@ -96,7 +96,7 @@ def test_a_source_that_a_track_lacks_is_silent_there(make_track):
 
 
 def test_what_no_track_has_is_refused_with_what_they_have(make_track):
-    with pytest.raises(ConfigError, match=r"source stem 'guitars' \(did you mean 'guitar'\?\): .* flute, guitar"):
+    with pytest.raises(ConfigError, match=r"source stem 'guitars' \(did you mean guitar\?\): .* flute, guitar"):
         reader([make_track("x", {"flute": noise(2, 9), "guitar": noise(2, 9)})], {"g": "guitars"})
 
 

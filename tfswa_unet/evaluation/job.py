@@ -57,8 +57,8 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     """
     keep_pages()
     config = from_values(EvalConfig, values, "config")
-    tracks = load_tracks(config.data["kind"], config.data["root"], config.split)[: config.max_tracks]  # type: ignore[arg-type]
     model = load_model(config.ckpt)
+    tracks = load_tracks(config.data["kind"], config.data["root"], config.split)[: config.max_tracks]  # type: ignore[arg-type]
     plan = StemPlan.from_config(model.config["stems"])
     separator = Separator(
         model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision

@@ -1,0 +1,73 @@
+"""A checkpoint scored as eval.py does it."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from tfswa_unet import models
+from tfswa_unet.bundle import save_bundle
+from tfswa_unet.errors import ConfigError, DataError, ModelError
+from tfswa_unet.evaluation.job import score_checkpoint
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A tiny bundle, one song of two seconds, and the configuration that scores the one on the other."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "songs" / "test" / "song"
+    folder.mkdir(parents=True)
+    stems = {stem: 0.1 * rng.standard_normal((88_200, 2)) for stem in ("vocals", "drums", "bass", "other")}
+    for stem, audio in [*stems.items(), ("mixture", sum(stems.values()))]:
+        soundfile.write(folder / f"{stem}.wav", audio, 44_100)
+    network = {"widths": [8, 16], "depths": [1, 1], "mlp_ratios": [1, 1], "head_width": 8}
+    preset = models.preset("tfswa_tiny")
+    model = models.build({**preset, "n_fft": 256, "hop": 64, "network": {**preset["network"], **network}})
+    bundle = save_bundle(tmp_path / "model.safetensors", model)
+    return {
+        "ckpt": str(bundle),
+        "data": {"kind": "musdb18hq", "root": str(tmp_path / "songs"), "seconds": 6.0},
+        "split": "test",
+        "out": str(tmp_path / "scores"),
+        "metrics": "sdr",
+        "max_tracks": None,
+        "max_seconds": None,
+        "workers": 1,
+        "pictures": 1,
+        "device": "cpu",
+        "precision": "fp32",
+        "segment": 1.0,
+        "overlap": 0.2,
+        "batch": None,
+        "paths": {},
+    }
+
+
+def test_scores_table_and_files(settings, tmp_path, capsys):
+    score_checkpoint(settings)
+    printed = capsys.readouterr().out
+    for row in ("vocals", "average", "mixture", "irm", "tfswa_tiny", "scores.json"):
+        assert row in printed
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    # A fresh model gives each stem about a quarter of the mixture, so an error of (1 − ¼)² + 3 · ¼² times its power.
+    assert scores["scores"]["model"]["average"]["SDR"] == pytest.approx(-10 * np.log10(0.75), abs=0.5)
+    assert scores["scores"]["mixture"]["average"]["SDR"] == pytest.approx(-10 * np.log10(3), abs=0.1)
+    assert (tmp_path / "scores" / "pictures" / "song.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"split": "dev"}, ConfigError, r"split=dev: expected one of train, valid, test"),
+        ({"ckpt": "gone.ckpt"}, ModelError, r"gone\.ckpt: no such bundle or checkpoint"),
+        ({"metrics": "pesq"}, ConfigError, r"metrics is 'pesq', expected 'full' or 'sdr'"),
+        ({"max_tracks": 0}, ConfigError, r"max_tracks=0: expected 1 or more"),
+        ({"split": "train"}, DataError, r"train"),
+        ({"spilt": "test"}, ConfigError, r"unknown key config\.spilt \(did you mean split\?\)"),
+    ],
+)
+def test_mistakes(settings, tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        score_checkpoint({**settings, **changes})
+    assert not (tmp_path / "scores").exists()
