@@ -9,6 +9,7 @@ SMALL = {
     "widths": [8, 16],
     "depths": [2, 1],
     "mlp_ratios": [2, 2],
+    "detail": 4,
     "patch": [2, 2],
     "window": [4, 4],
     "head_width": 8,

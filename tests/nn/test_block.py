@@ -40,23 +40,38 @@ def test_mlp_equals_torch_sequential():
     assert torch.allclose(mlp(tokens), reference(tokens))
 
 
-def test_patch_stem_is_a_strided_convolution():
-    stem = PatchStem(3, 8, (2, 4))
+def test_patch_stem_is_a_strided_convolution_of_its_points():
+    stem = PatchStem(3, 5, 8, (2, 4))
     maps = torch.randn(2, 3, 6, 8)
-    weight = stem.project.weight.view(8, 3, 2, 4)
-    expected = torch.nn.functional.conv2d(maps, weight, stem.project.bias, stride=(2, 4))
-    assert torch.allclose(stem(maps).permute(0, 3, 1, 2), expected, atol=1e-5)
+    points, tokens = stem(maps)
+    expected = torch.nn.functional.conv2d(maps, stem.point.weight[..., None, None], stem.point.bias)
+    assert torch.allclose(points.permute(0, 3, 1, 2), expected, atol=1e-5)
+    weight = stem.project.weight.view(8, 2, 4, 5).permute(0, 3, 1, 2)
+    expected = torch.nn.functional.conv2d(expected, weight, stem.project.bias, stride=(2, 4))
+    assert torch.allclose(tokens.permute(0, 3, 1, 2), expected, atol=1e-5)
 
 
-def test_head_puts_a_patch_where_the_stem_took_it():
-    stem, head = PatchStem(3, 24, (2, 4)), PatchHead(24, 3, (2, 4))
-    stem.project.weight.data.copy_(torch.eye(24))
-    stem.project.bias.data.zero_()
-    head.project.weight.data.copy_(torch.eye(24))
-    head.project.bias.data.zero_()
-    head.norm = torch.nn.Identity()
-    maps = torch.randn(2, 3, 6, 8)
-    assert torch.equal(head(stem(maps)), maps)
+def test_a_token_of_the_head_speaks_for_its_patch_alone():
+    head = PatchHead(24, 5, 3, (2, 4))
+    tokens, points = torch.randn(1, 3, 2, 24), torch.randn(1, 6, 8, 5)
+    before = head(tokens, points)
+    assert before.shape == (1, 3, 6, 8)
+    tokens[0, 1, 1, 0] += 1
+    change = (head(tokens, points) - before).abs().amax(dim=(0, 1))
+    assert change[2:4, 4:].min() > 1e-5
+    change[2:4, 4:] = 0
+    assert change.max() < 1e-6
+
+
+def test_a_point_of_the_head_speaks_for_itself_alone():
+    head = PatchHead(24, 5, 3, (2, 4))
+    tokens, points = torch.randn(1, 3, 2, 24), torch.randn(1, 6, 8, 5)
+    before = head(tokens, points)
+    points[0, 2, 5] += 1
+    change = (head(tokens, points) - before).abs().amax(dim=(0, 1))
+    assert change[2, 5] > 1e-5
+    change[2, 5] = 0
+    assert change.max() < 1e-6
 
 
 def test_up_puts_a_token_where_down_took_it():

@@ -22,6 +22,7 @@ class TFSWAUNetConfig:
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     mlp_ratios: tuple[float, ...]
+    detail: int  # features of a point at full resolution
     patch: tuple[int, int]  # frames, bins
     window: tuple[int, int]  # tokens along frames, along bins
     head_width: int
@@ -63,7 +64,7 @@ class TFSWAUNet(nn.Module):
         self.frame_multiple = config.patch[0] << stages
 
         widths = config.widths
-        self.stem = PatchStem(maps_in, widths[0], config.patch)
+        self.stem = PatchStem(maps_in, config.detail, widths[0], config.patch)
         self.frequency_embedding = (
             nn.Parameter(torch.zeros(bins // config.patch[1], widths[0])) if config.frequency_embedding else None
         )
@@ -72,12 +73,12 @@ class TFSWAUNet(nn.Module):
         self.bottleneck = _stage(config, stages, skip=False)
         self.ups = nn.ModuleList(Up(widths[i + 1], widths[i]) for i in reversed(range(stages)))
         self.decoder = nn.ModuleList(_stage(config, i, skip=True) for i in reversed(range(stages)))
-        self.head = PatchHead(widths[0], maps_out, config.patch)
+        self.head = PatchHead(widths[0], config.detail, maps_out, config.patch)
         self._initialise()
 
     def forward(self, maps: Tensor) -> Tensor:
         n = maps.shape[2]
-        tokens = self.stem(F.pad(maps, (0, 0, 0, -n % self.frame_multiple)))
+        points, tokens = self.stem(F.pad(maps, (0, 0, 0, -n % self.frame_multiple)))
         if self.frequency_embedding is not None:
             tokens = tokens + self.frequency_embedding
 
@@ -89,7 +90,7 @@ class TFSWAUNet(nn.Module):
         tokens = self.bottleneck(tokens)
         for up, stage in zip(self.ups, self.decoder, strict=True):
             tokens = stage(up(tokens), skips.pop())
-        return self.head(tokens)[:, :, :n]
+        return self.head(tokens, points)[:, :, :n]
 
     @property
     def checkpointing(self) -> bool:
@@ -112,6 +113,10 @@ class TFSWAUNet(nn.Module):
         for block in blocks:
             for last in (block.fuse, block.mlp.contract):
                 last.weight.data.mul_((2 * len(blocks)) ** -0.5)
+        if self.frequency_embedding is not None:
+            # Not small: beside a constant of their own size, tokens keep their level through the blocks' norms, which
+            # would make loud and soft frames look alike.
+            nn.init.normal_(self.frequency_embedding)
         # The head starts near zero: the first output is an equal share of the mixture for every stem.
         self.head.project.weight.data.mul_(0.1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -9,30 +11,42 @@ Patch = tuple[int, int]
 
 
 class PatchStem(nn.Module):
-    """Turn maps (b, c, n, f) into tokens (b, n / i, f / j, d), one for each patch of i frames × j bins."""
+    """Turn maps (b, c, n, f) into points (b, n, f, e) and these into tokens (b, n / i, f / j, d), one a patch of i × j.
 
-    def __init__(self, maps: int, width: int, patch: Patch) -> None:
+    The points keep what a patch's token has no room for; the head gets them back.
+    """
+
+    def __init__(self, maps: int, detail: int, width: int, patch: Patch) -> None:
         super().__init__()
         self.patch = patch
-        self.project = nn.Linear(maps * patch[0] * patch[1], width)
+        self.point = nn.Linear(maps, detail)
+        self.project = nn.Linear(detail * patch[0] * patch[1], width)
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         i, j = self.patch
-        return self.project(rearrange(maps, "b c (n i) (f j) -> b n f (c i j)", i=i, j=j))
+        points = self.point(rearrange(maps, "b c n f -> b n f c"))
+        return points, self.project(rearrange(points, "b (n i) (f j) e -> b n f (i j e)", i=i, j=j))
 
 
 class PatchHead(nn.Module):
-    """Invert the stem's shape: tokens (b, n, f, d) to maps (b, c, n·i, f·j)."""
+    """Turn tokens (b, n, f, d) and points (b, n·i, f·j, e) into maps (b, c, n·i, f·j).
 
-    def __init__(self, width: int, maps: int, patch: Patch) -> None:
+    A token speaks for a whole patch; together with each point's own input it becomes a mask of full resolution.
+    """
+
+    def __init__(self, width: int, detail: int, maps: int, patch: Patch) -> None:
         super().__init__()
         self.patch = patch
         self.norm = nn.LayerNorm(width)
-        self.project = nn.Linear(width, maps * patch[0] * patch[1])
+        self.spread = nn.Linear(width, detail * patch[0] * patch[1])
+        self.expand = nn.Linear(2 * detail, 2 * detail)
+        self.project = nn.Linear(2 * detail, maps)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, points: Tensor) -> Tensor:
         i, j = self.patch
-        return rearrange(self.project(self.norm(tokens)), "b n f (c i j) -> b c (n i) (f j)", i=i, j=j)
+        spread = rearrange(self.spread(self.norm(tokens)), "b n f (i j e) -> b (n i) (f j) e", i=i, j=j)
+        hidden = F.gelu(self.expand(torch.cat([spread, points], dim=-1)))
+        return rearrange(self.project(hidden), "b n f c -> b c n f")
 
 
 class Down(nn.Module):
