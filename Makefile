@@ -28,7 +28,17 @@ ffmpeg:
 	else echo "ffmpeg is missing: install it with your package manager so that ffmpeg and ffprobe are on PATH" >&2; exit 1; fi
 
 demo: install  ## make data, train tfswa_tiny, score it, separate a real song (about 10 minutes on 2 cores)
-	$(BIN)/tfswa demo
+	rm -rf demo/train demo/scores demo/stems
+	$(BIN)/python train.py experiment=demo hydra.run.dir=demo/train
+	$(BIN)/tfswa bundle demo/train/checkpoints/last.ckpt -o demo/model.safetensors
+	$(BIN)/python eval.py ckpt=demo/model.safetensors data.root=demo/songs metrics=sdr out=demo/scores
+	$(BIN)/tfswa separate "$$($(BIN)/python -c 'import glob, importlib.util as u; print(glob.glob(u.find_spec("stempeg").submodule_search_locations[0] + "/data/*.stem.mp4")[0])')" \
+	  --model demo/model.safetensors -o demo/stems --template "{stem}.{ext}" --residual --picture
+	@echo
+	@echo "songs it made   demo/songs"
+	@echo "model           demo/model.safetensors"
+	@echo "score table     demo/scores/scores.json"
+	@echo "a real song     demo/stems: its stems and a picture of their spectrograms"
 
 test: install  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)

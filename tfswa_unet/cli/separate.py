@@ -27,6 +27,7 @@ EXAMPLES = """\
   tfswa separate album/ --model model.safetensors --device cuda:1 --precision fp32 --batch 16
   tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --threads 4
   tfswa separate album/ --model model.safetensors --skip-existing --quiet --json > summary.json
+  tfswa separate song.mp3 --model model.safetensors --picture           and a picture of what it found
 """
 
 
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, metavar="N", help="segments at a time; 8 on CUDA, else 1; halved when memory runs out")
     add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
     add("--skip-existing", action="store_true", help="leave songs alone whose stems are all there")
+    add("--picture", action="store_true", help="draw the spectrograms of each song and its stems into a PNG beside them")
     add("--json", action="store_true", help="print a summary as JSON instead of lines")
     add("--quiet", action="store_true", help="no progress bar and no lines but errors")
 
@@ -91,6 +93,9 @@ def run(args: argparse.Namespace) -> int:
             on_result=shown.tell,
             **settings,
         )
+    if args.picture:
+        for result in results:
+            _draw(result, args.stream)
     failed = [result for result in results if result.status == "failed"]
     if args.json:
         print(json.dumps(_summary(results), indent=2, ensure_ascii=False))
@@ -122,6 +127,21 @@ def _separator(args: argparse.Namespace) -> Separator:
         batch=args.batch,
         precision=args.precision,
     )
+
+
+def _draw(result: FileResult, stream: int) -> None:
+    """A picture of the song's first half minute."""
+    from tfswa_unet import audio
+    from tfswa_unet.evaluation.plots import spectrograms
+
+    if result.status != "done":
+        return
+    song = audio.probe(result.song, stream)
+    length = min(30 * song.rate, song.length)
+    stems = {stem: audio.read(path, 0, length) for stem, path in result.files.items()}
+    picture = next(iter(result.files.values())).parent / f"{result.song.name} spectrograms.png"
+    spectrograms(picture, audio.read(result.song, 0, length, stream), stems, song.rate, result.song.name)
+    print(f"  → {picture}")
 
 
 def _names(text: str) -> list[str]:
