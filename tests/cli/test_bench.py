@@ -6,7 +6,19 @@ from tfswa_unet.cli import main
 
 
 def test_separation_is_measured(capsys):
-    command = ["bench", "separate", "--model", "tfswa_tiny", "--seconds", "2", "--runs", "1", "--threads", "1", "--json"]
+    command = [
+        "bench",
+        "separate",
+        "--model",
+        "tfswa_tiny",
+        "--seconds",
+        "2",
+        "--runs",
+        "1",
+        "--threads",
+        "1",
+        "--json",
+    ]
     assert main(command) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["audio_seconds"] == 2
@@ -17,7 +29,9 @@ def test_separation_is_measured(capsys):
 
 def test_an_unknown_model_is_one_sentence(capsys):
     assert main(["bench", "separate", "--model", "tfswa_tny"]) == 1
-    assert capsys.readouterr().err.startswith("error: tfswa_tny: no such bundle or checkpoint (did you mean tfswa_tiny?)")
+    assert capsys.readouterr().err.startswith(
+        "error: tfswa_tny: no such bundle or checkpoint (did you mean tfswa_tiny?)"
+    )
 
 
 def test_nothing_to_measure(capsys):

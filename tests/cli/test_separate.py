@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from tfswa_unet import audio
@@ -128,3 +129,46 @@ def test_an_interrupted_run_leaves_nothing(bundle, song, tmp_path, capsys, monke
     monkeypatch.setattr(Separator, "_forward", interrupted)
     assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), *FAST]) == 130
     assert wavs(tmp_path) == ["song.wav"]
+
+
+def test_a_picture_of_the_song_and_its_stems(bundle, song, tmp_path):
+    out = tmp_path / "out"
+    assert main(["separate", str(song), "-o", str(out), "--model", str(bundle), *FAST, "--picture"]) == 0
+    (picture,) = out.rglob("*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
+
+
+def _bad_files(folder):
+    """Files that are no song, each with a part of the sentence that says so."""
+    rng = np.random.default_rng(0)
+    noise = 0.1 * rng.standard_normal((2, 88_200)).astype(np.float32)
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("dear diary\n" * 50)
+    audio.write(folder / "whole.mp3", noise, 44_100, "mp3")
+    whole = (folder / "whole.mp3").read_bytes()
+    (folder / "whole.mp3").unlink()
+    (folder / "cut.mp3").write_bytes(whole[: len(whole) // 3])
+    soundfile.write(folder / "nothing.wav", np.zeros((0, 2), np.float32), 44_100)
+    noise[0, 44_100] = np.nan
+    soundfile.write(folder / "nan.wav", noise.T, 44_100, subtype="FLOAT")
+    return {
+        "gone.wav": "does not exist",
+        "empty.wav": "empty",
+        "text.wav": "text.wav",
+        "cut.mp3": " s of ",
+        "nothing.wav": "no samples",
+        "nan.wav": "1.000 s",
+    }
+
+
+@pytest.mark.parametrize("name", ["gone.wav", "empty.wav", "text.wav", "cut.mp3", "nothing.wav", "nan.wav"])
+def test_what_is_no_song_is_one_sentence_and_leaves_nothing(bundle, tmp_path, capsys, name):
+    sentences = _bad_files(tmp_path)
+    out = tmp_path / "out"
+    assert main(["separate", str(tmp_path / name), "-o", str(out), "--model", str(bundle), *FAST]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    assert name in line
+    assert sentences[name] in line
+    assert not out.exists() or not list(out.rglob("*"))

@@ -4,8 +4,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tfswa_unet import audio
 from tfswa_unet.data import load_tracks
 from tfswa_unet.data import musdb as reader
 from tfswa_unet.errors import DataError
@@ -72,10 +74,6 @@ def test_the_splits_are_musdbs_own(kind, fixture, request):
 
 
 def test_stem_mp4_has_five_equal_streams_that_sum_to_the_mixture(stem_mp4):
-    import numpy as np
-
-    from tfswa_unet import audio
-
     track = load_tracks("musdb18", stem_mp4, "test")[0]
     assert (track.rate, list(track.sources)) == (44_100, ["vocals", "drums", "bass", "other"])
     stems = [audio.read(source.path, 50_000, 44_100, source.stream) for source in track.sources.values()]
@@ -103,3 +101,15 @@ def test_hidden_files_are_no_songs(hq, stem_mp4):
     (hq / "test" / ".DS_Store").write_bytes(b"")
     assert len(load_tracks("musdb18", hq, "test")) == 2
     assert len(load_tracks("musdb18hq", hq, "test")) == 2
+
+
+def test_musdb_reads_the_same_samples(stem_mp4):
+    import musdb
+
+    theirs = musdb.DB(root=str(stem_mp4), subsets="test")[0]
+    ours = load_tracks("musdb18", stem_mp4, "test")[0]
+    for stem, source in ours.sources.items():
+        expected = theirs.targets[stem].audio.T
+        got = audio.read(source.path, stream=source.stream)
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, atol=1e-4)

@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch", type=int, metavar="N", help="segments at a time; 8 on CUDA, else 1; halved when memory runs out")
     add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
     add("--skip-existing", action="store_true", help="leave songs alone whose stems are all there")
-    add("--picture", action="store_true", help="draw the spectrograms of each song and its stems into a PNG beside them")
+    add(
+        "--picture", action="store_true", help="draw the spectrograms of each song and its stems into a PNG beside them"
+    )
     add("--json", action="store_true", help="print a summary as JSON instead of lines")
     add("--quiet", action="store_true", help="no progress bar and no lines but errors")
 

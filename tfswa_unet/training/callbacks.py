@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning import Callback
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
-    OnExceptionCheckpoint,
     RichProgressBar,
 )
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
@@ -29,6 +28,19 @@ class CallbackConfig:
     progress_bar: bool
 
 
+class Interrupted(Callback):
+    """Keep a checkpoint of a run that is broken off, by Ctrl-C or an error, for `resume=`.
+
+    Lightning's own callback for this would make the next run in the folder resume unasked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        trainer.save_checkpoint(self.path)
+
+
 def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
     """Callbacks of a run whose checkpoints lie under `folder`/checkpoints."""
     callbacks: list[Callback] = [
@@ -41,7 +53,7 @@ def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
             save_last=True,
             enable_version_counter=False,
         ),
-        OnExceptionCheckpoint(folder / "checkpoints", filename="interrupted"),
+        Interrupted(folder / "checkpoints" / "interrupted.ckpt"),
         LearningRateMonitor("step"),
     ]
     if config.early_stopping["patience"] is not None:

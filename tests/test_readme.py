@@ -1,0 +1,101 @@
+"""The README's commands, each run as it stands there, on small songs with a small model."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.small import OVERRIDES, write_songs
+from tfswa_unet import audio
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.split("  #")[0]
+    for language, block in BLOCKS
+    if not language
+    for line in block.splitlines()
+    if line.startswith(("tfswa ", "python ", "make "))
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with what the README's commands name: songs, a song.mp3, and what earlier commands left."""
+    folder = tmp_path_factory.mktemp("readme")
+    write_songs(folder / "musdb18hq", samples=66_150)
+    sound = 0.1 * np.random.default_rng(0).standard_normal((2, 66_150)).astype(np.float32)
+    audio.write(folder / "song.mp3", sound, 44_100, "mp3")
+    return folder
+
+
+def _run(command, place):
+    """Run a README line, its placeholders filled in and its sizes made small."""
+    words = shlex.split(command.replace("/data/musdb18hq", str(place / "musdb18hq")))
+    checkpoints = sorted(place.glob("runs/tfswa_base/*/checkpoints/best.ckpt"))
+    words = [re.sub(r"runs/tfswa_base/…/checkpoints/best\.ckpt", str(checkpoints[-1:]).strip("[]"), w) for w in words]
+    words = [re.sub(r"PosixPath\('(.*)'\)", r"\1", word) for word in words]
+    if words[0] == "tfswa":
+        words = [sys.executable, "-m", "tfswa_unet.cli", *words[1:]]
+    else:
+        words = [sys.executable, str(ROOT / words[1]), *words[2:]]
+    if "train.py" in command:
+        words += [*OVERRIDES, "augmentation=none", f"data.root={place / 'musdb18hq'}"]
+    if "eval.py" in command:
+        words += ["device=cpu", "segment=1.0", "overlap=0.2", "workers=1"]
+    if "separate" in command:
+        words += ["--segment", "1", "--overlap", "0.2", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=900, env=environment)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_train_evaluate_bundle_separate(place):
+    commands = [command for command in COMMANDS if not command.startswith("make")]
+    in_order = sorted(commands, key=lambda command: ["train", "eval", "bundle", "separate"].index(_verb(command)))
+    printed = {command: _run(command, place) for command in in_order}
+    assert {_verb(command) for command in printed} == {"train", "eval", "bundle", "separate"}
+    assert len(list(place.glob("runs/sweep/*/*/checkpoints/last.ckpt"))) == 4
+    assert len(list(place.glob("runs/tfswa_base/*/checkpoints/*/scores.json"))) == 1
+    stems = {path.name: audio.probe(path) for path in (place / "stems" / "song").iterdir()}
+    assert sorted(stems) == ["bass.wav", "drums.wav", "other.wav", "vocals.wav"]
+    assert {info.length for info in stems.values()} == {audio.probe(place / "song.mp3").length}
+
+
+def _verb(command):
+    return next(verb for verb in ("train", "eval", "bundle", "separate") if verb in command)
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in COMMANDS:
+        if command.startswith("make "):
+            assert re.search(rf"^{command.split()[1]}:", makefile, re.MULTILINE), command
+
+
+def test_the_tree_names_what_is_there():
+    tree = next(block for _, block in BLOCKS if block.startswith("tfswa_unet/"))
+    named = set(re.findall(r"^  (\S+)", tree, re.MULTILINE))
+    present = {
+        path.name + ("/" if path.is_dir() else "")
+        for path in (ROOT / "tfswa_unet").iterdir()
+        if not path.name.startswith("__")
+    }
+    assert named == present
+
+
+def test_the_python_example(place):
+    from tfswa_unet import Separator, load
+
+    example = next(block for language, block in BLOCKS if language == "python")
+    assert 'Separator(load("model.safetensors"))' in example
+    sound, rate = audio.read(place / "song.mp3")[:, :30_000], 44_100
+    stems = Separator(load(place / "model.safetensors"), segment_seconds=1, overlap_seconds=0.2).separate(sound, rate)
+    assert {name: stem.shape for name, stem in stems.items()} == dict.fromkeys(stems, sound.shape)
