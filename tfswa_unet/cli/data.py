@@ -9,6 +9,7 @@ HELP = "make data sets to train on"
 EXAMPLES = """\
   tfswa data synth songs                                100 procedural songs of 30 s
   tfswa data synth songs --tracks 12 --seconds 10       a small set for a first try
+  tfswa data synth easy --band 0                        all by one band: minutes of training show something
   tfswa data synth more --seed 1 --workers 4            other songs, made by four processes
 """
 
@@ -25,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth.add_argument("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
     synth.add_argument("--seed", type=int, default=0, metavar="K", help="the same seed makes the same songs")
     synth.add_argument("--test-tracks", type=int, metavar="N", help="songs to keep for testing (default: one in ten)")
+    synth.add_argument(
+        "--band", type=int, metavar="B", help="all songs by one band, number B (default: many)"
+    )
     synth.add_argument("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
 
 
@@ -45,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
             args.seconds,
             args.seed,
             test_tracks=args.test_tracks,
+            band=args.band,
             workers=args.workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )

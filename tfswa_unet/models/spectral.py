@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -31,7 +32,7 @@ class ModelConfig:
     hop: int  # samples
     subbands: int
     features: str  # what of the mixture the network sees: complex, magnitude or both
-    compression: float  # exponent on magnitudes before the network
+    compression: float  # of magnitudes before the network: log(1 + compression · |X|)
     mask: str
     sums_to_mixture: bool
     network: dict[str, Any] = field(default_factory=dict)
@@ -102,17 +103,22 @@ class SpectralModel(nn.Module):
         return apply_mask(masks, spectrum, c.mask, c.sums_to_mixture)
 
     def _features(self, spectrum: Tensor) -> Tensor:
-        """Real maps (b, c·m, n, f) of a spectrogram (b, c, n, f), its magnitudes compressed."""
+        """Real maps (b, c·m, n, f) of a spectrogram (b, c, n, f) whose magnitudes follow log(1 + compression · |X|).
+
+        Music falls by 60 dB from its low bins to its high ones; the logarithm makes both as visible to the network, in
+        particular where subbands share a token.
+        """
         c = self.model_config
-        # The window's sum is what a full-scale sine reaches; dividing brings the maps near one.
-        magnitude = spectrum.abs() * (2 / c.n_fft**0.5) + 1e-6
-        compressed = magnitude**c.compression
+        magnitude = spectrum.abs() + 1e-6
+        # √n_fft / 2 is about what noise of unit level reaches, which this brings near one.
+        compressed = (1 + magnitude * (c.compression * 2 / c.n_fft**0.5)).log() / math.log(1 + c.compression)
         maps = []
         if c.features != "magnitude":
-            ratio = compressed / magnitude * (2 / c.n_fft**0.5)
+            ratio = compressed / magnitude
             maps += [spectrum.real * ratio, spectrum.imag * ratio]
         if c.features != "complex":
-            maps.append(compressed)
+            # Around zero, or what changes would drown in what is always there.
+            maps.append((compressed - 0.5) * 4)
         return torch.stack(maps, dim=2).flatten(1, 2)
 
 

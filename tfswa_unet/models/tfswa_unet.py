@@ -114,9 +114,9 @@ class TFSWAUNet(nn.Module):
             for last in (block.fuse, block.mlp.contract):
                 last.weight.data.mul_((2 * len(blocks)) ** -0.5)
         if self.frequency_embedding is not None:
-            # Not small: beside a constant of their own size, tokens keep their level through the blocks' norms, which
-            # would make loud and soft frames look alike.
-            nn.init.normal_(self.frequency_embedding)
+            # Beside a constant tokens keep their level through the blocks' norms, which would make loud and soft
+            # frames look alike.
+            nn.init.normal_(self.frequency_embedding, std=0.3)
         # The head starts near zero: the first output is an equal share of the mixture for every stem.
         self.head.project.weight.data.mul_(0.1)
 

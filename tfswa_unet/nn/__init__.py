@@ -2,7 +2,7 @@
 
 from tfswa_unet.nn.attend import attend
 from tfswa_unet.nn.attention import SequenceAttention
-from tfswa_unet.nn.block import MLP, TFSWABlock
+from tfswa_unet.nn.block import LocalMLP, TFSWABlock
 from tfswa_unet.nn.patch import Down, PatchHead, PatchStem, Up
 from tfswa_unet.nn.stage import Stage
 from tfswa_unet.nn.window import WindowAttention, merge_windows, partition_windows
@@ -13,7 +13,7 @@ __all__ = [
     "WindowAttention",
     "partition_windows",
     "merge_windows",
-    "MLP",
+    "LocalMLP",
     "TFSWABlock",
     "Stage",
     "PatchStem",

@@ -10,17 +10,25 @@ from tfswa_unet.nn.attention import SequenceAttention
 from tfswa_unet.nn.window import Window, WindowAttention
 
 
-class MLP(nn.Module):
-    """Two linear layers around a GELU, on the last axis: (..., d) → (..., d)."""
+class LocalMLP(nn.Module):
+    """Two linear layers around a depthwise 3 × 3 convolution and a GELU: (b, n, f, d) → (b, n, f, d).
+
+    Fresh attention averages over all it sees; the convolution gives each token its neighbours from the first step on.
+    Source: LeFF of Uformer, arXiv 2106.03106.
+    """
 
     def __init__(self, width: int, ratio: float) -> None:
         super().__init__()
         hidden = int(width * ratio)
         self.expand = nn.Linear(width, hidden)
+        self.mix = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
         self.contract = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.contract(F.gelu(self.expand(tokens)))
+        hidden = self.expand(tokens)
+        # Channels-last tokens are a convolution's channels-last maps: the permutations copy nothing.
+        mixed = self.mix(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.contract(F.gelu(hidden + mixed))
 
 
 class TFSWABlock(nn.Module):
@@ -57,7 +65,7 @@ class TFSWABlock(nn.Module):
         self.swa = WindowAttention(width, head_width, window, shifted)
         self.fuse = nn.Linear(3 * width, width)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = MLP(width, mlp_ratio)
+        self.mlp = LocalMLP(width, mlp_ratio)
 
     def forward(self, tokens: Tensor, skip: Tensor | None = None) -> Tensor:
         merged = tokens if skip is None else torch.cat([tokens, skip], dim=-1)

@@ -40,13 +40,15 @@ class PatchHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.spread = nn.Linear(width, detail * patch[0] * patch[1])
         self.expand = nn.Linear(2 * detail, 2 * detail)
+        self.mix = nn.Conv2d(2 * detail, 2 * detail, 3, padding=1, groups=2 * detail)
         self.project = nn.Linear(2 * detail, maps)
 
     def forward(self, tokens: Tensor, points: Tensor) -> Tensor:
         i, j = self.patch
         spread = rearrange(self.spread(self.norm(tokens)), "b n f (i j e) -> b (n i) (f j) e", i=i, j=j)
-        hidden = F.gelu(self.expand(torch.cat([spread, points], dim=-1)))
-        return rearrange(self.project(hidden), "b n f c -> b c n f")
+        hidden = self.expand(torch.cat([spread, points], dim=-1))
+        mixed = self.mix(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.project(F.gelu(hidden + mixed)).permute(0, 3, 1, 2)
 
 
 class Down(nn.Module):

@@ -5,6 +5,7 @@ import pytest
 from scipy.signal import fftconvolve, welch
 
 from tfswa_unet.data.synthetic import STEMS, synthesize
+from tfswa_unet.data.synthetic.compose import compose, played_by
 from tfswa_unet.data.synthetic.mix import PEAK, _blockwise, strip
 from tfswa_unet.data.synthetic.room import Room, impulse, pan, widen
 from tfswa_unet.data.synthetic.song import Strip
@@ -151,3 +152,18 @@ def test_impossible_songs_are_refused(arguments, message):
     with pytest.raises(DataError) as error:
         synthesize(*arguments)
     assert str(error.value) == message
+
+
+def test_songs_of_a_band_share_its_sounds_and_not_its_music():
+    plans = [compose(np.random.default_rng(seed), 20.0) for seed in range(8)]
+    band = plans[-1]
+    songs = [played_by(plan, band) for plan in plans]
+    for song, plan in zip(songs, plans, strict=True):
+        assert (song.voice, song.kit, song.bass, song.layers) == (band.voice, band.kit, band.bass, band.layers)
+        assert (song.room, song.strips) == (band.room, band.strips)
+        assert (song.tempo, song.root, song.verse, song.sections) == (plan.tempo, plan.root, plan.verse, plan.sections)
+    one, same, another, many = (synthesize(3, 2.0, band=band) for band in (0, 0, 1, None))
+    for stem in STEMS:
+        np.testing.assert_array_equal(one[stem], same[stem])
+        assert not np.array_equal(one[stem], another[stem])
+        assert not np.array_equal(one[stem], many[stem])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tfswa_unet.data.synthetic.bass import SOUNDS as BASSES
@@ -65,6 +67,20 @@ def compose(rng: np.random.Generator, seconds: float) -> Song:
         lead=bool(rng.random() < 0.3),
         room=draw_room(rng),
         strips={stem: _strip(rng, stem) for stem in STEMS},
+    )
+
+
+def played_by(song: Song, other: Song) -> Song:
+    """The same music with the other song's voice, kit, bass, instruments, room and mixing desk."""
+    return replace(
+        song,
+        voice=other.voice,
+        kit=other.kit,
+        bass=other.bass,
+        layers=other.layers,
+        lead=other.lead,
+        room=other.room,
+        strips=other.strips,
     )
 
 

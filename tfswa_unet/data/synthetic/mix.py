@@ -9,7 +9,7 @@ import numpy as np
 import scipy.fft
 
 from tfswa_unet.data.synthetic.bass import bass
-from tfswa_unet.data.synthetic.compose import compose
+from tfswa_unet.data.synthetic.compose import compose, played_by
 from tfswa_unet.data.synthetic.drums import drums
 from tfswa_unet.data.synthetic.other import other
 from tfswa_unet.data.synthetic.room import impulse
@@ -26,8 +26,10 @@ FADE = 0.01  # s, at the end
 SHARE = 1 / 4  # of a transform that filled by the tail of what came before
 
 
-def synthesize(seed: int, seconds: float, rate: int = 44_100) -> dict[str, np.ndarray]:
+def synthesize(seed: int, seconds: float, rate: int = 44_100, band: int | None = None) -> dict[str, np.ndarray]:
     """Make a song of four stems; the same arguments give the same samples.
+
+    Songs of one `band` share voice, kit, bass, instruments, room and mixing desk, and differ in all that is played.
 
     Returns vocals, drums, bass and other in this order, float32 (2, t) each with t = round(seconds · rate); neither a
     stem nor their sum exceeds 0.9 of full scale.
@@ -38,6 +40,8 @@ def synthesize(seed: int, seconds: float, rate: int = 44_100) -> dict[str, np.nd
     check(seed, seconds, rate)
     players, plan, space = (np.random.default_rng([seed, k]) for k in range(3))
     song = compose(plan, seconds)
+    if band is not None:
+        song = played_by(song, compose(np.random.default_rng([band, len(STEMS)]), seconds))
     response = impulse(song.room, space, rate)
     room = scipy.fft.rfft(response, 2 ** ceil(np.log2(response.shape[1] / SHARE)))
     stems = {}

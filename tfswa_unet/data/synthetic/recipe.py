@@ -21,13 +21,14 @@ SHARE = 10  # one song in so many tests, and as many validate
 
 @dataclass(frozen=True)
 class Recipe:
-    """Number of songs, their length in s, the seed, and how many of the songs validate and test."""
+    """Number of songs, their length in s, the seed, how many of the songs validate and test, and who plays them."""
 
     tracks: int
     seconds: float
     seed: int
     valid_tracks: int
     test_tracks: int
+    band: int | None = None  # None: each song has a band of its own
     generator: int = GENERATOR
 
     def split(self, index: int) -> Literal["train", "valid", "test"]:
@@ -50,15 +51,19 @@ class Recipe:
         return round(self.seconds * RATE)
 
 
-def make_recipe(tracks: int, seconds: float, seed: int, test_tracks: int | None = None) -> Recipe:
+def make_recipe(
+    tracks: int, seconds: float, seed: int, test_tracks: int | None = None, band: int | None = None
+) -> Recipe:
     """Fill in the splits: a tenth of the songs test and as many validate, one each from three songs on.
 
     Raises:
-        DataError: no songs, songs shorter than a second, a negative seed, or no song left to train on.
+        DataError: no songs, songs shorter than a second, a negative seed or band, or no song left to train on.
     """
     if tracks < 1:
         raise DataError(f"{tracks} synthetic songs were asked for; ask for tracks >= 1")
     check(seed, seconds, RATE)
+    if band is not None and band < 0:
+        raise DataError(f"band {band} is negative; give 0 or more")
     tenth = max(1, round(tracks / SHARE))
     if test_tracks is None:
         test_tracks = tenth if tracks > 1 else 0
@@ -66,7 +71,7 @@ def make_recipe(tracks: int, seconds: float, seed: int, test_tracks: int | None 
         raise DataError(
             f"{test_tracks} of {tracks} synthetic songs cannot be for testing; give 0 to {tracks - 1} test tracks"
         )
-    return Recipe(tracks, float(seconds), seed, min(tenth, tracks - test_tracks - 1), test_tracks)
+    return Recipe(tracks, float(seconds), seed, min(tenth, tracks - test_tracks - 1), test_tracks, band)
 
 
 def claim(out: Path, recipe: Recipe) -> None:

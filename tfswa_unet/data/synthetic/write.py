@@ -33,6 +33,7 @@ def write_dataset(
     seed: int,
     *,
     test_tracks: int | None = None,
+    band: int | None = None,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -40,8 +41,8 @@ def write_dataset(
 
     16-bit stereo at 44.1 kHz; the mixture is exactly the sum of the written stems. A song's bytes depend on `seed` and
     its number only, not on `workers` (processes; by default as many as there are processors, if the work is worth
-    starting them). Run again after an interruption, it makes what is missing. `on_progress` is told how many songs are
-    done, and of how many.
+    starting them). With `band` all songs are played by one band, see `synthesize`. Run again after an interruption, it
+    makes what is missing. `on_progress` is told how many songs are done, and of how many.
 
     Raises:
         DataError: a value is out of range, `out` holds anything but this very data set, or the disk is too small.
@@ -49,7 +50,7 @@ def write_dataset(
     out = Path(out).expanduser()
     if workers is not None and workers < 1:
         raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
-    recipe = make_recipe(tracks, seconds, seed, test_tracks)
+    recipe = make_recipe(tracks, seconds, seed, test_tracks, band)
     missing = [index for index in range(tracks) if not _complete(recipe.folder(out, index), recipe.frames)]
     _check_space(out, len(missing) * len(FILES) * (4 * recipe.frames + HEADER))
     claim(out, recipe)
@@ -66,7 +67,8 @@ def write_song(out: Path, recipe: Recipe, index: int) -> None:
     Raises:
         DataError: the folder cannot be written.
     """
-    stems = {stem: quantise(sound) for stem, sound in synthesize(recipe.song_seed(index), recipe.seconds, RATE).items()}
+    sounds = synthesize(recipe.song_seed(index), recipe.seconds, RATE, recipe.band)
+    stems = {stem: quantise(sound) for stem, sound in sounds.items()}
     folder = recipe.folder(out, index)
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
