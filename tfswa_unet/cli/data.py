@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth.add_argument("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
     synth.add_argument("--seed", type=int, default=0, metavar="K", help="the same seed makes the same songs")
     synth.add_argument("--test-tracks", type=int, metavar="N", help="songs to keep for testing (default: one in ten)")
-    synth.add_argument(
-        "--band", type=int, metavar="B", help="all songs by one band, number B (default: many)"
-    )
+    synth.add_argument("--band", type=int, metavar="B", help="all songs by one band, number B (default: many)")
     synth.add_argument("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
 
 

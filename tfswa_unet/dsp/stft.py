@@ -15,6 +15,11 @@ def _window(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         return torch.hann_window(n_fft, device=device, dtype=dtype)
 
 
+def frames(length: int, hop: int) -> int:
+    """Number of frames n that `stft` gives for `length` samples."""
+    return length // hop + 1
+
+
 def stft(waveform: Tensor, n_fft: int, hop: int) -> Tensor:
     """Transform waveforms with a Hann window, one frame centred on every `hop`-th sample.
 
