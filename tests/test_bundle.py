@@ -214,7 +214,7 @@ def test_safetensors_of_others_and_damaged_descriptions_are_refused(model, tmp_p
     assert "configuration is list, expected a mapping" in described({"tfswa": '{"format": 1, "config": []}'})
     assert "cannot build" in described({"tfswa": '{"format": 1, "config": {"_target_": "os.system"}}'})
     wrong = json.dumps({"format": 1, "config": small(architecture="demucs")})
-    assert "unknown model.architecture='demucs'" in described({"tfswa": wrong})
+    assert "unknown model.architecture 'demucs'" in described({"tfswa": wrong})
 
 
 def test_checkpoints_of_other_projects_are_refused(model, tmp_path):

@@ -153,11 +153,11 @@ def _bad_files(folder):
     noise[0, 44_100] = np.nan
     soundfile.write(folder / "nan.wav", noise.T, 44_100, subtype="FLOAT")
     return {
-        "gone.wav": "does not exist",
+        "gone.wav": "no such file",
         "empty.wav": "empty",
         "text.wav": "text.wav",
         "cut.mp3": " s of ",
-        "nothing.wav": "no samples",
+        "nothing.wav": "holds 0 samples",
         "nan.wav": "1.000 s",
     }
 

@@ -112,4 +112,5 @@ def test_musdb_reads_the_same_samples(stem_mp4):
         expected = theirs.targets[stem].audio.T
         got = audio.read(source.path, stream=source.stream)
         assert got.shape == expected.shape
-        np.testing.assert_allclose(got, expected, atol=1e-4)
+        # musdb reads through 16 bits, which cannot hold what lies above full scale.
+        np.testing.assert_allclose(got.clip(-1, 1), expected, atol=1e-4)
