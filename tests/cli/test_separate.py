@@ -131,9 +131,10 @@ def test_an_interrupted_run_leaves_nothing(bundle, song, tmp_path, capsys, monke
     assert wavs(tmp_path) == ["song.wav"]
 
 
-def test_a_picture_of_the_song_and_its_stems(bundle, song, tmp_path):
+def test_a_picture_of_the_song_and_its_stems(bundle, song, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["separate", str(song), "-o", str(out), "--model", str(bundle), *FAST, "--picture"]) == 0
+    assert main(["separate", str(song), "-o", str(out), "--model", str(bundle), *FAST, "--picture", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 1
     (picture,) = out.rglob("*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 10_000

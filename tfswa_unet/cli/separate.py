@@ -97,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.picture:
         for result in results:
-            _draw(result, args.stream)
+            picture = _draw(result, args.stream)
+            if picture and not (args.quiet or args.json):
+                print(f"  → {picture}")
     failed = [result for result in results if result.status == "failed"]
     if args.json:
         print(json.dumps(_summary(results), indent=2, ensure_ascii=False))
@@ -131,19 +133,19 @@ def _separator(args: argparse.Namespace) -> Separator:
     )
 
 
-def _draw(result: FileResult, stream: int) -> None:
-    """A picture of the song's first half minute."""
+def _draw(result: FileResult, stream: int) -> Path | None:
+    """Draw the song's first half minute; give the picture's path, or None for a song that was not separated."""
     from tfswa_unet import audio
     from tfswa_unet.evaluation.plots import spectrograms
 
     if result.status != "done":
-        return
+        return None
     song = audio.probe(result.song, stream)
     length = min(30 * song.rate, song.length)
     stems = {stem: audio.read(path, 0, length) for stem, path in result.files.items()}
     picture = next(iter(result.files.values())).parent / f"{result.song.name} spectrograms.png"
     spectrograms(picture, audio.read(result.song, 0, length, stream), stems, song.rate, result.song.name)
-    print(f"  → {picture}")
+    return picture
 
 
 def _names(text: str) -> list[str]:
