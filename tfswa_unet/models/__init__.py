@@ -1,7 +1,9 @@
 """The family: a spectral wrapper around each network, built from plain configuration."""
 
+from tfswa_unet.models.config import ModelConfig
+from tfswa_unet.models.family import build
 from tfswa_unet.models.presets import names, preset
-from tfswa_unet.models.spectral import ModelConfig, SpectralModel, build
+from tfswa_unet.models.spectral import SpectralModel
 from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig
 
 __all__ = ["ModelConfig", "SpectralModel", "build", "names", "preset", "TFSWAUNet", "TFSWAUNetConfig"]

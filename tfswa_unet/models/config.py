@@ -1,0 +1,58 @@
+"""Everything that makes a model but its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfswa_unet.dsp import mask_maps
+from tfswa_unet.errors import ConfigError, unknown
+
+FEATURES = {"complex": 2, "magnitude": 1, "both": 3}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The configuration of a model; travels as JSON in bundles and checkpoints."""
+
+    name: str
+    architecture: str
+    stems: dict[str, Any]  # output stem → the source stems it sums, or "rest", as in conf/stems
+    rate: int  # Hz
+    channels: int
+    n_fft: int  # samples
+    hop: int  # samples
+    subbands: int
+    features: str  # what of the mixture the network sees: complex, magnitude or both
+    compression: float  # of magnitudes before the network: log(1 + compression · |X|); 0 leaves them as they are
+    mask: str
+    sums_to_mixture: bool
+    network: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.stems:
+            raise ConfigError("a model needs at least one stem: set stems=four, for instance")
+        if self.features not in FEATURES:
+            raise unknown("model.features", self.features, FEATURES)
+        if not 0 < self.hop < self.n_fft // 2 + 1:
+            raise ConfigError(f"model.hop={self.hop} must lie between 1 and half of model.n_fft={self.n_fft}")
+        if self.subbands < 1 or (self.n_fft // 2) % self.subbands:
+            raise ConfigError(f"model.subbands={self.subbands} must divide n_fft / 2 = {self.n_fft // 2}")
+        if self.compression < 0:
+            raise ConfigError(f"model.compression={self.compression} must be 0 (none) or above")
+        mask_maps(self.mask)
+
+    @property
+    def maps_in(self) -> int:
+        """Feature maps that the network sees."""
+        return self.channels * FEATURES[self.features] * self.subbands
+
+    @property
+    def maps_out(self) -> int:
+        """Feature maps that the network gives."""
+        return len(self.stems) * self.channels * mask_maps(self.mask) * self.subbands
+
+    @property
+    def bins(self) -> int:
+        """Bins f of each map."""
+        return self.n_fft // 2 // self.subbands
