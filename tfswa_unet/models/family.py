@@ -27,5 +27,5 @@ def build(values: Mapping[str, Any]) -> SpectralModel:
     if config.architecture not in ARCHITECTURES:
         raise unknown("model.architecture", config.architecture, ARCHITECTURES)
     network, network_config = ARCHITECTURES[config.architecture]
-    sizes = from_values(network_config, config.network, "model.network")
+    sizes: Any = from_values(network_config, config.network, "model.network")
     return SpectralModel(config, network(config.maps_in, config.maps_out, config.bins, sizes))
