@@ -59,5 +59,7 @@ def test_silence_stays_silence(kind):
 
 
 def test_unknown_mask():
-    with pytest.raises(ConfigError, match=r"unknown model\.mask 'tanh': expected one of sigmoid, softmax, complex, mag"):
+    with pytest.raises(
+        ConfigError, match=r"unknown model\.mask 'tanh': expected one of sigmoid, softmax, complex"
+    ):
         mask_maps("tanh")

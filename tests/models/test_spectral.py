@@ -15,6 +15,8 @@ SMALL = {
     "head_width": 8,
     "rotary": True,
     "frequency_embedding": True,
+    "arrangement": "parallel",
+    "norm": "layer",
 }
 
 

@@ -1,15 +1,22 @@
+import pytest
 import torch
 
-from tfswa_unet.nn import LocalMLP, PatchHead, PatchStem, TFSWABlock
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.nn import BlockForm, LocalMLP, PatchHead, PatchStem, TFSWABlock
+
+ARRANGEMENTS = ["parallel", "serial"]
 
 
-def _block(**options):
+def _block(arrangement="parallel", norm="layer", skip=False):
     torch.manual_seed(0)
-    return TFSWABlock(16, head_width=8, window=(4, 4), shifted=True, mlp_ratio=2, **options)
+    form = BlockForm(head_width=8, window=(4, 4), arrangement=arrangement, norm=norm)
+    return TFSWABlock(16, form, shifted=True, mlp_ratio=2, skip=skip)
 
 
-def test_shape_is_kept_for_odd_frame_counts():
-    block = _block()
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_shape_is_kept_for_odd_frame_counts(arrangement, norm):
+    block = _block(arrangement, norm)
     for n, f in [(1, 4), (7, 6), (13, 5)]:
         assert block(torch.randn(2, n, f, 16)).shape == (2, n, f, 16)
 
@@ -18,18 +25,43 @@ def test_equals_its_parts_written_out():
     block = _block(skip=True)
     tokens, skip = torch.randn(2, 1, 6, 5, 16)
     h = block.project_in(block.norm_in(torch.cat([tokens, skip], -1)))
-    x = tokens + block.fuse(torch.cat([block.tsa(h), block.fsa(h), block.swa(h)], -1))
+    a = block.attention
+    x = tokens + a.fuse(torch.cat([a.tsa(h), a.fsa(h), a.swa(h)], -1))
     assert torch.allclose(block(tokens, skip), x + block.mlp(block.norm_mlp(x)), atol=1e-6)
 
 
-def test_every_branch_matters():
-    block, tokens = _block(), torch.randn(1, 6, 5, 16)
+def test_serial_equals_its_parts_written_out():
+    block, tokens = _block("serial", "rms"), torch.randn(2, 6, 5, 16)
+    a = block.attention
+    h = block.project_in(block.norm_in(tokens))
+    h = h + a.projections[0](a.tsa(h))
+    h = h + a.projections[1](a.fsa(a.norms[0](h)))
+    h = h + a.projections[2](a.swa(a.norms[1](h)))
+    x = tokens + h
+    assert torch.allclose(block(tokens), x + block.mlp(block.norm_mlp(x)), atol=1e-6)
+
+
+def test_rms_norm_is_the_root_mean_square():
+    norm, x = _block(norm="rms").norm_mlp, torch.randn(3, 16)
+    assert torch.allclose(norm(x), x / x.square().mean(-1, keepdim=True).sqrt(), atol=1e-4)
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+def test_every_branch_matters(arrangement):
+    block, tokens = _block(arrangement), torch.randn(1, 6, 5, 16)
     before = block(tokens)
-    for branch in (block.tsa, block.fsa, block.swa):
+    for branch in (block.attention.tsa, block.attention.fsa, block.attention.swa):
         kept = branch.qkv.weight.clone()
         branch.qkv.weight.data[-16:] *= 2
         assert (block(tokens) - before).abs().max() > 1e-3
         branch.qkv.weight.data.copy_(kept)
+
+
+def test_unknown_arrangement_and_norm():
+    with pytest.raises(ConfigError, match=r"model\.network\.arrangement 'paralel' \(did you mean parallel\?\)"):
+        BlockForm(8, (4, 4), arrangement="paralel")
+    with pytest.raises(ConfigError, match=r"unknown model\.network\.norm 'batch': expected one of layer, rms"):
+        BlockForm(8, (4, 4), norm="batch")
 
 
 def test_mlp_equals_torch_layers_on_maps():

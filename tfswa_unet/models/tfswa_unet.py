@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.nn import Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
+from tfswa_unet.nn import BlockForm, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class TFSWAUNetConfig:
     head_width: int
     rotary: bool
     frequency_embedding: bool
+    arrangement: str  # of TSA, FSA and W-MSA in a block: parallel or serial
+    norm: str  # of tokens: layer or rms
 
     def __post_init__(self) -> None:
         if not len(self.widths) == len(self.depths) == len(self.mlp_ratios):
@@ -40,6 +42,11 @@ class TFSWAUNetConfig:
                 raise ConfigError(
                     f"model.network.head_width={self.head_width} must be even and divide every width, got {width}"
                 )
+
+    @property
+    def form(self) -> BlockForm:
+        """What all blocks share."""
+        return BlockForm(self.head_width, self.window, self.rotary, self.arrangement, self.norm)
 
 
 class TFSWAUNet(nn.Module):
@@ -68,17 +75,21 @@ class TFSWAUNet(nn.Module):
         self.frequency_embedding = (
             nn.Parameter(torch.zeros(bins // config.patch[1], widths[0])) if config.frequency_embedding else None
         )
-        self.encoder = nn.ModuleList(_stage(config, i, skip=False) for i in range(stages))
+        self.encoder = nn.ModuleList(make_stage(config, i, skip=False) for i in range(stages))
         self.downs = nn.ModuleList(Down(widths[i], widths[i + 1]) for i in range(stages))
-        self.bottleneck = _stage(config, stages, skip=False)
+        self.bottleneck = make_stage(config, stages, skip=False)
         self.ups = nn.ModuleList(Up(widths[i + 1], widths[i]) for i in reversed(range(stages)))
-        self.decoder = nn.ModuleList(_stage(config, i, skip=True) for i in reversed(range(stages)))
+        self.decoder = nn.ModuleList(make_stage(config, i, skip=True) for i in reversed(range(stages)))
         self.head = PatchHead(widths[0], config.detail, maps_out, config.patch)
         self._initialise()
 
     def forward(self, maps: Tensor) -> Tensor:
         n = maps.shape[2]
         points, tokens = self.stem(F.pad(maps, (0, 0, 0, -n % self.frame_multiple)))
+        return self.from_tokens(points, tokens)[:, :, :n]
+
+    def from_tokens(self, points: Tensor, tokens: Tensor) -> Tensor:
+        """The U after the stem: points (b, n, f, e) and tokens (b, n / i, f / j, d) → maps (b, c_out, n, f)."""
         if self.frequency_embedding is not None:
             tokens = tokens + self.frequency_embedding
 
@@ -90,7 +101,7 @@ class TFSWAUNet(nn.Module):
         tokens = self.bottleneck(tokens)
         for up, stage in zip(self.ups, self.decoder, strict=True):
             tokens = stage(up(tokens), skips.pop())
-        return self.head(tokens, points)[:, :, :n]
+        return self.head(tokens, points)
 
     @property
     def checkpointing(self) -> bool:
@@ -111,7 +122,7 @@ class TFSWAUNet(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
                 nn.init.zeros_(module.bias)
         for block in blocks:
-            for last in (block.fuse, block.mlp.contract):
+            for last in (*block.attention.last_layers(), block.mlp.contract):
                 last.weight.data.mul_((2 * len(blocks)) ** -0.5)
         if self.frequency_embedding is not None:
             # Beside a constant tokens keep their level through the blocks' norms, which would make loud and soft
@@ -121,13 +132,6 @@ class TFSWAUNet(nn.Module):
         self.head.project.weight.data.mul_(0.1)
 
 
-def _stage(config: TFSWAUNetConfig, index: int, skip: bool) -> Stage:
-    return Stage(
-        config.depths[index],
-        config.widths[index],
-        config.head_width,
-        config.window,
-        config.mlp_ratios[index],
-        config.rotary,
-        skip,
-    )
+def make_stage(config: TFSWAUNetConfig, index: int, skip: bool) -> Stage:
+    """The encoder's (or with `skip` the decoder's) blocks at the index-th resolution."""
+    return Stage(config.depths[index], config.widths[index], config.form, config.mlp_ratios[index], skip)

@@ -1,8 +1,10 @@
 """Layers on tokens (b, n, f, d), channels last, so that no copy stands between them."""
 
+from tfswa_unet.nn.arrangement import BlockForm, ParallelAttention, SerialAttention
 from tfswa_unet.nn.attend import attend
 from tfswa_unet.nn.attention import SequenceAttention
 from tfswa_unet.nn.block import LocalMLP, TFSWABlock
+from tfswa_unet.nn.norm import make_norm
 from tfswa_unet.nn.patch import Down, PatchHead, PatchStem, Up
 from tfswa_unet.nn.stage import Stage
 from tfswa_unet.nn.window import WindowAttention, merge_windows, partition_windows
@@ -13,6 +15,10 @@ __all__ = [
     "WindowAttention",
     "partition_windows",
     "merge_windows",
+    "BlockForm",
+    "ParallelAttention",
+    "SerialAttention",
+    "make_norm",
     "LocalMLP",
     "TFSWABlock",
     "Stage",

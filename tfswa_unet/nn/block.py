@@ -1,4 +1,4 @@
-"""The TFSWA block: time-sequence, frequency-sequence and shifted-window attention side by side."""
+"""The TFSWA block: time-sequence, frequency-sequence and shifted-window attention, and an MLP that sees neighbours."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfswa_unet.nn.attention import SequenceAttention
-from tfswa_unet.nn.window import Window, WindowAttention
+from tfswa_unet.nn.arrangement import ARRANGEMENTS, BlockForm
+from tfswa_unet.nn.norm import make_norm
 
 
 class LocalMLP(nn.Module):
@@ -32,44 +32,28 @@ class LocalMLP(nn.Module):
 
 
 class TFSWABlock(nn.Module):
-    """Input projection → TSA, FSA and (S)W-MSA in parallel → fusion → residual, then an MLP with its own residual.
+    """Input projection → the three attentions → residual, then an MLP with its own residual.
 
     Maps tokens (b, n, f, d) to (b, n, f, d). With `skip`, the input projection merges the encoder's tokens of the same
-    shape. Source: TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0, with its three attentions parallel instead of serial.
+    shape. Source: TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0, with the attentions in parallel unless told otherwise.
 
     Args:
         width: features d of a token.
-        head_width: features of a head; must divide d.
-        window: frames and bins of a window.
+        form: what all blocks share.
         shifted: SW-MSA instead of W-MSA.
         mlp_ratio: hidden features of the MLP, in multiples of d.
-        rotary: rotary positions in TSA and FSA.
         skip: expect a second input from the encoder.
     """
 
-    def __init__(
-        self,
-        width: int,
-        head_width: int,
-        window: Window,
-        shifted: bool,
-        mlp_ratio: float,
-        rotary: bool = True,
-        skip: bool = False,
-    ) -> None:
+    def __init__(self, width: int, form: BlockForm, shifted: bool, mlp_ratio: float, skip: bool = False) -> None:
         super().__init__()
-        self.norm_in = nn.LayerNorm(2 * width if skip else width)
+        self.norm_in = make_norm(form.norm, 2 * width if skip else width)
         self.project_in = nn.Linear(2 * width if skip else width, width)
-        self.tsa = SequenceAttention(width, head_width, "frame", rotary)
-        self.fsa = SequenceAttention(width, head_width, "bin", rotary)
-        self.swa = WindowAttention(width, head_width, window, shifted)
-        self.fuse = nn.Linear(3 * width, width)
-        self.norm_mlp = nn.LayerNorm(width)
+        self.attention = ARRANGEMENTS[form.arrangement](width, form, shifted)
+        self.norm_mlp = make_norm(form.norm, width)
         self.mlp = LocalMLP(width, mlp_ratio)
 
     def forward(self, tokens: Tensor, skip: Tensor | None = None) -> Tensor:
         merged = tokens if skip is None else torch.cat([tokens, skip], dim=-1)
-        projected = self.project_in(self.norm_in(merged))
-        attended = torch.cat([self.tsa(projected), self.fsa(projected), self.swa(projected)], dim=-1)
-        tokens = tokens + self.fuse(attended)
+        tokens = tokens + self.attention(self.project_in(self.norm_in(merged)))
         return tokens + self.mlp(self.norm_mlp(tokens))

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from tfswa_unet.nn.arrangement import BlockForm
 from tfswa_unet.nn.block import TFSWABlock
-from tfswa_unet.nn.window import Window
 
 
 class Stage(nn.Module):
@@ -16,28 +16,16 @@ class Stage(nn.Module):
     Args:
         depth: number of blocks.
         width: features d of a token.
-        head_width: features of a head.
-        window: frames and bins of a window.
+        form: what all blocks share.
         mlp_ratio: hidden features of each MLP, in multiples of d.
-        rotary: rotary positions in TSA and FSA.
         skip: the first block merges tokens of the encoder.
     """
 
-    def __init__(
-        self,
-        depth: int,
-        width: int,
-        head_width: int,
-        window: Window,
-        mlp_ratio: float,
-        rotary: bool = True,
-        skip: bool = False,
-    ) -> None:
+    def __init__(self, depth: int, width: int, form: BlockForm, mlp_ratio: float, skip: bool = False) -> None:
         super().__init__()
         self.checkpointing = False  # recompute each block's activations in the backward pass
         self.blocks = nn.ModuleList(
-            TFSWABlock(width, head_width, window, index % 2 == 1, mlp_ratio, rotary, skip and index == 0)
-            for index in range(depth)
+            TFSWABlock(width, form, index % 2 == 1, mlp_ratio, skip and index == 0) for index in range(depth)
         )
 
     def forward(self, tokens: Tensor, skip: Tensor | None = None) -> Tensor:

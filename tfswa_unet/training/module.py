@@ -50,7 +50,7 @@ class SeparationModule(L.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.model = build(model)
-        self.model.network.checkpointing = gradient_checkpointing
+        self.model.network.checkpointing = gradient_checkpointing  # type: ignore[assignment]
         self.loss = WeightedLoss(loss)
         self.augmentation = build_augmentation(augmentation)
         # Made once for its checks: what cannot be made is refused before a run starts.
