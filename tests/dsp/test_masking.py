@@ -59,7 +59,5 @@ def test_silence_stays_silence(kind):
 
 
 def test_unknown_mask():
-    with pytest.raises(
-        ConfigError, match=r"unknown model\.mask 'tanh': expected one of sigmoid, softmax, complex"
-    ):
+    with pytest.raises(ConfigError, match=r"unknown model\.mask 'tanh': expected one of sigmoid, softmax, complex"):
         mask_maps("tanh")

@@ -33,3 +33,32 @@ def test_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         spectrum = stft(torch.randn(2, 4_096).bfloat16(), 1024, 256)
     assert spectrum.dtype == torch.complex64
+
+
+def _torch_stft(waveform, n_fft, hop):
+    window = torch.hann_window(n_fft, dtype=waveform.dtype)
+    options = {"window": window, "center": True, "pad_mode": "constant", "return_complex": True}
+    return torch.stft(waveform, n_fft, hop, **options).transpose(-1, -2)
+
+
+def _torch_istft(spectrum, n_fft, hop, length):
+    window = torch.hann_window(n_fft, dtype=spectrum.real.dtype)
+    return torch.istft(spectrum.transpose(-1, -2), n_fft, hop, window=window, center=True, length=length)
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 1_000])
+@pytest.mark.parametrize(("n_fft", "hop"), [(64, 16), (64, 32), (64, 13)])
+def test_values_and_gradients_equal_torchs(n_fft, hop, length):
+    torch.manual_seed(0)
+    waveform = torch.randn(3, length, dtype=torch.float64, requires_grad=True)
+    spectra = [f(waveform, n_fft, hop) for f in (stft, _torch_stft)]
+    assert torch.allclose(*spectra, atol=1e-12)
+    weight = torch.randn_like(spectra[0])
+    gradients = [torch.autograd.grad((x * weight).real.sum(), waveform)[0] for x in spectra]
+    assert torch.allclose(*gradients, atol=1e-12)
+
+    spectrum = (spectra[0] * weight).detach().requires_grad_()
+    waveforms = [f(spectrum, n_fft, hop, length) for f in (istft, _torch_istft)]
+    assert torch.allclose(*waveforms, atol=1e-12)
+    gradients = [torch.autograd.grad(x.pow(3).sum(), spectrum)[0] for x in waveforms]
+    assert torch.allclose(*gradients, atol=1e-12)

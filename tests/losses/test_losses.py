@@ -65,6 +65,20 @@ def test_multi_resolution_against_numpy(pair):
     assert value.item() == pytest.approx(expected / 2, rel=1e-4)
 
 
+def test_resolutions_in_turn_are_all_of_them_on_average(pair):
+    ours, truth = pair
+    resolutions = [(512, 128), (256, 64), (128, 32)]
+    term = TERMS["multi_resolution_stft"]
+    turns = [
+        term(Signals(512, 128, 4_000, ours, step=step), _signals(truth), resolutions, in_turn=True).item()
+        for step in range(6)
+    ]
+    assert turns[:3] == turns[3:]
+    assert len(set(turns)) == 3
+    every = term(_signals(ours), _signals(truth), resolutions).item()
+    assert sum(turns[:3]) / 3 == pytest.approx(every, rel=1e-6)
+
+
 def test_weighted_sum_and_names(pair):
     signals = [_signals(x) for x in pair]
     loss = WeightedLoss({"waveform_l1": {"weight": 2.0}, "spectrum_l1": {"weight": 0.5}, "magnitude_l1": {"weight": 0}})

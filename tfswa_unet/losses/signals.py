@@ -18,12 +18,20 @@ class Signals:
         length: samples t of the waveform.
         waveform: (b, s, c, t), or None to make it from `spectrum` when asked for.
         spectrum: complex (b, s, c, n, f), or None to make it from `waveform` when asked for.
+        step: of training, for terms whose parts take turns.
     """
 
     def __init__(
-        self, n_fft: int, hop: int, length: int, waveform: Tensor | None = None, spectrum: Tensor | None = None
+        self,
+        n_fft: int,
+        hop: int,
+        length: int,
+        waveform: Tensor | None = None,
+        spectrum: Tensor | None = None,
+        step: int = 0,
     ) -> None:
         self.own = (n_fft, hop)
+        self.step = step
         self.length = length
         self._waveform = waveform
         self._spectra = {} if spectrum is None else {self.own: spectrum}

@@ -91,7 +91,8 @@ class SeparationModule(L.LightningModule):
         config = self.model.model_config
         targets = stems[:, : len(self.model.stems)]
         length = targets.shape[-1]
-        estimate = Signals(config.n_fft, config.hop, length, spectrum=self.model.spectra(stems.sum(dim=1)))
+        spectrum = self.model.spectra(stems.sum(dim=1))
+        estimate = Signals(config.n_fft, config.hop, length, spectrum=spectrum, step=self.global_step)
         return self.loss(estimate, Signals(config.n_fft, config.hop, length, waveform=targets))
 
     def configure_optimizers(self) -> Any:
