@@ -1,9 +1,12 @@
 """Every choice of every group composes and makes what it describes."""
 
+import itertools
 from pathlib import Path
 
 import pytest
+import torch
 
+from tfswa_unet import models
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.training.builder import build_run
 
@@ -46,8 +49,63 @@ def test_every_data_choice_names_its_root_and_kind(config, choice):
 
 @pytest.mark.parametrize("experiment", _choices("experiment"))
 def test_every_experiment_can_be_built(config, tmp_path, experiment):
-    run = build_run(config(f"experiment={experiment}", "data.make=null", small=False), tmp_path)
+    run = build_run(config(f"experiment={experiment}", "++data.make=null", small=False), tmp_path)
     assert run.trainer.max_epochs
+
+
+def _commands(path):
+    """Commands that an experiment's file opens with."""
+    head = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    return [line.removeprefix("# ") for line in head if line.startswith("# python train.py")]
+
+
+def _runs(command):
+    """The overrides of each run that a command starts."""
+    words = [word for word in command.split()[2:] if word != "-m" and not word.startswith("data.root=")]
+    choices = [[f"{name}={value}" for value in values.split(",")] for name, values in (w.split("=", 1) for w in words)]
+    return itertools.product(*choices)
+
+
+EXPERIMENTS = sorted((CONF / "experiment").rglob("*.yaml"))
+RUNS = sorted({run for path in EXPERIMENTS for command in _commands(path) for run in _runs(command)})
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(CONF)))
+def test_every_experiment_opens_with_a_command_that_chooses_it(path):
+    group, choice = "experiment", str(path.relative_to(CONF / "experiment").with_suffix(""))
+    if choice.startswith("ablation/"):
+        group, choice = "+experiment/ablation", choice.removeprefix("ablation/")
+    first, *others = _commands(path)
+    assert path.read_text().splitlines()[1] == f"# {first}"
+    for command in (first, *others):
+        assert any(f"{group}={choice}" in run for run in _runs(command)), command
+
+
+@pytest.mark.parametrize("run", [run for run in RUNS if len(run) > 1], ids=" ".join)
+def test_an_ablation_changes_the_network_alone(config, run):
+    paper, ablation = config(run[0], small=False), config(*run, small=False)
+    with torch.device("meta"):
+        model = models.build({**ablation["model"], "stems": ablation["stems"]})
+    assert model.stems == (run[0].removeprefix("experiment=paper_"),)
+    changed = {key for key, value in ablation["model"]["network"].items() if value != paper["model"]["network"][key]}
+    assert len(changed) == (0 if run[1].endswith(("tfswa", "/4", "/384")) else 2 if run[1].endswith("blocks/1") else 1)
+    for values in (paper, ablation):
+        del values["model"]["network"]
+    assert ablation == paper
+
+
+@pytest.mark.parametrize(("stem", "epochs"), [("vocals", 30), ("drums", 10), ("bass", 30), ("other", 10)])
+def test_the_papers_training(config, stem, epochs):
+    values = config(f"experiment=paper_{stem}", small=False)
+    assert list(values["stems"]) == [stem]
+    assert values["trainer"]["max_epochs"] == epochs
+    assert (values["data"]["seconds"], values["data"]["batch_size"]) == (3.0, 16)
+    assert values["data"]["mixing"] == {"mode": "random", "p": 1.0, "mix_audio": 1.0}
+    assert values["augmentation"] == {}
+    assert values["loss"] == {"waveform_l1": {"weight": 1.0}}
+    assert values["optimizer"] == {"name": "adam", "lr": 1e-3}
+    assert values["scheduler"] == {"name": "exponential", "every_epochs": 1.5, "factor": 0.9}
+    assert values["strategy"]["precision"] == "32-true"
 
 
 @pytest.mark.parametrize(

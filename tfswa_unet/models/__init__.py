@@ -4,6 +4,20 @@ from tfswa_unet.models.config import ModelConfig
 from tfswa_unet.models.family import build
 from tfswa_unet.models.presets import names, preset
 from tfswa_unet.models.spectral import SpectralModel
+from tfswa_unet.models.tfswa_multiscale import TFSWAMultiscale, TFSWAMultiscaleConfig
+from tfswa_unet.models.tfswa_resunet import TFSWAResUNet, TFSWAResUNetConfig
 from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig
 
-__all__ = ["ModelConfig", "SpectralModel", "build", "names", "preset", "TFSWAUNet", "TFSWAUNetConfig"]
+__all__ = [
+    "ModelConfig",
+    "SpectralModel",
+    "build",
+    "names",
+    "preset",
+    "TFSWAUNet",
+    "TFSWAUNetConfig",
+    "TFSWAResUNet",
+    "TFSWAResUNetConfig",
+    "TFSWAMultiscale",
+    "TFSWAMultiscaleConfig",
+]

@@ -56,3 +56,17 @@ class ModelConfig:
     def bins(self) -> int:
         """Bins f of each map."""
         return self.n_fft // 2 // self.subbands
+
+    def resolution(self, scale: float) -> tuple[int, int]:
+        """(n_fft, hop) in samples, each `scale` times the model's.
+
+        Raises:
+            ConfigError: where these are not whole, or the subbands do not divide n_fft / 2.
+        """
+        n_fft, hop = self.n_fft * scale, self.hop * scale
+        if n_fft % (2 * self.subbands) or hop % 1:
+            raise ConfigError(
+                f"model.network.scales: {scale} times model.n_fft={self.n_fft} and model.hop={self.hop} gives "
+                f"{n_fft:g} and {hop:g}: expected whole numbers, n_fft a multiple of {2 * self.subbands}"
+            )
+        return int(n_fft), int(hop)

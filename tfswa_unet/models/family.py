@@ -10,11 +10,17 @@ from torch import nn
 from tfswa_unet.errors import unknown
 from tfswa_unet.models.config import ModelConfig
 from tfswa_unet.models.spectral import SpectralModel
+from tfswa_unet.models.tfswa_multiscale import TFSWAMultiscale, TFSWAMultiscaleConfig
+from tfswa_unet.models.tfswa_resunet import TFSWAResUNet, TFSWAResUNetConfig
 from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig
 from tfswa_unet.records import from_values
 
 # name → network(maps in, maps out, bins, configuration), its configuration
-ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {"tfswa_unet": (TFSWAUNet, TFSWAUNetConfig)}
+ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
+    "tfswa_unet": (TFSWAUNet, TFSWAUNetConfig),
+    "tfswa_resunet": (TFSWAResUNet, TFSWAResUNetConfig),
+    "tfswa_multiscale": (TFSWAMultiscale, TFSWAMultiscaleConfig),
+}
 
 
 def build(values: Mapping[str, Any]) -> SpectralModel:

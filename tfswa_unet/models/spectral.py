@@ -20,13 +20,20 @@ class SpectralModel(nn.Module):
 
     Args:
         config: the signal chain, and what the network is made of.
-        network: maps (b, `config.maps_in`, n, f) → (b, `config.maps_out`, n, f), for any n.
+        network: maps (b, `config.maps_in`, n, f) → (b, `config.maps_out`, n, f), for any n; one that has `scales` is
+            given the maps of the mixture at so many times n_fft and hop too, one argument each.
+
+    Raises:
+        ConfigError: where a scale does not give whole samples.
     """
 
     def __init__(self, config: ModelConfig, network: nn.Module) -> None:
         super().__init__()
         self.model_config = config
         self.network = network
+        # (n_fft, hop) of the spectrograms that the network sees, the model's own first.
+        scaled = (config.resolution(scale) for scale in getattr(network, "scales", ()))
+        self.resolutions = [(config.n_fft, config.hop), *scaled]
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -52,32 +59,38 @@ class SpectralModel(nn.Module):
     def spectra(self, mixture: Tensor) -> Tensor:
         """Stem spectrograms (b, s, c, n, f), complex, of mixtures (b, c, t); training reads its losses off these."""
         c = self.model_config
-        spectrum = stft(mixture, c.n_fft, c.hop)
+        spectra = [stft(mixture, n_fft, hop) for n_fft, hop in self.resolutions]
         scale = level(mixture)
-        scaled = spectrum / scale[:, None, None, None]
-        maps = self.network(stack_subbands(self._features(scaled), c.subbands))
+        features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
+        maps = self.network(*(stack_subbands(seen, c.subbands) for seen in features))
         full = unstack_subbands(maps, c.subbands)
         masks = full.unflatten(1, (len(c.stems), c.channels, mask_maps(c.mask)))
-        return apply_mask(masks, spectrum, scale, c.mask, c.sums_to_mixture)
+        # Stems given as magnitudes or spectra come in the units that the features have.
+        return apply_mask(masks, spectra[0], scale / _unit(c.n_fft), c.mask, c.sums_to_mixture)
 
-    def _features(self, spectrum: Tensor) -> Tensor:
-        """Real maps (b, c·m, n, f) of a spectrogram (b, c, n, f) whose magnitudes follow log(1 + compression · |X|).
+    def _features(self, spectrum: Tensor, scale: Tensor) -> Tensor:
+        """Real maps (b, c·m, n, f) of spectrograms (b, c, n, f); magnitudes follow log(1 + compression · |X| / scale).
 
         Music falls by 60 dB from its low bins to its high ones; the logarithm makes both as visible to the network, in
         particular where subbands share a token.
         """
         c = self.model_config
-        magnitude = spectrum.abs() + 1e-6
+        unit = _unit(2 * spectrum.shape[-1] - 2)
+        magnitude = spectrum.abs() / scale + 1e-6
         if c.compression:
-            # √n_fft / 2 is about what noise of unit level reaches, which this brings near one.
-            compressed = (1 + magnitude * (c.compression * 2 / c.n_fft**0.5)).log() / math.log(1 + c.compression)
+            compressed = (1 + magnitude * (c.compression * unit)).log() / math.log(1 + c.compression)
         else:
-            compressed = magnitude * (2 / c.n_fft**0.5)
+            compressed = magnitude * unit
         maps = []
         if c.features != "magnitude":
-            ratio = compressed / magnitude
+            ratio = compressed / (magnitude * scale)
             maps += [spectrum.real * ratio, spectrum.imag * ratio]
         if c.features != "complex":
             # Around zero, or what changes would drown in what is always there.
             maps.append((compressed - 0.5) * 4 if c.compression else compressed)
         return torch.stack(maps, dim=2).flatten(1, 2)
+
+
+def _unit(n_fft: int) -> float:
+    """Brings the bins of noise of unit level near one."""
+    return 2 / n_fft**0.5

@@ -4,8 +4,11 @@ from tfswa_unet.nn.arrangement import BlockForm, ParallelAttention, SerialAttent
 from tfswa_unet.nn.attend import attend
 from tfswa_unet.nn.attention import SequenceAttention
 from tfswa_unet.nn.block import LocalMLP, TFSWABlock
+from tfswa_unet.nn.chain import Chain
+from tfswa_unet.nn.conv import RCM, ConvBlock, ConvDecoder, ConvEncoder, TokenRCM
 from tfswa_unet.nn.norm import make_norm
 from tfswa_unet.nn.patch import Down, PatchHead, PatchStem, Up
+from tfswa_unet.nn.serial import MLP, SequenceBlock, SerialTFSWA, SwinBlock
 from tfswa_unet.nn.stage import Stage
 from tfswa_unet.nn.window import WindowAttention, merge_windows, partition_windows
 
@@ -26,4 +29,14 @@ __all__ = [
     "PatchHead",
     "Down",
     "Up",
+    "Chain",
+    "RCM",
+    "TokenRCM",
+    "ConvBlock",
+    "ConvEncoder",
+    "ConvDecoder",
+    "MLP",
+    "SequenceBlock",
+    "SwinBlock",
+    "SerialTFSWA",
 ]

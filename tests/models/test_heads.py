@@ -1,0 +1,69 @@
+"""Every preset gives any list of stems, for mono and stereo of any length."""
+
+import pytest
+import torch
+
+from tfswa_unet import models
+
+HEADS = [
+    ("vocals",),
+    ("vocals", "rest"),
+    models.presets.FOUR_STEMS,
+    ("kick", "snare", "piano", "guitar", "rest"),
+]
+NARROW = {"widths": [8] * 4, "depths": [1] * 4, "mlp_ratios": [1] * 4, "detail": 4, "head_width": 8, "window": [4, 4]}
+SMALLER = {
+    "tfswa_unet": NARROW,
+    "tfswa_multiscale": NARROW,
+    "tfswa_resunet": {"widths": [4, 8], "rcms": 1, "depth": 1, "heads": 2},
+}
+
+
+def smaller(name, stems, **changes):
+    """A preset with its features, masks and stages, but few and narrow blocks and short windows."""
+    values = models.preset(name, stems)
+    network = values["network"]
+    cut = {
+        key: value[: len(network[key])] if isinstance(value, list) else value
+        for key, value in SMALLER[values["architecture"]].items()
+    }
+    chain = {"n_fft": 64 * values["subbands"], "hop": 64}
+    sums = {"sums_to_mixture": values["sums_to_mixture"] and "rest" in stems}
+    return models.build({**values, **chain, **sums, **changes, "network": {**network, **cut}})
+
+
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("stems", HEADS, ids=lambda stems: str(len(stems)))
+@pytest.mark.parametrize("channels", [1, 2])
+def test_stems_and_channels(name, stems, channels):
+    model = smaller(name, stems, channels=channels).eval()
+    with torch.inference_mode():
+        for length in (1, 777, 2_049):
+            given = model(torch.randn(2, channels, length))
+            assert given.shape == (2, len(stems), channels, length)
+            assert torch.isfinite(given).all()
+    assert model.stems == stems
+    assert models.build(model.config).stems == stems
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_each_stem_and_channel_has_an_output_of_its_own(name):
+    """Heads that repeat one output for several stems or channels would pass every test of shape."""
+    torch.manual_seed(0)
+    model = smaller(name, HEADS[-1]).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    with torch.inference_mode():
+        given = model(torch.randn(1, 1, 3_001).expand(1, 2, -1)).flatten(0, 2)
+    for i in range(len(given)):
+        for j in range(i):
+            assert (given[i] - given[j]).abs().max() > 1e-3 * given.abs().max(), (i, j)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_presets_at_their_own_size(name):
+    model = models.build(models.preset(name, ("vocals", "rest"))).eval()
+    with torch.inference_mode():
+        given = model(torch.randn(1, 2, 4_001))
+    assert given.shape == (1, 2, 2, 4_001)
+    assert torch.isfinite(given).all()

@@ -1,0 +1,105 @@
+"""TFSWA-ResUNet: the paper's network, a U of residual convolutions with attention at its bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.nn import Chain, ConvDecoder, ConvEncoder, SequenceBlock, SerialTFSWA, TokenRCM
+
+
+@dataclass(frozen=True)
+class TFSWAResUNetConfig:
+    """Sizes of the network; conf/model/tfswa_resunet.yaml holds the paper's."""
+
+    widths: tuple[int, ...]  # of the encoder blocks, each of which halves the resolution; the last is the bottleneck's
+    rcms: int  # of each encoder and decoder block
+    bottleneck: str  # what its modules are: one of `MODULES`
+    depth: int  # modules of the bottleneck
+    heads: int
+    mlp_ratio: float
+    window: tuple[int, int]  # tokens along frames, along bins
+
+    def __post_init__(self) -> None:
+        if self.bottleneck not in MODULES:
+            raise unknown("model.network.bottleneck", self.bottleneck, MODULES)
+        for name in ("widths", "window"):
+            if not getattr(self, name) or min(getattr(self, name)) < 1:
+                raise ConfigError(f"model.network.{name} must be numbers from 1, got {list(getattr(self, name))}")
+        for name in ("rcms", "depth", "heads"):
+            if getattr(self, name) < 1:
+                hint = "; bottleneck=none leaves the bottleneck out" if name == "depth" else ""
+                raise ConfigError(f"model.network.{name}={getattr(self, name)} must be 1 or above{hint}")
+        if self.widths[-1] % self.heads:
+            raise ConfigError(f"model.network.heads={self.heads} must divide the last width, got {self.widths[-1]}")
+
+
+# What the bottleneck can be made of, by the names of the paper's ablation.
+MODULES: dict[str, Callable[[int, TFSWAResUNetConfig], nn.Module]] = {
+    "none": lambda d, c: nn.Identity(),
+    "conv": lambda d, c: TokenRCM(d, d),
+    "tsa": lambda d, c: SequenceBlock(d, c.heads, c.mlp_ratio, "frame"),
+    "fsa": lambda d, c: SequenceBlock(d, c.heads, c.mlp_ratio, "bin"),
+    "tsa_fsa": lambda d, c: nn.Sequential(MODULES["tsa"](d, c), MODULES["fsa"](d, c)),
+    "tfswa": lambda d, c: SerialTFSWA(d, c.heads, c.mlp_ratio, c.window),
+}
+
+
+class TFSWAResUNet(nn.Module):
+    """Map spectrogram maps (b, c_in, n, f) to (b, c_out, n, f), for any n.
+
+    Encoder blocks, each followed by a 2×2 average → bottleneck → decoder blocks, each preceded by a bilinear ×2 and
+    joined by the encoder's maps of its resolution; the last gives the output maps. Frames are padded at run time to the
+    network's multiple; bins must be a multiple already. Source: doi 10.1186/s13634-025-01249-0.
+
+    Raises:
+        ConfigError: when f cannot be halved as often as there are encoder blocks.
+    """
+
+    def __init__(self, maps_in: int, maps_out: int, bins: int, config: TFSWAResUNetConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        self.frame_multiple = 1 << len(widths)
+        if bins % self.frame_multiple:
+            raise ConfigError(
+                f"{bins} bins cannot be halved {len(widths)} times: change model.n_fft, model.subbands or the number "
+                "of model.network.widths"
+            )
+        inputs, outputs = (maps_in, *widths[:-1]), (maps_out, *widths[:-1])
+        self.encoder = nn.ModuleList(ConvEncoder(i, o, config.rcms) for i, o in zip(inputs, widths, strict=True))
+        modules = config.depth if config.bottleneck != "none" else 0
+        self.bottleneck = Chain(*(MODULES[config.bottleneck](widths[-1], config) for _ in range(modules)))
+        self.decoder = nn.ModuleList(
+            ConvDecoder(width, width, output, config.rcms) for width, output in zip(widths, outputs, strict=True)
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        n = maps.shape[2]
+        maps = F.pad(maps, (0, 0, 0, -n % self.frame_multiple))
+        # Convolutions are several times faster so on CPUs, and the bottleneck's tokens become a view.
+        maps = maps.contiguous(memory_format=torch.channels_last)
+
+        skips = []
+        for encode in self.encoder:
+            skip, maps = encode(maps)
+            skips.append(skip)
+        maps = self.bottleneck(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        for decode in reversed(self.decoder):
+            maps = decode(maps, skips.pop())
+        return maps[:, :, :n]
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether training recomputes each module's activations in the backward pass instead of keeping them."""
+        return self.bottleneck.checkpointing
+
+    @checkpointing.setter
+    def checkpointing(self, on: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, Chain):
+                module.checkpointing = on
