@@ -11,7 +11,7 @@ import torch
 from tfswa_unet import audio
 from tfswa_unet.bundle import load_model
 from tfswa_unet.cli import main
-from tfswa_unet.inference import Separator
+from tfswa_unet.inference import Separator, precision
 
 FAST = ["--segment", "1", "--overlap", "0.2", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
 
@@ -29,6 +29,13 @@ def test_a_song_becomes_its_stems(bundle, song, tmp_path, capsys):
     separator = Separator(load_model(bundle), "cpu", 1.0, 0.2, precision="fp32")
     for name, stem in separator.separate(audio.read(song), 44100).items():
         np.testing.assert_allclose(audio.read(out / "song" / f"{name}.wav"), stem, atol=1e-6)
+
+
+def test_what_auto_precision_does_is_told(bundle, song, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(precision, "_fast_bf16", lambda device: True)
+    fast = [word for word in FAST if word not in ("--precision", "fp32")]
+    assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), *fast]) == 0
+    assert re.match(r"bf16 keeps \d\d\.\d dB to fp32: taken\n", capsys.readouterr().out)
 
 
 def test_every_option_reaches_the_separation(checkpoint, song, tmp_path, capsys):

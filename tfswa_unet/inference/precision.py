@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.types import StemModel
 
 Precision = Literal["fp32", "bf16"]
 PRECISIONS = ("auto", "fp32", "bf16")
+PARITY = 40.0  # dB that bf16 must keep to fp32 for "auto" to take it: far below what separation itself leaves
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -49,9 +52,31 @@ def pick_precision(name: str, device: torch.device) -> Precision:
     raise ConfigError(f"unknown precision {name!r}: expected one of {', '.join(PRECISIONS)}")
 
 
+def parity(model: StemModel, device: torch.device, seconds: float = 2.0) -> float:
+    """Energy of a model's stems in fp32 over that of what bf16 changes in them, in dB, for noise that falls like music.
+
+    Args:
+        model: on the device, in eval mode.
+        device: where it is.
+        seconds: length of the noise.
+    """
+    length = max(1, int(seconds * model.rate))
+    spectrum = torch.fft.rfft(torch.randn(1, model.channels, length, generator=torch.Generator().manual_seed(0)))
+    noise = torch.fft.irfft(spectrum / torch.arange(1, spectrum.shape[-1] + 1).sqrt(), length)
+    mixture = (0.1 * noise / noise.std()).to(device)
+
+    def stems(bf16: bool) -> Tensor:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return model(mixture).double()
+
+    exact = stems(False)
+    error = (stems(True) - exact).square().sum()
+    return float(10 * (exact.square().sum() / error.clamp_min(1e-300)).log10())
+
+
 def _fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Only matrix tiles (AMX) make it worth while on a CPU; elsewhere bf16 is emulated or no faster.
-    tiles = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device.type == "cpu" and tiles is not None and bool(tiles())
+    # Elsewhere CPUs emulate bf16, which is slower than fp32. torch tells of these units on Linux only.
+    units = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return device.type == "cpu" and any(unit is not None and unit() for unit in units)

@@ -15,7 +15,7 @@ from tfswa_unet.audio.resample import StreamResampler
 from tfswa_unet.errors import AudioError, ConfigError, ModelError
 from tfswa_unet.inference.names import check_names
 from tfswa_unet.inference.overlap_add import Plan, Segment, cut, join
-from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
+from tfswa_unet.inference.precision import PARITY, Precision, parity, pick_device, pick_precision
 from tfswa_unet.types import StemModel
 
 Progress = Callable[[int, int], None]  # samples done, samples in all
@@ -44,7 +44,8 @@ class Separator:
         context_seconds: the part of the overlap, at either side, in which the model lacks its surroundings and which is
             dropped; None for a quarter of the overlap.
         batch: segments in one call of the model; None for 8 on CUDA and 1 elsewhere. Halved when memory runs out.
-        precision: "fp32", "bf16", or "auto" for bf16 where the device is built for it.
+        precision: "fp32", "bf16", or "auto" for bf16 where the device is built for it and the model's stems keep
+            `precision.PARITY` dB to those of fp32; `parity` then says how many they do.
 
     Raises:
         ConfigError: for impossible values.
@@ -67,6 +68,11 @@ class Separator:
         self.model = model
         if isinstance(model, nn.Module):
             model.to(self.device).eval()
+        self.parity: float | None = None  # dB between bf16 and fp32, where "auto" had the choice
+        if precision == "auto" and self.precision == "bf16":
+            self.parity = parity(model, self.device)
+            # NaN, which a model that overflows gives, is no parity either.
+            self.precision = "bf16" if self.parity >= PARITY else "fp32"
         self.plan = _plan(model.rate, segment_seconds, overlap_seconds, context_seconds)
         self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else 1)
 
