@@ -3,11 +3,9 @@ from __future__ import annotations
 import json
 
 import torch
-from torch import nn
 
 from tfswa_unet.bundle import fingerprint
 from tfswa_unet.cli import main
-from tfswa_unet.cli.info import flops_per_second
 
 
 def test_info_counts_what_the_model_has(bundle, small, capsys):
@@ -20,20 +18,9 @@ def test_info_counts_what_the_model_has(bundle, small, capsys):
     assert facts["fingerprint"] == fingerprint(bundle)
     assert facts["config"]["network"]["widths"] == [16, 16]
     assert facts["flops_per_second"] > 2 * parameters
-
-
-def test_flops_are_those_of_the_closed_form():
-    class Filter(nn.Module):
-        rate, channels = 8000, 2
-
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv1d(2, 6, 5, padding=2)
-
-        def forward(self, mixture):
-            return self.conv(mixture).unflatten(1, (3, 2))
-
-    assert flops_per_second(Filter()) == 2 * 8000 * 2 * 6 * 5
+    assert facts["receptive_field"]["fills_segment"] is True
+    assert facts["receptive_field"]["seconds"] == facts["receptive_field"]["segment_seconds"]
+    assert facts["receptive_field"]["hertz"] == 22_050
 
 
 def test_info_shows_layers_to_the_depth_asked_for(bundle, small, capsys):
@@ -43,6 +30,7 @@ def test_info_shows_layers_to_the_depth_asked_for(bundle, small, capsys):
     assert f"SpectralModel {total:,}" in shown
     assert f"network TFSWAUNet {total:,}" in shown
     assert "stem PatchStem" not in shown
+    assert "receptive field  1.00 s (all) of a segment of 1.00 s, 22,050 Hz (all); with these weights mostly " in shown
     assert main(["info", str(bundle)]) == 0
     stem = sum(parameter.numel() for parameter in small.network.stem.parameters())
     assert f"stem PatchStem {stem:,}" in capsys.readouterr().out

@@ -4,89 +4,151 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
 
-HELP = "measure speed: separation of a whole song from file to files"
+HELP = "measure speed and memory: of a model, of training, of separating a whole song"
 EXAMPLES = """\
-  tfswa bench separate                                  60 s of stereo through tfswa_base, weights random
-  tfswa bench separate --model tfswa_tiny --json
-  tfswa bench separate --model model.safetensors --seconds 180 --precision bf16
+  tfswa bench forward --model tfswa_base --profile        where a forward pass spends its time
+  tfswa bench forward --precision bf16                    also what bf16 costs, in dB against fp32
+  tfswa bench train --model tfswa_tiny --loss fast        what a training step waits for
+  tfswa bench train --checkpointing                       what gradient checkpointing costs and gains
+  tfswa bench separate                                    60 s of stereo from file to files
+  tfswa bench separate --model tfswa_tiny model.safetensors --json
 """
+MODEL = "tfswa_base"
+SHARES = "shares"  # printed as percentages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmarks of `tfswa bench`."""
     benchmarks = parser.add_subparsers(title="benchmarks", metavar="WHAT", required=True)
-    separate = benchmarks.add_parser("separate", help="read, separate and write a song", description=HELP)
-    add = separate.add_argument
-    add("--model", default="tfswa_base", help="a preset (random weights), bundle or checkpoint (default: %(default)s)")
-    add("--seconds", type=float, default=60.0, help="length of the song, stereo at 44.1 kHz (default: %(default)s)")
-    add(
-        "--runs", type=int, default=3, help="runs counted after one warm-up; the median is given (default: %(default)s)"
-    )
-    add("--segment", type=float, default=6.0, metavar="S", help="seconds that the model sees at once (default: 6)")
-    add("--overlap", type=float, default=1.0, metavar="S", help="seconds that neighbouring segments share (default: 1)")
-    add("--batch", type=int, metavar="N", help="segments at a time (default: 8 on CUDA, else 1)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
-    add("--precision", default="fp32", help="auto, fp32 or bf16 (default: fp32)")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    add("--json", action="store_true", help="print one JSON object instead of a line")
-    separate.set_defaults(measure=_separate)
+    _add_forward(_benchmark(benchmarks, parser, "forward", "the model alone, from waveforms to stems"))
+    _add_train(_benchmark(benchmarks, parser, "train", "training steps with their data, loss and optimizer"))
+    _add_separate(_benchmark(benchmarks, parser, "separate", "a whole song, from file to files"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the chosen benchmark and print what it measured."""
-    result = args.measure(args)
+    """Run the chosen benchmark for each model and print what it measured."""
+    from tfswa_unet.bench.subject import check_model
+
+    setting_type, measure = args.benchmark()
+    given = vars(args)
+    names = args.model or [MODEL]
+    options = {field.name: given[field.name] for field in fields(setting_type) if field.name != "model"}
+    settings = [setting_type(model=name, **options) for name in names]
+    for name in names:
+        check_model(name)
+    records = [_rounded(asdict(measure(setting))) for setting in settings]
     if args.json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(records[0] if len(records) == 1 else records, indent=2))
     else:
-        print(", ".join(f"{name} {value}" for name, value in result.items()))
+        _print_table(records)
     return 0
 
 
-def _separate(args: argparse.Namespace) -> dict[str, object]:
-    import resource
+def _forward() -> tuple[Any, Any]:
+    from tfswa_unet.bench.forward import ForwardSetting, measure_forward
 
-    import numpy as np
-    import torch
+    return ForwardSetting, measure_forward
 
-    from tfswa_unet import audio
-    from tfswa_unet.bundle import load_model
-    from tfswa_unet.data.synthetic import synthesize
-    from tfswa_unet.errors import ConfigError
-    from tfswa_unet.inference import Separator, separate_file
-    from tfswa_unet.memory import keep_pages
 
-    if args.runs < 1 or args.seconds <= 0:
-        raise ConfigError(f"--runs {args.runs} --seconds {args.seconds}: both must be above 0")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    keep_pages()
-    model = load_model(args.model, allow_random=True)
-    separator = Separator(model, args.device, args.segment, args.overlap, batch=args.batch, precision=args.precision)
-    with tempfile.TemporaryDirectory() as folder:
-        song = Path(folder) / "song.wav"
-        audio.write(song, np.sum(list(synthesize(0, args.seconds).values()), axis=0), 44_100)
-        elapsed = []
-        for _ in range(args.runs + 1):
-            start = time.perf_counter()
-            separate_file(separator, song, Path(folder) / "stems")
-            elapsed.append(time.perf_counter() - start)
-    median = statistics.median(elapsed[1:])
-    return {
-        "model": args.model,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "stems": len(model.stems),
-        "device": str(separator.device),
-        "precision": separator.precision,
-        "threads": torch.get_num_threads(),
-        "audio_seconds": args.seconds,
-        "runs": args.runs,
-        "median_seconds": round(median, 3),
-        "real_time_factor": round(median / args.seconds, 4),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "torch": torch.__version__,
-    }
+def _train() -> tuple[Any, Any]:
+    from tfswa_unet.bench.train import TrainSetting, measure_training
+
+    return TrainSetting, measure_training
+
+
+def _separate() -> tuple[Any, Any]:
+    from tfswa_unet.bench.separate import SeparateSetting, measure_separation
+
+    return SeparateSetting, measure_separation
+
+
+def _benchmark(benchmarks: Any, parser: argparse.ArgumentParser, name: str, about: str) -> argparse.ArgumentParser:
+    """A benchmark's parser with the options that all have."""
+    benchmark = benchmarks.add_parser(
+        name, help=about, description=f"{about[0].upper()}{about[1:]}.", formatter_class=parser.formatter_class
+    )
+    add = benchmark.add_argument
+    add("--model", nargs="+", help=f"presets (random weights), bundles or checkpoints (default: {MODEL})")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    add("--precision", default="fp32", help="auto, fp32 or bf16")
+    add("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    add("--json", action="store_true", help="print JSON: an object, or a list of them for several models")
+    benchmark.set_defaults(benchmark={"forward": _forward, "train": _train, "separate": _separate}[name])
+    return benchmark
+
+
+def _add_forward(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seconds", type=float, default=6.0, metavar="S", help="length of a segment")
+    add("--batch", type=int, default=1, metavar="N", help="segments at a time")
+    add("--runs", type=int, default=5, metavar="N", help="calls counted after a warm-up; the median is given")
+    add("--compile", action="store_true", help="compile the network with torch.compile first")
+    add("--profile", action="store_true", help="show the share of the time of each kind of module")
+    add(
+        "--compare",
+        choices=["fp32"],
+        help="SNR of the output in dB against fp32 without compilation; bf16 always shows it",
+    )
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seconds", type=float, default=6.0, metavar="S", help="length of a segment")
+    add("--batch", type=int, default=4, metavar="N", help="segments a step")
+    add("--steps", type=int, default=8, metavar="N", help="steps counted after a warm-up")
+    add("--loss", default="default", metavar="NAME", help="as in conf/loss: default, fast, waveform")
+    add("--augmentation", default="default", metavar="NAME", help="as in conf/augmentation: none, default, strong")
+    add("--data", metavar="ROOT", help="a data set (default: a few synthetic songs, made for the time being)")
+    add("--cache", metavar="FOLDER", help="decode the data set to it first, as training does (default: read its files)")
+    add("--workers", type=int, metavar="N", help="loader processes (default: as in conf/data)")
+    add("--checkpointing", action="store_true", help="also with gradient checkpointing: its price and gain")
+    add("--peak-tflops", type=float, metavar="X", help="the device's best, to tell how much of it is used")
+
+
+def _add_separate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seconds", type=float, default=60.0, metavar="S", help="length of the song, stereo at 44.1 kHz")
+    add("--runs", type=int, default=3, metavar="N", help="runs counted after a warm-up; the median is given")
+    add("--segment", type=float, default=6.0, metavar="S", help="seconds that the model sees at once")
+    add("--overlap", type=float, default=1.0, metavar="S", help="seconds that neighbouring segments share")
+    add("--batch", type=int, metavar="N", help="segments at a time (default: 8 on CUDA, else 1)")
+
+
+def _rounded(value: Any) -> Any:
+    """Five digits of every number that is not whole: more is noise."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
+def _print_table(records: list[dict[str, Any]]) -> None:
+    """One column a model, one row a number; what nothing was measured for is left out."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = [dict(_rows(record)) for record in records]
+    table = Table(show_header=False, box=None)
+    for label in dict.fromkeys(label for column in columns for label in column):
+        table.add_row(label, *(column.get(label, "–") for column in columns))
+    Console(highlight=False, soft_wrap=True).print(table, markup=False)
+
+
+def _rows(record: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in record.items():
+        label = f"{under}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += _rows(value, f"{label}: ")
+        elif value is not None:
+            rows.append((label, f"{value:.1%}" if under.startswith(SHARES) else _written(value)))
+    return rows
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

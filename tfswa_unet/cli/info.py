@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,14 +44,17 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    for name, value in facts.items():
+    for name, value in {**facts, "receptive_field": _field(facts["receptive_field"])}.items():
         console.print(f"{name.replace('_', ' '):>24}  {_written(value)}", markup=False)
     console.print(layers(model, args.depth))
     return 0
 
 
 def describe(model: Any) -> dict[str, Any]:
-    """Facts of a model that hold whatever its weights: name, stems, rate (Hz), sizes and cost."""
+    """Facts of a model: name, stems, rate (Hz), sizes, cost, and how far it sees."""
+    from tfswa_unet.bench.flops import flops_per_second
+    from tfswa_unet.bench.receptive import receptive_field
+
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
         "name": model.config.get("name"),
@@ -60,17 +64,8 @@ def describe(model: Any) -> dict[str, Any]:
         "parameters": parameters,
         "megabytes_fp32": round(parameters * 4 / 1e6, 1),
         "flops_per_second": flops_per_second(model),
+        "receptive_field": asdict(receptive_field(model)),
     }
-
-
-def flops_per_second(model: Any) -> int:
-    """Floating-point operations of matrix products and convolutions for one second of audio."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.randn(1, model.channels, model.rate))
-    return counter.get_total_flops()
 
 
 def layers(model: nn.Module, depth: int) -> Tree:
@@ -91,6 +86,15 @@ def _grow(tree: Tree, module: nn.Module, depth: int) -> None:
 def _label(name: str, module: nn.Module) -> str:
     count = sum(parameter.numel() for parameter in module.parameters())
     return f"{name} {type(module).__name__} {count:,}".strip()
+
+
+def _field(field: dict[str, Any]) -> str:
+    time = f"{field['seconds']:.2f} s{' (all)' if field['fills_segment'] else ''}"
+    band = f"{field['hertz']:,.0f} Hz{' (all)' if field['fills_band'] else ''}"
+    return (
+        f"{time} of a segment of {field['segment_seconds']:.2f} s, {band}; "
+        f"with these weights mostly {field['effective_seconds']:.2f} s, {field['effective_hertz']:,.0f} Hz"
+    )
 
 
 def _written(value: Any) -> str:

@@ -1,0 +1,138 @@
+"""A model's forward pass alone: how fast, how much memory, where the time goes, what bf16 costs in accuracy."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tfswa_unet.bench.clock import median_seconds, synchronise
+from tfswa_unet.bench.flops import count_flops
+from tfswa_unet.bench.music import mixtures
+from tfswa_unet.bench.peak import PeakMemory
+from tfswa_unet.bench.shares import module_shares
+from tfswa_unet.bench.subject import Record, Subject, check_positive, prepare
+from tfswa_unet.errors import ConfigError, unknown
+
+REFERENCE = "fp32"
+LARGEST = 150.0  # dB: more says no more than that the outputs are equal
+
+
+@dataclass(frozen=True)
+class ForwardSetting:
+    """What `measure_forward` runs."""
+
+    model: str
+    seconds: float = 6.0
+    batch: int = 1
+    runs: int = 5
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+    compile: bool = False  # the network by torch.compile
+    profile: bool = False  # shares of the time by kind of module
+    compare: str | None = None  # "fp32": the output with that of eager fp32; bf16 always is
+
+    def __post_init__(self) -> None:
+        check_positive(seconds=self.seconds, batch=self.batch, runs=self.runs)
+        if self.compare not in (None, REFERENCE):
+            raise unknown("precision to --compare with", self.compare, [REFERENCE])
+        if self.compile and self.profile:
+            raise ConfigError("--compile --profile: compiled modules have no time of their own, leave one of them out")
+
+
+@dataclass(frozen=True)
+class ForwardRecord(Record):
+    """A forward pass of `batch` segments of `audio_seconds` each."""
+
+    audio_seconds: float
+    batch: int
+    runs: int
+    compiled: bool
+    first_seconds: float  # the first call, with compilation where asked for
+    median_seconds: float
+    real_time_factor: float
+    segments_per_second: float
+    audio_seconds_per_second: float
+    tflops: float  # 10¹² operations a second, see `bench.flops`
+    start_memory_mb: float | None  # with the model loaded
+    peak_memory_mb: float | None
+    snr_db: dict[str, float] | None  # of the output against eager fp32's, by stem
+    shares: dict[str, float] | None
+
+
+def measure_forward(setting: ForwardSetting) -> ForwardRecord:
+    """Measure calls of the model, from waveforms on the device to stems on the device.
+
+    Raises:
+        ConfigError: for impossible values, or where torch cannot compile.
+        ModelError: for a model that cannot be loaded.
+    """
+    subject = prepare(setting.model, setting.device, setting.precision, setting.threads)
+    model = subject.model
+    mixture = mixtures(setting.batch, model.channels, setting.seconds, model.rate).to(subject.device)
+
+    def work() -> Tensor:
+        with torch.inference_mode(), subject.autocast():
+            return model(mixture)
+
+    operations = count_flops(lambda: model(mixture))
+    if setting.compile:
+        model.network.compile()
+    first = _first_call(work, subject, setting.compile)
+    peak = PeakMemory(subject.device)
+    median = median_seconds(work, setting.runs, subject.device)
+    peak_mb = peak.megabytes()
+    compare = setting.compare == REFERENCE or subject.precision == "bf16"
+    audio = setting.batch * mixture.shape[-1] / model.rate
+    return ForwardRecord(
+        **subject.facts(),
+        audio_seconds=setting.seconds,
+        batch=setting.batch,
+        runs=setting.runs,
+        compiled=setting.compile,
+        first_seconds=first,
+        median_seconds=median,
+        real_time_factor=median / audio,
+        segments_per_second=setting.batch / median,
+        audio_seconds_per_second=audio / median,
+        tflops=operations / median / 1e12,
+        start_memory_mb=peak.start_mb,
+        peak_memory_mb=peak_mb,
+        snr_db=_against_fp32(model, mixture, work()) if compare else None,
+        shares=module_shares(model, work, setting.runs, subject.device) if setting.profile else None,
+    )
+
+
+def snr_by_stem(reference: Tensor, output: Tensor, stems: tuple[str, ...]) -> dict[str, float]:
+    """10·log10(Σ r² / Σ (r − o)²) in dB of outputs (b, s, c, t) by stem, within ±150 dB; silence equals silence."""
+    wide = reference.double()
+    signal = wide.square().sum(dim=(0, 2, 3))
+    error = (wide - output.double()).square().sum(dim=(0, 2, 3))
+    ratio = (10 * (signal / error).log10()).nan_to_num(nan=LARGEST).clamp(-LARGEST, LARGEST)
+    return dict(zip(stems, ratio.tolist(), strict=True))
+
+
+def _against_fp32(model: Any, mixture: Tensor, output: Tensor) -> dict[str, float]:
+    with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
+        return snr_by_stem(model(mixture), output, tuple(model.stems))
+
+
+def _first_call(work: Callable[[], Tensor], subject: Subject, compiled: bool) -> float:
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's advice to its developers
+            work()
+    except Exception as error:
+        if not compiled:
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ConfigError(f"--compile: torch.compile failed here ({reason[:200]}): leave it out") from error
+    synchronise(subject.device)
+    return time.perf_counter() - start

@@ -1,0 +1,86 @@
+"""A whole song from file to files: read, separate, write."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfswa_unet import audio
+from tfswa_unet.bench.clock import median_seconds
+from tfswa_unet.bench.music import mixtures
+from tfswa_unet.bench.peak import PeakMemory
+from tfswa_unet.bench.subject import Record, check_positive, prepare
+from tfswa_unet.inference import Separator, separate_file
+
+RATE, CHANNELS = 44_100, 2  # of the song
+
+
+@dataclass(frozen=True)
+class SeparateSetting:
+    """What `measure_separation` runs."""
+
+    model: str
+    seconds: float = 60.0
+    runs: int = 3
+    segment: float = 6.0
+    overlap: float = 1.0
+    batch: int | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(seconds=self.seconds, runs=self.runs)
+
+
+@dataclass(frozen=True)
+class SeparateRecord(Record):
+    """A song of `audio_seconds` in stereo at 44.1 kHz."""
+
+    audio_seconds: float
+    segment_seconds: float
+    overlap_seconds: float
+    batch: int  # segments at a time
+    runs: int
+    median_seconds: float
+    real_time_factor: float
+    start_memory_mb: float | None  # with the model loaded
+    peak_memory_mb: float | None
+
+
+def measure_separation(setting: SeparateSetting) -> SeparateRecord:
+    """Separate a synthetic song several times, as `tfswa separate` does.
+
+    Raises:
+        ConfigError: for impossible values.
+        ModelError: for a model that cannot be loaded.
+    """
+    subject = prepare(setting.model, setting.device, setting.precision, setting.threads)
+    separator = Separator(
+        subject.model,
+        subject.device,
+        setting.segment,
+        setting.overlap,
+        batch=setting.batch,
+        precision=subject.precision,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        song = Path(folder) / "song.wav"
+        audio.write(song, mixtures(1, CHANNELS, setting.seconds, RATE)[0].numpy(), RATE)
+        peak = PeakMemory(subject.device)
+        median = median_seconds(
+            lambda: separate_file(separator, song, Path(folder) / "stems"), setting.runs, subject.device
+        )
+    return SeparateRecord(
+        **subject.facts(),
+        audio_seconds=setting.seconds,
+        segment_seconds=setting.segment,
+        overlap_seconds=setting.overlap,
+        batch=separator.batch,
+        runs=setting.runs,
+        median_seconds=median,
+        real_time_factor=median / setting.seconds,
+        start_memory_mb=peak.start_mb,
+        peak_memory_mb=peak.megabytes(),
+    )

@@ -1,0 +1,129 @@
+"""The model that is measured, where it runs and with how many bits."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tfswa_unet import models
+from tfswa_unet.bundle import load_model, read_facts
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
+from tfswa_unet.memory import keep_pages
+
+CPU_FACTS = Path("/proc/cpuinfo")
+BF16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and on Arm
+
+
+@dataclass(frozen=True)
+class Record:
+    """What every benchmark says beside its numbers."""
+
+    model: str
+    trained: bool  # weights from a file; a preset's are random
+    parameters: int
+    stems: int
+    device: str
+    device_name: str
+    precision: str
+    emulated: bool | None  # bf16 on a processor without units for it; None where that cannot be told
+    threads: int
+    torch: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model ready to be measured on a device."""
+
+    name: str
+    model: Any
+    device: torch.device
+    precision: Precision
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which the model runs at its precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def facts(self) -> dict[str, Any]:
+        """The fields of `Record`."""
+        return {
+            "model": self.name,
+            "trained": self.name not in models.names(),
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "stems": len(self.model.stems),
+            "device": str(self.device),
+            "device_name": _device_name(self.device),
+            "precision": self.precision,
+            "emulated": emulated(self.precision, self.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+
+
+def prepare(name: str, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> Subject:
+    """Load a model as the other commands do, and set the process up as they do.
+
+    Args:
+        name: a preset (random weights), bundle or checkpoint.
+        device: as for `inference.Separator`.
+        precision: "fp32", "bf16" or "auto".
+        threads: of the CPU; None leaves them.
+
+    Raises:
+        ConfigError: for an unknown device or precision, or no threads.
+        ModelError: for a model that cannot be loaded.
+    """
+    check_positive(threads=threads)
+    place = pick_device(device)
+    bits = pick_precision(precision, place)
+    if threads:
+        torch.set_num_threads(threads)
+    keep_pages()
+    return Subject(name, load_model(name, place, allow_random=True), place, bits)
+
+
+def check_model(name: str) -> None:
+    """Refuse a model that is not there, before others of the same run are measured.
+
+    Raises:
+        ModelError: as `load_model` does.
+    """
+    if name not in models.names():
+        read_facts(name)
+
+
+def check_positive(**options: float | None) -> None:
+    """Refuse numbers that leave nothing to measure; None is left to the benchmark.
+
+    Raises:
+        ConfigError: for a number that is not above 0, by the name of its option.
+    """
+    for name, value in options.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0")
+
+
+def emulated(precision: str, device: torch.device) -> bool | None:
+    """Whether arithmetic of this precision is done by other units of the device; None where that cannot be told."""
+    if precision == "fp32":
+        return False
+    if device.type == "cuda":
+        return not torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not CPU_FACTS.is_file():
+        return None
+    return not BF16_UNITS & set(CPU_FACTS.read_text().split())
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if CPU_FACTS.is_file():
+        for line in CPU_FACTS.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
