@@ -11,7 +11,7 @@ PACKAGE = Path(tfswa_unet.__file__).parent
 # A room may import itself and what stands above it.
 ROOMS = [
     ["errors"],
-    ["records", "memory"],
+    ["records", "memory", "files"],
     ["types"],
     ["audio"],
     ["dsp"],
@@ -23,13 +23,14 @@ ROOMS = [
     ["inference"],
     ["evaluation"],
     ["training"],
+    ["bench"],
     ["entry"],
     ["cli"],
 ]
 LIBRARIES = {
     "lightning": {"training"},
     "hydra": {"entry"},
-    "omegaconf": {"models", "training", "entry"},
+    "omegaconf": {"models", "training", "bench", "entry"},
     "av": {"audio"},
     "soundfile": {"audio"},
     "torchaudio": {"audio", "data"},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from tfswa_unet import models
 from tfswa_unet.errors import ConfigError, ModelError, did_you_mean
+from tfswa_unet.files import replacing
 
 FORMAT_VERSION = 1
 METADATA_KEY = "tfswa"
@@ -46,13 +46,8 @@ def save_bundle(path: str | Path, model: nn.Module, facts: Mapping[str, Any] | N
     except TypeError as error:
         raise ModelError(f"{path}: the facts of a bundle must be plain JSON values: {error}") from error
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as temporary:
         save_file(weights, temporary, metadata={METADATA_KEY: description})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

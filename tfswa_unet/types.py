@@ -24,18 +24,31 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Source:
-    """Where one stem's audio lies: a file, and which of its audio streams."""
+    """Where one stem's audio lies: a stretch of one audio stream of a file, to which the stretches in `more` are added.
+
+    The stretch is `length` samples (None: its track's) from sample `start` of the file on; silence follows where that
+    is less than the track. `data.sources.read_source` reads it all.
+    """
 
     path: Path
     stream: int = 0
+    start: int = 0
+    length: int | None = None
+    more: tuple[Source, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """Every stretch that is summed; of the first of them only its own fields count."""
+        return (self, *self.more)
 
 
 @dataclass(frozen=True)
 class Track:
-    """One song of a data set: its stems as files of equal length.
+    """One song of a data set: its stems, which begin together.
 
-    `sources` maps a stem's name to its file; `mixture` is the mixed file where the data set ships one
-    (training never reads it: the mixture is the sum of the stems).
+    `sources` maps a stem's name to its audio; `mixture` is the mixed file where the data set ships one
+    (training never reads it: the mixture is the sum of the stems). Where several data sets are mixed, `collection`
+    names the track's, and `weight` is how often that one is drawn from, relative to the others.
     """
 
     name: str
@@ -44,6 +57,8 @@ class Track:
     length: int  # samples per channel
     sources: Mapping[str, Source]
     mixture: Source | None = None
+    collection: str = ""
+    weight: float = 1.0
 
 
 class StemModel(Protocol):

@@ -8,8 +8,11 @@ from omegaconf import OmegaConf
 
 from tfswa_unet.data import Mixing, StemPlan
 from tfswa_unet.data.augmentation import build_augmentation
+from tfswa_unet.data.layouts import LAYOUTS
 from tfswa_unet.data.segments import samples
 from tfswa_unet.data.tracks import KINDS
+from tfswa_unet.data.weights import DataSet
+from tfswa_unet.records import from_values
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -19,15 +22,21 @@ def composed(*overrides: str):
         return compose(overrides=list(overrides))
 
 
-@pytest.mark.parametrize("name", ["musdb18", "musdb18hq", "folders", "synthetic"])
+NAMES = ["musdb18", "musdb18hq", "dsd100", "medleydb", "moisesdb", "folders", "manifest", "mixture", "synthetic"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_data_configuration_is_complete_and_accepted(name):
     data = OmegaConf.to_container(composed(f"+data={name}").data, throw_on_missing=True)
-    assert data["kind"] in KINDS
+    assert data["kind"] in (*KINDS, "mixture")
     assert data["kind"] == ("musdb18hq" if name == "synthetic" else name)
     assert not Path(data["root"]).is_absolute()
     assert samples(data["seconds"], 44_100) > 0
     assert data["samples_per_epoch"] >= 1
     assert isinstance(Mixing.from_config(data["mixing"]), Mixing)
+    if data["kind"] in LAYOUTS:
+        assert set(data.get("options", {})) == set(LAYOUTS[data["kind"]].options)
+    assert all(from_values(DataSet, each, "data.mixture").kind in KINDS for each in data.get("mixture", []))
     assert set(data.get("make", {})) == ({"tracks", "seconds", "seed"} if name == "synthetic" else set())
 
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from tfswa_unet.data import load_tracks
+from tests.data.conftest import noise
+from tfswa_unet.data import StemPlan, load_tracks
 from tfswa_unet.data.folders import list_folders
+from tfswa_unet.data.reading import StemReader
+from tfswa_unet.data.sources import read_source
 from tfswa_unet.errors import DataError
 
 
@@ -54,4 +58,34 @@ def test_other_formats_are_read(tmp_path, write_song):
 def test_two_files_for_one_stem_are_refused(tmp_path, write_song):
     write_song(tmp_path / "a", ["guitar.flac", "guitar.wav"])
     with pytest.raises(DataError, match=r"two files for the stem 'guitar', guitar.flac and guitar.wav: remove one"):
+        load_tracks("folders", tmp_path)
+
+
+def test_a_folder_in_a_song_is_a_stem_of_parts(tmp_path, write_song, write_wav):
+    folder = write_song(tmp_path / "a", ["vocals", "drums_1"])
+    kick, snare = (write_wav(folder / "drums" / f"{name}.wav", noise(k, 2, 400)) for k, name in enumerate(("k", "s")))
+    (folder / "drums" / "notes.txt").write_text("close microphones")
+    (folder / "artwork").mkdir()
+    [track] = load_tracks("folders", tmp_path)
+    assert list(track.sources) == ["drums", "drums_1", "vocals"]
+    assert [part.path for part in track.sources["drums"].parts] == [kick, snare]
+    np.testing.assert_allclose(
+        read_source(track.sources["drums"], 100, 50), (noise(0, 2, 400) + noise(1, 2, 400))[:, 100:150], atol=1e-7
+    )
+    reader = StemReader([track], StemPlan.from_config({"drums": "drums"}), 8_000, 1)
+    crop = np.zeros((1, 50), np.float32)
+    reader.add(crop, 0, 0, 100)
+    np.testing.assert_allclose(crop, read_source(track.sources["drums"], 100, 50).mean(0, keepdims=True), atol=1e-7)
+
+
+def test_a_file_and_a_folder_for_one_stem_are_refused(tmp_path, write_song):
+    write_song(write_song(tmp_path / "a", ["drums"]) / "drums", ["kick"])
+    with pytest.raises(DataError, match=r"two files for the stem 'drums', drums and drums\.wav"):
+        load_tracks("folders", tmp_path)
+
+
+def test_a_part_of_another_length_is_named(tmp_path, write_song):
+    write_song(write_song(tmp_path / "a", ["vocals"]) / "drums", ["kick"], length=397)
+    write_song(tmp_path / "a" / "drums", ["snare"])
+    with pytest.raises(DataError, match=r"differ in length: drums/kick\.wav 397, drums/snare\.wav 400, vocals 400"):
         load_tracks("folders", tmp_path)

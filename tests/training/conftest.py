@@ -28,7 +28,9 @@ def config(songs):
 
     def values(*overrides, small=True):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("train", [*(SMALL if small else []), f"data.root={songs}", *overrides])
+            composed = compose(
+                "train", [*(SMALL if small else []), f"data.root={songs}", f"paths.cache={songs}-cache", *overrides]
+            )
         plain = OmegaConf.to_container(composed, resolve=True)
         plain.pop("experiment", None)
         return plain

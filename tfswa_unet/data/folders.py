@@ -1,10 +1,11 @@
-"""One's own songs: a folder a song, a file a stem, the file's name being the stem's."""
+"""One's own songs: a folder a song, a file or a folder of parts a stem, its name being the stem's."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from tfswa_unet.data.songs import Song, entries
+from tfswa_unet.data.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import SPLITS, Source, Split
 
@@ -15,28 +16,36 @@ MIXTURE = "mixture"
 def list_folders(root: Path) -> list[Song]:
     """Return the songs of root/[train|valid|test/]<song>/<stem>.<ext>; a stem named "mixture" is the mixed song.
 
-    Raises DataError where two files of a song claim the same stem.
+    A folder in the song's is a stem too, the sum of the audio files in it: drums/kick.wav and drums/snare.wav make
+    "drums". File names are never taken apart: drums_1.wav is a stem "drums_1". A song in which two claim the same stem
+    carries the fault.
     """
     splits: list[tuple[Split, Path]] = [(split, root / split) for split in SPLITS if (root / split).is_dir()]
     return [
         song
         for split, folder in splits or [("train", root)]
         for path in entries(folder)
-        if (song := _song(path, split)) is not None
+        if path.is_dir() and (song := attempt(path.name, split, partial(_song, path, split))) is not None
     ]
 
 
 def _song(folder: Path, split: Split) -> Song | None:
-    files: dict[str, Path] = {}
+    found: dict[str, Path] = {}
+    sources: dict[str, Source] = {}
     for path in entries(folder):
-        if path.suffix.lower() not in SUFFIXES:
+        files = [Source(file) for file in (entries(path) if path.is_dir() else [path]) if _is_audio(file)]
+        if not files:
             continue
-        if path.stem in files:
+        stem = path.name if path.is_dir() else path.stem
+        if stem in found:
             raise DataError(
-                f"The song {folder} has two files for the stem {path.stem!r}, {files[path.stem].name} and {path.name}: "
+                f"The song {folder} has two files for the stem {stem!r}, {found[stem].name} and {path.name}: "
                 "remove one of them."
             )
-        files[path.stem] = path
-    sources = {stem: Source(path) for stem, path in files.items() if stem != MIXTURE}
-    mixture = Source(files[MIXTURE]) if MIXTURE in files else None
+        found[stem], sources[stem] = path, summed(files)
+    mixture = sources.pop(MIXTURE, None)
     return Song(folder.name, split, sources, mixture) if sources else None
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()

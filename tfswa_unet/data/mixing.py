@@ -52,22 +52,44 @@ class Mixing:
                 raise unknown("setting of mixing", key, known)
         return cls(**dict(config or {}))  # type: ignore[arg-type]
 
-    def draw(self, rng: np.random.Generator, lengths: Sequence[int], size: int, stems: int) -> list[list[Crop]]:
+    def draw(
+        self,
+        rng: np.random.Generator,
+        lengths: Sequence[int],
+        size: int,
+        stems: int,
+        chances: Sequence[np.ndarray] | None = None,
+    ) -> list[list[Crop]]:
         """Return for each of `stems` stems the crops to sum, one or two, from tracks of `lengths` samples.
 
-        Every crop lies inside its track, or starts at 0 where the track is shorter than `size` samples.
+        Every crop lies inside its track, or starts at 0 where the track is shorter than `size` samples. `chances` say
+        how likely each track is drawn: first those for a whole song, then those of every stem; all alike by default.
         """
+        if chances is None:
+            chances = [np.ones(len(lengths))] * (1 + stems)
         mode = self.mode if rng.random() < self.p else "song"
-        tracks = rng.choice(len(lengths), stems, replace=len(lengths) < stems)
+        tracks = [_pick(rng, chances[0])] * stems if mode == "song" else _distinct(rng, chances[1:])
         places = rng.random(stems)
-        if mode == "song":
-            tracks[:] = tracks[0]
         if mode != "random":
             places[:] = places[0]
-        crops = [[_crop(int(track), float(place), lengths, size)] for track, place in zip(tracks, places, strict=True)]
-        for stem in np.flatnonzero(rng.random(stems) < self.mix_audio):
-            crops[stem].append(_crop(int(rng.integers(len(lengths))), rng.random(), lengths, size))
+        crops = [[_crop(track, float(place), lengths, size)] for track, place in zip(tracks, places, strict=True)]
+        for stem in np.flatnonzero(rng.random(stems) < self.mix_audio).tolist():
+            crops[stem].append(_crop(_pick(rng, chances[1 + stem]), rng.random(), lengths, size))
         return crops
+
+
+def _distinct(rng: np.random.Generator, chances: Sequence[np.ndarray]) -> list[int]:
+    """A track for each stem, none twice as long as there are others."""
+    tracks: list[int] = []
+    for row in chances:
+        others = row.copy()
+        others[tracks] = 0
+        tracks.append(_pick(rng, others if others.any() else row))
+    return tracks
+
+
+def _pick(rng: np.random.Generator, chances: np.ndarray) -> int:
+    return int(rng.choice(len(chances), p=chances / chances.sum()))
 
 
 def _crop(track: int, place: float, lengths: Sequence[int], size: int) -> Crop:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
-from tfswa_unet.data.songs import Song, entries
+from tfswa_unet.data.songs import Song, attempt, entries
 from tfswa_unet.errors import DataError
-from tfswa_unet.types import SPLITS, Source
+from tfswa_unet.types import SPLITS, Source, Split
 
 STEMS = ("vocals", "drums", "bass", "other")
 STREAMS = {"mixture": 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
@@ -50,19 +50,24 @@ def list_musdb18(root: Path) -> list[Song]:
 def list_musdb18hq(root: Path) -> list[Song]:
     """Return the songs of root/train|valid|test/<song>/{vocals,drums,bass,other}.wav, mixture.wav being optional.
 
-    Raises DataError for a song that lacks a stem.
+    A song that lacks a stem carries the fault.
     """
-    songs = []
-    for split in SPLITS:
-        for folder in entries(root / split):
-            found = {path.stem: Source(path) for path in entries(folder) if path.suffix == ".wav"}
-            missing = [stem for stem in STEMS if stem not in found]
-            if len(missing) == len(STEMS):
-                continue
-            if missing:
-                raise DataError(
-                    f"The song {folder} lacks {', '.join(f'{stem}.wav' for stem in missing)}: put the files back, "
-                    "or set data.kind=folders, which takes a missing stem as silence."
-                )
-            songs.append(Song(folder.name, split, {stem: found[stem] for stem in STEMS}, found.get("mixture")))
-    return songs
+    found = (
+        attempt(folder.name, split, partial(_hq_song, folder, split))
+        for split in SPLITS
+        for folder in entries(root / split)
+    )
+    return [song for song in found if song is not None]
+
+
+def _hq_song(folder: Path, split: Split) -> Song | None:
+    found = {path.stem: Source(path) for path in entries(folder) if path.suffix == ".wav"}
+    missing = [stem for stem in STEMS if stem not in found]
+    if len(missing) == len(STEMS):
+        return None
+    if missing:
+        raise DataError(
+            f"The song {folder} lacks {', '.join(f'{stem}.wav' for stem in missing)}: put the files back, "
+            "or set data.kind=folders, which takes a missing stem as silence."
+        )
+    return Song(folder.name, split, {stem: found[stem] for stem in STEMS}, found.get("mixture"))

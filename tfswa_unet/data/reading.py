@@ -8,9 +8,12 @@ from math import gcd
 import numpy as np
 
 from tfswa_unet import audio
+from tfswa_unet.data.cache.pcm import SUFFIX, read_pcm
+from tfswa_unet.data.channels import match_channels, stem_name
+from tfswa_unet.data.sources import read_source
 from tfswa_unet.data.stems import REMAINDER, StemPlan, source_names
 from tfswa_unet.errors import ConfigError, DataError
-from tfswa_unet.types import Track
+from tfswa_unet.types import Source, Track
 
 # Source samples read on both sides of a crop before it is resampled: more than the resampling filter reaches.
 CONTEXT = 1024
@@ -40,6 +43,11 @@ class StemReader:
         self.lengths = tuple(-(-track.length * rate // track.rate) for track in tracks)  # in samples at `rate`
         self._sources = tuple(sources.values())
 
+    def holders(self, stem: int) -> tuple[int, ...]:
+        """Return the tracks that have anything of a stem; in the others it is silent."""
+        wanted = set(self._sources[stem])
+        return tuple(number for number, track in enumerate(self.tracks) if wanted & set(track.sources))
+
     def add(self, crop: np.ndarray, track: int, stem: int, start: int) -> None:
         """Add one stem's samples from `start` on, at the reader's rate, to `crop` (c, t); nothing past the stem's end.
 
@@ -48,26 +56,28 @@ class StemReader:
         for name in self._sources[stem]:
             if name in self.tracks[track].sources:
                 found = self._read(self.tracks[track], name, start, crop.shape[-1])
-                crop[:, : found.shape[-1]] += self._matched(found, self.tracks[track], name)
+                crop[:, : found.shape[-1]] += match_channels(
+                    found, self.channels, stem_name(name, self.tracks[track].name)
+                )
 
     def _read(self, track: Track, name: str, start: int, size: int) -> np.ndarray:
         source = track.sources[name]
         if track.rate == self.rate:
-            return audio.read(source.path, start, min(size, track.length - start), source.stream)
+            return read(source, start, min(size, track.length - start))
         # A crop that starts on a multiple of `down` lands on the resampled song's own grid, `up` samples for each.
         divisor = gcd(track.rate, self.rate)
         down, up = track.rate // divisor, self.rate // divisor
         block = max(0, start * down // up - CONTEXT) // down
         first, last = block * down, min(track.length, -(-(start + size) * down // up) + CONTEXT)
-        crop = audio.resample(audio.read(source.path, first, last - first, source.stream), track.rate, self.rate)
+        crop = audio.resample(read(source, first, last - first), track.rate, self.rate)
         return crop[:, start - block * up :][:, :size]
 
-    def _matched(self, crop: np.ndarray, track: Track, name: str) -> np.ndarray:
-        if crop.shape[0] in (1, self.channels):
-            return crop
-        if self.channels == 1:
-            return crop.mean(axis=0, keepdims=True)
-        raise DataError(
-            f"The stem {name!r} of track {track.name!r} has {crop.shape[0]} channels, expected 1 or {self.channels}: "
-            "mix it down or remove the track."
-        )
+
+def read(source: Source, start: int, length: int) -> np.ndarray:
+    """Return samples `start` to `start + length` of a stem, (c, t) in float32, from the cache where it is in one.
+
+    Raises AudioError for what cannot be read and DataError for a damaged cache.
+    """
+    if source.path.suffix == SUFFIX:
+        return read_pcm(source.path, start, length)
+    return read_source(source, start, length)

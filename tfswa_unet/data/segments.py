@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from tfswa_unet.data.faults import Faults
+from tfswa_unet.data.indexing import OnError
 from tfswa_unet.data.mixing import Mixing
 from tfswa_unet.data.reading import StemReader
 from tfswa_unet.data.stems import StemPlan
+from tfswa_unet.data.weights import chances
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.types import Track
+
+DRAWS = 100  # in a row that may fail before a data set is given up
 
 
 class SegmentDataset(Dataset[Tensor]):
@@ -31,7 +37,9 @@ class SegmentDataset(Dataset[Tensor]):
         channels: channels of the examples; mono is copied to all of them, and averaged to where 1 is asked for.
         seed: of everything that is drawn.
         length: examples in an epoch.
-        mixing: which songs the stems of an example come from.
+        mixing: which songs the stems of an example come from. A stem is drawn from the tracks that have it, and of
+            several collections by their weights; whole songs may lack a stem, which is silent then.
+        on_error: "skip" draws anew where a track cannot be read, see `faults`.
 
     Raises:
         ConfigError: a stem that the tracks lack, or a length below one sample or example.
@@ -48,6 +56,7 @@ class SegmentDataset(Dataset[Tensor]):
         seed: int = 0,
         length: int = 1_000,
         mixing: Mixing | None = None,
+        on_error: OnError = "raise",
     ) -> None:
         if length < 1:
             raise ConfigError(f"data.samples_per_epoch is {length}, expected 1 or more.")
@@ -57,6 +66,9 @@ class SegmentDataset(Dataset[Tensor]):
         self.seed = seed
         self.length = length
         self.mixing = mixing or Mixing()
+        self.faults = Faults(tracks, on_error)
+        stems_held = [self.reader.holders(stem) for stem in range(len(self.names))]
+        self._chances = [chances(tracks, held) for held in (range(len(tracks)), *stems_held)]
 
     def __len__(self) -> int:
         return self.length
@@ -67,11 +79,16 @@ class SegmentDataset(Dataset[Tensor]):
 
     def __getitem__(self, item: int) -> Tensor:
         rng = np.random.default_rng((self.seed, *divmod(item, self.length)))
-        crops = self.mixing.draw(rng, self.reader.lengths, self.size, len(self.names))
+        # What cannot be read is drawn anew from the same generator: the example still depends on its number only.
+        return self.faults.first(lambda: self._draw(rng) for _ in range(DRAWS))
+
+    def _draw(self, rng: np.random.Generator) -> Tensor:
+        crops = self.mixing.draw(rng, self.reader.lengths, self.size, len(self.names), self._chances)
         example = np.zeros((len(self.names), self.reader.channels, self.size), np.float32)
         for stem, chosen in enumerate(crops):
             for crop in chosen:
-                self.reader.add(example[stem], crop.track, stem, crop.start)
+                with self.faults.of(crop.track):
+                    self.reader.add(example[stem], crop.track, stem, crop.start)
         return torch.from_numpy(example)
 
 
@@ -79,7 +96,8 @@ class ValidationSegments(Dataset[Tensor]):
     """All of every track in consecutive segments, each track's own stems; the last segment ends in zeros.
 
     Items are (s, c, t) as in `SegmentDataset`; `places` says which track and which first sample each is. With
-    `per_track`, that many segments a track at most, evenly spread. Raises as `SegmentDataset` does.
+    `per_track`, that many segments a track at most, evenly spread. With `on_error` "skip" the next segment that can be
+    read stands in for one that cannot. Raises as `SegmentDataset` does.
     """
 
     def __init__(
@@ -90,6 +108,7 @@ class ValidationSegments(Dataset[Tensor]):
         rate: int = 44_100,
         channels: int = 2,
         per_track: int | None = None,
+        on_error: OnError = "raise",
     ) -> None:
         if per_track is not None and per_track < 1:
             raise ConfigError(
@@ -103,15 +122,21 @@ class ValidationSegments(Dataset[Tensor]):
             for track, length in enumerate(self.reader.lengths)
             for start in _spread(range(0, length, self.size), per_track)
         ]
+        self.faults = Faults(tracks, on_error)
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, item: int) -> Tensor:
-        track, start = self.places[item]
+        # What cannot be read is stood in for by what follows.
+        following = (self.places[(item + k) % len(self.places)] for k in range(len(self.places)))
+        return self.faults.first(partial(self._segment, *place) for place in following)
+
+    def _segment(self, track: int, start: int) -> Tensor:
         example = np.zeros((len(self.names), self.reader.channels, self.size), np.float32)
-        for stem in range(len(self.names)):
-            self.reader.add(example[stem], track, stem, start)
+        with self.faults.of(track):
+            for stem in range(len(self.names)):
+                self.reader.add(example[stem], track, stem, start)
         return torch.from_numpy(example)
 
 

@@ -2,25 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tfswa_unet.errors import DataError, UserError
 from tfswa_unet.types import Source, Split
 
 
 @dataclass(frozen=True)
 class Song:
-    """One song of a data set, `split` being the folder that it lies in ("train" where there are no such folders)."""
+    """One song of a data set, `split` being the folder that it lies in ("train" where there are no such folders).
+
+    `ragged` songs come from data sets whose files end when they fall silent; the files of all others must be equally
+    long. `fault` is why a song cannot be used, for whoever goes on without it.
+    """
 
     name: str
     split: Split
-    sources: Mapping[str, Source]
+    sources: Mapping[str, Source] = field(default_factory=dict)
     mixture: Source | None = None
+    ragged: bool = False
+    fault: UserError | None = None
+
+
+def attempt(name: str, split: Split, find: Callable[[], Song | None]) -> Song | None:
+    """Return the song that `find` finds, or one that carries the error with which it refuses."""
+    try:
+        return find()
+    except UserError as error:
+        return Song(name, split, fault=error)
+
+
+def summed(sources: Sequence[Source]) -> Source:
+    """Return the sum of several sources as one."""
+    return replace(sources[0], more=tuple(sources[1:]))
+
+
+def key(name: str) -> str:
+    """Return what names of the same song have in common across data sets, whatever their spaces, dashes and numbers.
+
+    "055 - Angels In Amplifiers - I'm Alright" of DSD100 is MUSDB18's "Angels In Amplifiers - I'm Alright".
+    """
+    return re.sub(r"[\W_]", "", re.sub(r"^\d{3} - ", "", name)).casefold()
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in `folder` by name, without hidden files; nothing where there is no such folder."""
+    """Return what lies in `folder` by name, without hidden files; nothing where there is no such folder.
+
+    Raises DataError for a folder that must not be read.
+    """
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(
+            f"The folder {folder} cannot be read ({error.strerror}): allow reading it, or move it away."
+        ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from tfswa_unet.data.songs import Song
+from tfswa_unet.data.songs import Song, key
 
 ONE_IN = 8
 
@@ -13,10 +13,14 @@ ONE_IN = 8
 def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
     """Return the songs with their final split, so that no song both trains and validates.
 
-    Training songs with a name in `official` validate, as do the songs of a valid folder. Where that leaves no song to
-    validate with, the first of every eight training songs by name does, as long as there are two or more.
+    Training songs with a name in `official`, or one that differs in spaces and the like, validate, as do the songs of a
+    valid folder. Where that leaves no song to validate with, the first of every eight training songs by name does, as
+    long as there are two or more.
     """
-    songs = [replace(song, split="valid") if _is_official(song, official) else song for song in songs]
+    keys = {key(name) for name in official}
+    songs = [
+        replace(song, split="valid") if song.split == "train" and key(song.name) in keys else song for song in songs
+    ]
     valid = {song.name for song in songs if song.split == "valid"}
     if not valid:
         train = sorted(song.name for song in songs if song.split == "train")
@@ -25,7 +29,3 @@ def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
             replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs
         ]
     return [song for song in songs if song.split != "train" or song.name not in valid]
-
-
-def _is_official(song: Song, official: Collection[str]) -> bool:
-    return song.split == "train" and song.name in official

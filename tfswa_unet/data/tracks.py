@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from tfswa_unet import audio
 from tfswa_unet.data import musdb
-from tfswa_unet.data.folders import list_folders
-from tfswa_unet.data.indexing import index
+from tfswa_unet.data.indexing import OnError, Probe, index
+from tfswa_unet.data.layouts import KINDS, LAYOUTS, Layout, detect, is_manifest
 from tfswa_unet.data.songs import Song, entries
 from tfswa_unet.data.splits import assign
 from tfswa_unet.errors import DataError, unknown
@@ -17,63 +18,90 @@ from tfswa_unet.types import SPLITS, Split, Track
 WAYS_ON = "set data.root=/path/to/musdb18hq, or make songs to train on with data=synthetic"
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the songs of a data set lie on disk."""
-
-    expected: str
-    list_songs: Callable[[Path], list[Song]]
-    official: bool  # whether MUSDB18's own validation songs apply
-
-
-LAYOUTS = {
-    "musdb18": Layout("train|test/<song>.stem.mp4", musdb.list_musdb18, official=True),
-    "musdb18hq": Layout("train|test/<song>/{vocals,drums,bass,other}.wav", musdb.list_musdb18hq, official=True),
-    "folders": Layout("[train|valid|test/]<song>/<stem>.wav (or flac, ogg, mp3, …)", list_folders, official=False),
-}
-KINDS = (*LAYOUTS, "auto")
-
-
-def load_tracks(kind: str, root: str | Path, split: Split | None = None) -> list[Track]:
+def load_tracks(
+    kind: str,
+    root: str | Path,
+    split: Split | None = None,
+    *,
+    on_error: OnError = "raise",
+    options: Mapping[str, Any] | None = None,
+    probe: Probe = audio.probe,
+) -> list[Track]:
     """Return the tracks of one split, or of all with None, in the order of their names.
 
-    `kind` is a layout ("musdb18", "musdb18hq", "folders") or "auto", which looks. Only the files of the asked split are
-    opened. Raises ConfigError for an unknown kind or split, and DataError where the root is missing, holds no songs or
-    none of the split, or where the stems of a track differ in length or rate.
+    `kind` is a layout of `LAYOUTS` or "auto", which looks; `options` are what its lister takes. Only the files of the
+    asked split are opened. With on_error "skip", songs that cannot be used are logged, counted and left out. `probe`
+    opens files; that of a `PcmCache` remembers what it saw.
+
+    Raises:
+        ConfigError: an unknown kind, split or option.
+        DataError: the root is missing, holds no songs or none of the split, or a track's files do not fit each other.
+        AudioError: a file cannot be read.
+    """
+    check_split(split)
+    layout, songs = find_songs(kind, root, options)
+    chosen = [song for song in songs if split in (None, song.split)]
+    if not chosen:
+        where = f"put some into {Path(root) / str(split)}" if layout.has_split_folders else "choose another split"
+        raise DataError(f"{root} has no songs to {_use(split)} ({counts(songs)}): {where}.")
+    return index(in_order(chosen), on_error, probe)
+
+
+def find_songs(kind: str, root: str | Path, options: Mapping[str, Any] | None = None) -> tuple[Layout, list[Song]]:
+    """Return the layout of a data set and all its songs with their final splits, no file opened.
+
+    Raises ConfigError and DataError as `load_tracks` does.
     """
     root = Path(root).expanduser()
     if kind not in KINDS:
         raise unknown("data.kind", kind, KINDS)
-    if split is not None and split not in SPLITS:
-        raise unknown("split", split, SPLITS)
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"The data root {root} {what}, expected {_expected(kind)}: {WAYS_ON}.")
+    _check_root(kind, root)
     layout = LAYOUTS[detect(root) if kind == "auto" else kind]
-    songs = layout.list_songs(root)
+    for option in options or {}:
+        if option not in layout.options:
+            raise unknown("key of data.options", option, layout.options or ("none",))
+    songs = layout.list_songs(root, **(options or {}))
     if not songs:
         raise DataError(f"No songs found under {root}{_nested(root)}, expected {_expected(kind)}: {WAYS_ON}.")
-    songs = assign(songs, musdb.validation_names() if layout.official else ())
-    chosen = [song for song in songs if split in (None, song.split)]
-    if not chosen:
-        raise DataError(f"{root} has no songs to {_use(split)} ({_counts(songs)}): put some into {root / str(split)}.")
-    return index(sorted(chosen, key=lambda song: (SPLITS.index(song.split), song.name)))
+    return layout, assign(songs, musdb.validation_names() if layout.official else ())
 
 
-def detect(root: Path) -> str:
-    """Return the layout under `root`: "musdb18", "musdb18hq" or else "folders"."""
-    if musdb.list_musdb18(root):
-        return "musdb18"
-    songs = list_folders(root)
-    has_splits = any((root / split).is_dir() for split in SPLITS)
-    sources = [source for song in songs for source in song.sources.items()]
-    is_musdb = {stem for stem, _ in sources} == set(musdb.STEMS) and all(s.path.suffix == ".wav" for _, s in sources)
-    return "musdb18hq" if has_splits and is_musdb else "folders"
+def check_split(split: Split | None) -> None:
+    """Raise ConfigError for a split that is none."""
+    if split is not None and split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+
+
+def in_order(songs: Iterable[Song]) -> list[Song]:
+    """Return songs by split, then by name."""
+    return sorted(songs, key=lambda song: (SPLITS.index(song.split), song.name))
+
+
+def counts(songs: Sequence[Song]) -> str:
+    """Return how many songs each split has, as "train 2, valid 1, test 0"."""
+    return ", ".join(f"{split} {sum(song.split == split for song in songs)}" for split in SPLITS)
+
+
+def _check_root(kind: str, root: Path) -> None:
+    if kind in ("manifest", "auto") and is_manifest(root):
+        return
+    if not root.exists():
+        what = "does not exist"
+    elif kind == "manifest":
+        what = "is no CSV or JSON file"
+    elif not root.is_dir():
+        what = "is not a folder"
+    else:
+        return
+    raise DataError(f"The data root {root} {what}, expected {_expected(kind)}: {WAYS_ON}.")
 
 
 def _expected(kind: str) -> str:
-    layouts = LAYOUTS.values() if kind == "auto" else [LAYOUTS[kind]]
-    return " or ".join(layout.expected for layout in layouts)
+    if kind != "auto":
+        return LAYOUTS[kind].expected
+    common = ("musdb18", "musdb18hq", "folders")
+    others = ", ".join(name for name in LAYOUTS if name not in common)
+    return " or ".join(LAYOUTS[name].expected for name in common) + f" (or one of {others})"
 
 
 def _nested(root: Path) -> str:
@@ -83,7 +111,3 @@ def _nested(root: Path) -> str:
 
 def _use(split: Split | None) -> str:
     return {"train": "train on", "valid": "validate with", "test": "test with"}.get(str(split), "use")
-
-
-def _counts(songs: list[Song]) -> str:
-    return ", ".join(f"{split} {sum(song.split == split for song in songs)}" for split in SPLITS)

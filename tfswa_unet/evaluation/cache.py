@@ -7,11 +7,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfswa_unet.evaluation.files import file_name, write_text
+from tfswa_unet.evaluation.files import file_name
 from tfswa_unet.evaluation.provenance import source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.song import Song
 from tfswa_unet.evaluation.track_scores import TrackScores
+from tfswa_unet.files import write_text
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,11 @@ class ScoreCache:
             song.length,
             song.track.rate,
             [[stem, list(sources)] for stem, sources in song.plan.items()],
-            [[name, str(s.path), s.stream, *_state(s.path)] for name, s in song.track.sources.items()],
+            [
+                [name, str(part.path), part.stream, part.start, part.length, *_state(part.path)]
+                for name, source in song.track.sources.items()
+                for part in source.parts
+            ],
             [settings.metrics, settings.window_seconds, settings.hop_seconds],
             versions()["museval"],
         ]

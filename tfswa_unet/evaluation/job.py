@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfswa_unet.bundle import load_model
-from tfswa_unet.data import StemPlan, load_tracks
+from tfswa_unet.data import StemPlan, load_data
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.report import Scores
 from tfswa_unet.evaluation.run import evaluate
@@ -58,7 +58,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     keep_pages()
     config = from_values(EvalConfig, values, "config")
     model = load_model(config.ckpt)
-    tracks = load_tracks(config.data["kind"], config.data["root"], config.split)[: config.max_tracks]  # type: ignore[arg-type]
+    tracks = load_data(config.data, config.split)[: config.max_tracks]  # type: ignore[arg-type]
     plan = StemPlan.from_config(model.config["stems"])
     separator = Separator(
         model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision

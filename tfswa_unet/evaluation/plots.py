@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from tfswa_unet.dsp import stft
-from tfswa_unet.evaluation.files import replacing
 from tfswa_unet.evaluation.references import Audio, Stems
+from tfswa_unet.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

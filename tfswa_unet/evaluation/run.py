@@ -13,7 +13,7 @@ from typing import Protocol
 from tfswa_unet.errors import DataError
 from tfswa_unet.evaluation.bsseval import REST, load_museval
 from tfswa_unet.evaluation.cache import ScoreCache
-from tfswa_unet.evaluation.files import file_name, write_text
+from tfswa_unet.evaluation.files import file_name
 from tfswa_unet.evaluation.plots import spectrograms
 from tfswa_unet.evaluation.provenance import content_hash
 from tfswa_unet.evaluation.record import describe
@@ -23,6 +23,7 @@ from tfswa_unet.evaluation.scorer import Book, Progress, Scorer
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.song import Song
 from tfswa_unet.evaluation.workers import scoring_processes
+from tfswa_unet.files import write_text
 from tfswa_unet.types import Track
 
 Separate = Callable[[Audio, int], Mapping[str, Audio]]

@@ -15,13 +15,14 @@ import numpy as np
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import museval_json
 from tfswa_unet.evaluation.cache import ScoreCache
-from tfswa_unet.evaluation.files import file_name, write_text
+from tfswa_unet.evaluation.files import file_name
 from tfswa_unet.evaluation.references import Stems
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.song import Song
 from tfswa_unet.evaluation.track_scores import TrackScores
 from tfswa_unet.evaluation.workers import Job, reference_stems, run_job, score_song
+from tfswa_unet.files import write_text
 
 Progress = Callable[[int, int, str], None]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tfswa_unet import audio
+from tfswa_unet.data.sources import read_source
 from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.bsseval import REST
 from tfswa_unet.evaluation.references import Audio, Stems
@@ -45,9 +45,7 @@ class Song:
     @cached_property
     def sources(self) -> dict[str, Audio]:
         """Every source of the track, (c, t)."""
-        read = {
-            name: audio.read(source.path, 0, self.length, source.stream) for name, source in self.track.sources.items()
-        }
+        read = {name: read_source(source, 0, self.length) for name, source in self.track.sources.items()}
         shapes = {name: values.shape for name, values in read.items()}
         if len(set(shapes.values())) > 1:
             raise DataError(f"the sources of track {self.track.name!r} differ in shape: {shapes}; make them equal")

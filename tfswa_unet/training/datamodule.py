@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import lightning as L
@@ -10,7 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, load_tracks
+from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, load_data
+from tfswa_unet.data.cache import PcmCache, progress_bars
+from tfswa_unet.data.indexing import OnError
+from tfswa_unet.data.processes import processors
+from tfswa_unet.types import Split, Track
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,10 @@ class LoaderConfig:
     validation_seconds: float
     validation_per_track: int | None
     mixing: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # of the data set's kind
+    mixture: tuple[dict[str, Any], ...] = ()  # the data sets of kind "mixture"
+    on_error: OnError = "raise"
+    cache: str | None = None  # folder of decoded stems; None reads the data set's own files
 
 
 class SegmentDataModule(L.LightningDataModule):
@@ -46,7 +57,7 @@ class SegmentDataModule(L.LightningDataModule):
     def __init__(self, config: LoaderConfig, plan: StemPlan, rate: int, channels: int, seed: int) -> None:
         super().__init__()
         self.config = config
-        tracks = {split: load_tracks(config.kind, config.root, split) for split in ("train", "valid")}
+        tracks = _tracks(config, rate, channels)
         self.training = SegmentDataset(
             tracks["train"],
             plan,
@@ -56,9 +67,16 @@ class SegmentDataModule(L.LightningDataModule):
             seed,
             config.samples_per_epoch,
             Mixing.from_config(config.mixing),
+            config.on_error,
         )
         self.validation = ValidationSegments(
-            tracks["valid"], plan, config.validation_seconds, rate, channels, config.validation_per_track
+            tracks["valid"],
+            plan,
+            config.validation_seconds,
+            rate,
+            channels,
+            config.validation_per_track,
+            config.on_error,
         )
 
     @property
@@ -77,16 +95,35 @@ class SegmentDataModule(L.LightningDataModule):
         rank, replicas = self._place()
         return self._loader(self.validation, sampler=DistributedSampler(self.validation, replicas, rank, shuffle=False))
 
+    def teardown(self, stage: str) -> None:
+        """Say which tracks could not be read, where on_error went without them."""
+        for dataset in (self.training, self.validation):
+            if summary := dataset.faults.summary():
+                log.warning("%s", summary)
+
     def _place(self) -> tuple[int, int]:
         """(rank, replicas) of this process."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, dataset: Dataset[Tensor], **options: Any) -> DataLoader[Tensor]:
+        workers = min(self.config.workers, processors())
         return DataLoader(
             dataset,
             batch_size=self.config.batch_size,
-            num_workers=self.config.workers,
-            persistent_workers=self.config.workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+
+
+def _tracks(config: LoaderConfig, rate: int, channels: int) -> dict[Split, list[Track]]:
+    """The train and valid tracks, decoded to the cache first where there is one."""
+    splits: tuple[Split, ...] = ("train", "valid")
+    if config.cache is None:
+        return {split: load_data(asdict(config), split) for split in splits}
+    cache = PcmCache(config.cache, rate, channels)
+    tracks = [track for split in splits for track in load_data(asdict(config), split, probe=cache.probe)]
+    with progress_bars() as report:
+        cached = cache.build(tracks, on_progress=report).tracks
+    return {split: [track for track in cached if track.split == split] for split in splits}

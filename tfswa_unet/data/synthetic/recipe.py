@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import numpy as np
 
 from tfswa_unet.data.synthetic.mix import check
 from tfswa_unet.errors import DataError
+from tfswa_unet.files import write_text
 
 MANIFEST = "synthetic.json"
 GENERATOR = 1  # raised whenever the same seed gives other songs
@@ -89,9 +89,7 @@ def claim(out: Path, recipe: Recipe) -> None:
                 f"{out} holds files that are no synthetic data set (there is no {MANIFEST}): choose an empty folder"
             )
         out.mkdir(parents=True, exist_ok=True)
-        part = out / f".{MANIFEST}.part"
-        part.write_text(json.dumps(asdict(recipe), indent=2) + "\n")
-        os.replace(part, manifest)
+        write_text(manifest, json.dumps(asdict(recipe), indent=2) + "\n")
     except OSError as error:
         raise DataError(
             f"{out} cannot take a data set ({error.strerror}): choose a folder that you can write to"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 
 from tfswa_unet import audio
+from tfswa_unet.data.processes import in_processes, processors
 from tfswa_unet.data.synthetic.mix import synthesize
 from tfswa_unet.data.synthetic.recipe import RATE, Recipe, claim, make_recipe
 from tfswa_unet.data.synthetic.song import STEMS
 from tfswa_unet.errors import DataError
+from tfswa_unet.files import free_bytes
 
 FILES = ("mixture", *STEMS)
 LEVELS = 2**15  # of a 16-bit sample, on each side of zero
@@ -56,8 +55,8 @@ def write_dataset(
     claim(out, recipe)
     report = on_progress or (lambda done, total: None)
     report(tracks - len(missing), tracks)
-    workers = workers or min(_processors(), ceil(len(missing) * seconds / WORTH))
-    for done, _ in enumerate(_make(out, recipe, missing, min(workers, len(missing))), 1):
+    workers = workers or min(processors(), ceil(len(missing) * seconds / WORTH))
+    for done, _ in enumerate(in_processes(write_song, [(out, recipe, index) for index in missing], workers), 1):
         report(tracks - len(missing) + done, tracks)
 
 
@@ -98,37 +97,9 @@ def _complete(folder: Path, frames: int) -> bool:
 
 
 def _check_space(out: Path, size: int) -> None:
-    place = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(place).free
+    free = free_bytes(out)
     if size * MARGIN > free:
         raise DataError(
             f"{out} needs {size * MARGIN / 1e9:.2f} GB for its songs and has {free / 1e9:.2f} GB free: "
             "ask for fewer or shorter songs, or choose another disk"
         )
-
-
-def _make(out: Path, recipe: Recipe, indices: list[int], workers: int) -> Iterator[None]:
-    if workers <= 1:
-        for index in indices:
-            write_song(out, recipe, index)
-            yield
-        return
-    # Not "fork": the caller may run threads, whose locks a forked child would inherit.
-    context = multiprocessing.get_context(
-        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    )
-    context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(
-        workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
-        futures = [pool.submit(write_song, out, recipe, index) for index in indices]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

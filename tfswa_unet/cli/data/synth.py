@@ -1,11 +1,11 @@
-"""tfswa data: make and look after data sets."""
+"""tfswa data synth: procedural songs to train on."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-HELP = "make data sets to train on"
+HELP = "make procedural songs with their stems, in the layout of MUSDB18-HQ"
 EXAMPLES = """\
   tfswa data synth songs                                100 procedural songs of 30 s
   tfswa data synth songs --tracks 12 --seconds 10       a small set for a first try
@@ -15,19 +15,15 @@ EXAMPLES = """\
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions of `tfswa data` and their options."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    about = "make procedural songs with their stems, in the layout of MUSDB18-HQ"
-    synth = actions.add_parser(
-        "synth", help=about, description=f"M{about[1:]}.", formatter_class=parser.formatter_class
-    )
-    synth.add_argument("out", type=Path, metavar="OUT", help="folder for the songs: new, empty, or to be completed")
-    synth.add_argument("--tracks", type=int, default=100, metavar="N", help="number of songs")
-    synth.add_argument("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
-    synth.add_argument("--seed", type=int, default=0, metavar="K", help="the same seed makes the same songs")
-    synth.add_argument("--test-tracks", type=int, metavar="N", help="songs to keep for testing (default: one in ten)")
-    synth.add_argument("--band", type=int, metavar="B", help="all songs by one band, number B (default: many)")
-    synth.add_argument("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
+    """Add the options of `tfswa data synth`."""
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="folder for the songs: new, empty, or to be completed")
+    add("--tracks", type=int, default=100, metavar="N", help="number of songs")
+    add("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
+    add("--seed", type=int, default=0, metavar="K", help="the same seed makes the same songs")
+    add("--test-tracks", type=int, metavar="N", help="songs to keep for testing (default: one in ten)")
+    add("--band", type=int, metavar="B", help="all songs by one band, number B (default: many)")
+    add("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tfswa_unet.data.processes import in_processes
+from tfswa_unet.errors import DataError
+
+KILLED = """
+import time
+from tests.data.test_processes import note
+from tfswa_unet.data.processes import in_processes
+if __name__ == "__main__":
+    list(in_processes(note, [({folder!r}, k, 60) for k in range(4)], 2))
+"""
+
+
+def note(folder, number, seconds):
+    (Path(folder) / f"{os.getpid()}").touch()
+    time.sleep(seconds)
+    return number, os.getpid()
+
+
+def fall(signal_number):
+    os.kill(os.getpid(), signal_number)
+
+
+def test_one_worker_works_here_and_several_elsewhere(tmp_path):
+    calls = [(tmp_path, k, 0) for k in range(3)]
+    assert list(in_processes(note, calls, 1)) == [(k, os.getpid()) for k in range(3)]
+    results = dict(in_processes(note, calls, 2))
+    assert sorted(results) == [0, 1, 2]
+    assert os.getpid() not in results.values()
+    assert list(in_processes(note, [], 2)) == []
+
+
+def test_a_worker_ended_from_outside_is_a_sentence():
+    with pytest.raises(DataError, match=r"working process was ended .* fewer workers and run again"):
+        list(in_processes(fall, [(signal.SIGKILL,)] * 2, 2))
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(KILLED.format(folder=str(tmp_path / "noted")))
+    (tmp_path / "noted").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen([sys.executable, script], env=environment)
+    while len(workers := list((tmp_path / "noted").iterdir())) < 2:
+        assert parent.poll() is None
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    pids = [int(path.name) for path in workers]
+    deadline = time.monotonic() + 30
+    while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(_runs(pid) for pid in pids)
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")

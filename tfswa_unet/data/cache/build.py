@@ -1,0 +1,192 @@
+"""The cache of a data set: every stem decoded once, found by its content, read as crops ever after."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from math import ceil
+from pathlib import Path
+from typing import TypeVar
+
+from tfswa_unet import audio
+from tfswa_unet.data.cache import pcm, space
+from tfswa_unet.data.cache.decode import Stem, write_stem
+from tfswa_unet.data.cache.facts import Facts
+from tfswa_unet.data.cache.left_out import Faults
+from tfswa_unet.data.channels import check_channels, stem_name
+from tfswa_unet.data.indexing import OnError
+from tfswa_unet.data.processes import in_processes, processors
+from tfswa_unet.errors import AudioError, ConfigError, DataError
+from tfswa_unet.types import Source, Track
+
+DEFAULT_FOLDER = Path("data/cache")
+WORTH = 1000.0  # s of stems that make starting one more process worth its while
+STALE = 3600.0  # s after which a temporary file belongs to nobody any more
+
+Report = Callable[[str, int, int], None]
+Plan = list[tuple[Track, dict[str, Stem]]]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Tracks whose stems lie in a cache: how many stems they have, how many were made just now, and their bytes."""
+
+    tracks: list[Track]
+    stems: int
+    made: int
+    bytes: int
+
+
+class PcmCache:
+    """Decoded stems in a folder, at one rate (Hz) and number of channels.
+
+    A stem's file is named after the bytes of the files that it comes from, so that songs may be moved, renamed and
+    shared by several data sets. A source file is hashed again only when its size or time of change is another.
+    """
+
+    def __init__(self, folder: str | Path, rate: int, channels: int) -> None:
+        if rate < 1 or channels < 1:
+            raise ConfigError(f"a cache at {rate} Hz with {channels} channels was asked for, expected both to be >= 1")
+        self.folder = Path(folder).expanduser()
+        self.rate = rate
+        self.channels = channels
+        self._facts = Facts(self.folder)
+
+    def probe(self, path: str | Path, stream: int = 0) -> audio.AudioInfo:
+        """Return what `audio.probe` says but the tags; files that have not changed are not opened."""
+        return self._facts.probe(path, stream)
+
+    def build(
+        self,
+        tracks: Sequence[Track],
+        *,
+        workers: int | None = None,
+        max_gb: float | None = None,
+        verify: bool = False,
+        on_error: OnError = "raise",
+        on_progress: Report | None = None,
+    ) -> Cached:
+        """Decode what the cache lacks and return the tracks, reading from the cache, at its rate.
+
+        Interrupted, it goes on where it was. Several processes may build the same cache at once: they take the stems in
+        an order of their own and leave out what another has done.
+
+        Args:
+            tracks: whose stems to cache; their mixtures are left out.
+            workers: processes; by default as many as there are processors, if the work is worth starting them.
+            max_gb: 10⁹ bytes that the cache's folder may hold.
+            verify: compare every file with its checksum, and make damaged ones again.
+            on_error: "skip" logs and leaves out tracks that cannot be decoded.
+            on_progress: is told the phase, how much of it is done, and of how much.
+
+        Raises:
+            ConfigError: a value out of range, or more bytes than `max_gb`.
+            DataError: the disk is too small, which is found before anything is decoded, or cannot be written to; no
+                track can be decoded.
+            AudioError: a source that cannot be decoded.
+        """
+        if workers is not None and workers < 1:
+            raise ConfigError(f"{workers} workers were asked for, expected 1 or more, or none for every processor")
+        report = on_progress or (lambda phase, done, total: None)
+        faults = Faults(on_error)
+        self._open_folder()
+        try:
+            plan = self._plan(tracks, faults, report)
+            stems = {stem.path: stem for _, named in plan for stem in named.values()}
+            if verify:
+                _drop_damaged(list(stems.values()), report)
+            missing = [stem for stem in stems.values() if not stem.is_made]
+            space.check(self.folder, missing, workers or processors(), max_gb)
+            _make(missing, workers, faults, report)
+        finally:
+            with suppress(OSError):  # facts are found anew where they are missing
+                self._facts.save()
+        pcm.close_files()
+        cached = [self._moved(*planned) for planned in plan if not faults.leave_out(*planned)]
+        if tracks and not cached:
+            raise DataError(f"None of the {len(tracks)} tracks can be cached: see the messages above, or the doctor.")
+        return Cached(cached, len(stems), len(missing), sum(stem.size for stem in stems.values()))
+
+    def _open_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left in (path for path in self.folder.glob(".*-*") if path.is_file()):
+                if time.time() - left.stat().st_mtime > STALE:
+                    left.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass  # another process was faster
+        except OSError as error:
+            raise DataError(
+                f"The cache {self.folder} cannot be used ({error.strerror}): choose a folder that you can write to "
+                "(--out, or data.cache), or do without (data.cache=null)."
+            ) from None
+
+    def _plan(self, tracks: Sequence[Track], faults: Faults, report: Report) -> Plan:
+        parts = [part.path for track in tracks for source in track.sources.values() for part in source.parts]
+        new = self._facts.without_digest(parts)
+        for _ in _counted("reading", self._facts.digest_all(new, processors()), len(new), report):
+            pass
+        plan = []
+        for track in tracks:
+            with faults.of(track):
+                plan.append((track, {name: self._stem(track, name) for name in track.sources}))
+        return plan
+
+    def _stem(self, track: Track, name: str) -> Stem:
+        source = track.sources[name]
+        called = stem_name(name, track.name)
+        found = max(self._facts.probe(part.path, part.stream).channels for part in source.parts)
+        check_channels(found, self.channels, called)
+        stretches = [(self._facts.digest(part.path), part.stream, part.start, part.length) for part in source.parts]
+        recipe = [pcm.FORMAT, self.rate, self.channels, track.rate, track.length, stretches]
+        key = blake2b(json.dumps(recipe).encode(), digest_size=16).hexdigest()
+        path = self.folder / f"{key}{pcm.SUFFIX}"
+        return Stem(called, path, source, track.rate, track.length, min(found, self.channels), self.rate)
+
+    def _moved(self, track: Track, stems: dict[str, Stem]) -> Track:
+        sources = {name: Source(stem.path) for name, stem in stems.items()}
+        length = -(-track.length * self.rate // track.rate)
+        return replace(track, rate=self.rate, length=length, sources=sources, mixture=None)
+
+
+def _drop_damaged(stems: Sequence[Stem], report: Report) -> None:
+    made = [stem for stem in stems if stem.is_made]
+    with ThreadPoolExecutor(processors()) as pool:
+        sound = pool.map(pcm.is_whole, [stem.path for stem in made])
+        for stem, whole in zip(made, _counted("verifying", sound, len(made), report), strict=True):
+            if not whole:
+                stem.path.unlink(missing_ok=True)
+
+
+def _make(missing: list[Stem], workers: int | None, faults: Faults, report: Report) -> None:
+    # Processes that begin together, as the ranks of one training do, must not decode the same stems at the same time;
+    # a generator of its own, because theirs are seeded alike.
+    random.Random().shuffle(missing)
+    seconds = sum(stem.length / stem.rate for stem in missing)
+    workers = workers or min(processors(), ceil(seconds / WORTH))
+    done = in_processes(_make_one, [(stem,) for stem in missing], workers)
+    for path, error in _counted("decoding", done, len(missing), report):
+        if error is not None:
+            faults.note(path, error)
+
+
+def _make_one(stem: Stem) -> tuple[Path, AudioError | None]:
+    try:
+        if not stem.is_made:
+            write_stem(stem)
+    except AudioError as error:
+        return stem.path, error
+    return stem.path, None
+
+
+def _counted(phase: str, items: Iterable[Item], total: int, report: Report) -> Iterator[Item]:
+    for done, item in enumerate(items, 1):
+        report(phase, done, total)
+        yield item

@@ -1,0 +1,151 @@
+"""One decoded stem as a file: a page of JSON, then 16-bit PCM, channel after channel, ready to be mapped.
+
+A crop of one channel is one stretch of bytes. Stems lie in files of their own because half of the training examples mix
+stems of different songs: files that interleave the stems of a song would have such an example read four times as much.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from tfswa_unet.errors import DataError
+
+SUFFIX = ".tfpcm"
+FORMAT = "tfswa-pcm-1"  # changed whenever the same key would give other bytes
+PAGE = 4096  # bytes of the header, so that the samples begin on a page
+SAMPLE = np.dtype("<i2")
+LEVELS = 2**15  # of a 16-bit sample, on each side of zero
+CHUNK = 1 << 18  # samples at a time
+OPEN_FILES = 64
+
+
+@dataclass(frozen=True)
+class PcmHeader:
+    """What a file holds: integers (c, t) in the order of c, each worth `scale` of full scale; rate in Hz.
+
+    The samples are within half of `scale` of what was written, and float32's rounding. `scale` is 2^-15 for audio that
+    was 16-bit already, which is so kept exactly, and a 32767th of the peak for all other, whatever that peak is.
+    """
+
+    rate: int
+    channels: int
+    length: int
+    scale: float
+    checksum: str
+    format: str = FORMAT
+
+
+_TYPES = {"rate": int, "channels": int, "length": int, "scale": float, "checksum": str, "format": str}
+
+
+def size_in_bytes(channels: int, length: int) -> int:
+    """Return the size of a complete file of `length` samples per channel."""
+    return PAGE + SAMPLE.itemsize * channels * length
+
+
+def step(peak: float, is_16_bit: bool) -> float:
+    """Return the scale for audio of this peak; exact in float32."""
+    if is_16_bit:
+        return 1 / LEVELS
+    return float(max(np.float32(peak / (LEVELS - 1)), np.finfo(np.float32).tiny))
+
+
+def write_pcm(path: Path, chunks: Iterable[np.ndarray], rate: int, channels: int, length: int, scale: float) -> None:
+    """Write chunks of samples (n,), one channel after the other, as a file; raises OSError as the file system does."""
+    checksum = blake2b(digest_size=16)
+    with open(path, "wb") as file:
+        file.seek(PAGE)
+        for chunk in chunks:
+            data = np.rint(chunk / np.float32(scale)).astype(SAMPLE).tobytes()
+            checksum.update(data)
+            file.write(data)
+        header = asdict(PcmHeader(rate, channels, length, scale, checksum.hexdigest()))
+        file.seek(0)
+        file.write(json.dumps(header).encode().ljust(PAGE - 1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_pcm(path: Path, start: int, length: int) -> np.ndarray:
+    """Return samples `start` to `start + length` of a file as float32 (c, t).
+
+    A few files stay open between calls, and nothing else does. Raises DataError for a file that is gone or damaged.
+    """
+    file = _opened(path)
+    header = file.header
+    samples = np.empty((header.channels, length), SAMPLE)
+    # Read, not mapped: a map of a file that another program cuts short kills the process, and its pages count as ours.
+    for channel, row in enumerate(samples):
+        place = PAGE + SAMPLE.itemsize * (channel * header.length + start)
+        got = os.preadv(file.descriptor, [row], place)  # type: ignore[list-item]
+        if got != row.nbytes or start + length > header.length:
+            raise _damaged(path, f"{got} bytes of {row.nbytes} from sample {start} on")
+    return np.multiply(samples, np.float32(header.scale))
+
+
+def read_header(path: Path) -> PcmHeader:
+    """Return the header of a file; raises DataError for a file that is gone or damaged."""
+    return _opened(path).header
+
+
+def is_whole(path: Path) -> bool:
+    """Read a whole file and say whether its size and its checksum are right."""
+    try:
+        header = _Opened(path).header
+        if path.stat().st_size != size_in_bytes(header.channels, header.length):
+            return False
+        checksum = blake2b(digest_size=16)
+        with open(path, "rb") as file:
+            file.seek(PAGE)
+            while chunk := file.read(CHUNK):
+                checksum.update(chunk)
+    except (DataError, OSError):
+        return False
+    return checksum.hexdigest() == header.checksum
+
+
+def close_files() -> None:
+    """Forget the files that were kept open, because they may have been replaced."""
+    _opened.cache_clear()
+
+
+class _Opened:
+    """An open file; it is closed when the last reader lets go of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = -1
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY)
+            values = json.loads(os.pread(self.descriptor, PAGE, 0))
+        except OSError as error:
+            raise _damaged(path, error.strerror or "unreadable") from None
+        except ValueError:
+            raise _damaged(path, "no header") from None
+        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != _TYPES:
+            raise _damaged(path, "another header")
+        self.header = PcmHeader(**values)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+# Positional reads share no file position, so that processes forked from this one may use its descriptors.
+@lru_cache(OPEN_FILES)
+def _opened(path: Path) -> _Opened:
+    return _Opened(path)
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(
+        f"The cached stem {path} is damaged or gone ({what}): run `tfswa data cache --verify` on the data set, or "
+        "delete the cache's folder."
+    )

@@ -1,0 +1,74 @@
+"""The layouts of data sets on disk that are known, and how to tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfswa_unet.data import manifest, musdb
+from tfswa_unet.data.dsd100 import is_dsd100, list_dsd100
+from tfswa_unet.data.folders import list_folders
+from tfswa_unet.data.medleydb import is_medleydb, list_medleydb
+from tfswa_unet.data.moisesdb import is_moisesdb, list_moisesdb
+from tfswa_unet.data.songs import Song
+from tfswa_unet.types import SPLITS
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the songs of a data set lie on disk, how they are listed and with which options, and how they are known."""
+
+    expected: str
+    list_songs: Callable[..., list[Song]]
+    is_at: Callable[[Path], bool]
+    official: bool = False  # whether songs of MUSDB18 are among them, so that its own validation songs apply
+    options: tuple[str, ...] = ()
+
+    @property
+    def has_split_folders(self) -> bool:
+        """Whether a song is in the split whose folder it lies in."""
+        return "train|" in self.expected
+
+
+def is_manifest(root: Path) -> bool:
+    """Say whether `root` is a table of songs."""
+    return root.is_file() and root.suffix.lower() in manifest.SUFFIXES
+
+
+def _is_musdb18hq(root: Path) -> bool:
+    songs = list_folders(root)
+    sources = [source for song in songs for source in song.sources.items()]
+    return (
+        any((root / split).is_dir() for split in SPLITS)
+        and {stem for stem, _ in sources} == set(musdb.STEMS)
+        and all(source.path.suffix == ".wav" and not source.more for _, source in sources)
+    )
+
+
+# In this order "auto" tries them; what is none of the others are folders.
+LAYOUTS = {
+    "manifest": Layout("a table, songs.csv or .json", manifest.list_manifest, is_manifest),
+    "musdb18": Layout(
+        "train|test/<song>.stem.mp4", musdb.list_musdb18, lambda root: bool(musdb.list_musdb18(root)), True
+    ),
+    "dsd100": Layout("Sources/Dev|Test/<song>/{vocals,drums,bass,other}.wav", list_dsd100, is_dsd100, True),
+    "medleydb": Layout(
+        "[Audio|V1|V2/]<song>/<song>_STEMS/ and <song>_METADATA.yaml",
+        list_medleydb,
+        is_medleydb,
+        True,
+        ("bleed", "instruments"),
+    ),
+    "moisesdb": Layout(
+        "[<provider>/]<uuid>/data.json and <uuid>/<stem>/", list_moisesdb, is_moisesdb, options=("grouping", "bleed")
+    ),
+    "musdb18hq": Layout("train|test/<song>/{vocals,drums,bass,other}.wav", musdb.list_musdb18hq, _is_musdb18hq, True),
+    "folders": Layout("[train|valid|test/]<song>/<stem>.wav (or flac, ogg, mp3, …)", list_folders, Path.is_dir),
+}
+KINDS = (*LAYOUTS, "auto")
+
+
+def detect(root: Path) -> str:
+    """Return the kind of data set at `root`, a key of `LAYOUTS`."""
+    return next(kind for kind, layout in LAYOUTS.items() if layout.is_at(root))

@@ -1,0 +1,168 @@
+"""A table of one's own songs, in CSV or JSON: files that lie anywhere, and stretches of files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from tfswa_unet import audio
+from tfswa_unet.data.songs import Song, attempt, summed
+from tfswa_unet.errors import AudioError, DataError, did_you_mean
+from tfswa_unet.types import SPLITS, Source, Split
+
+COLUMNS = ("track", "stem", "path", "split", "start", "duration", "stream")
+NEEDED = COLUMNS[:3]
+SUFFIXES = (".csv", ".json")
+MIXTURE = "mixture"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row, and what to call it in a message: the file and the line, or the entry."""
+
+    where: str
+    track: str
+    stem: str
+    path: Path
+    split: str
+    start: float  # s
+    duration: float | None  # s; None: to the end
+    stream: int
+
+
+def list_manifest(path: Path) -> list[Song]:
+    """Return the songs of a table with the columns track, stem, path and, where wanted, split, start, duration, stream.
+
+    CSV with a line of column names, or a JSON list of objects. Paths count from the table's folder, start and duration
+    are in s; several rows for one stem of a track are summed; the stem "mixture" is the mixed song. A split is train
+    (also where it is empty), valid or test. A row that cannot be used makes its track carry the fault, with the line.
+
+    Raises:
+        DataError: the table cannot be read, lacks a column that is needed or has one that is unknown.
+    """
+    tracks: dict[str, list[tuple[str, Mapping[str, str]]]] = {}
+    for where, values in _values(path):
+        tracks.setdefault(values["track"], []).append((where, values))
+    found = (
+        attempt(name, _split_or_train(rows[0][1]), partial(_song, name, rows, path.parent))
+        for name, rows in tracks.items()
+    )
+    return [song for song in found if song is not None]
+
+
+def _song(name: str, values: Sequence[tuple[str, Mapping[str, str]]], folder: Path) -> Song | None:
+    rows = [_row(where, row, folder) for where, row in values]
+    other = next((row for row in rows if row.split != rows[0].split), None)
+    if other:
+        raise DataError(
+            f"{other.where}: the track {name!r} is in the split {other.split!r} here and in {rows[0].split!r} above: "
+            "give all its rows one split."
+        )
+    stems: dict[str, list[Source]] = {}
+    for row in rows:
+        stems.setdefault(row.stem, []).append(_source(row))
+    sources = {stem: summed(parts) for stem, parts in stems.items()}
+    mixture = sources.pop(MIXTURE, None)
+    return Song(name, cast(Split, rows[0].split), sources, mixture) if sources else None
+
+
+def _source(row: _Row) -> Source:
+    if not row.path.is_file():
+        raise DataError(f"{row.where}: there is no file {row.path}: correct the path, or remove the row.")
+    if row.start == 0 and row.duration is None:
+        return Source(row.path, row.stream)
+    try:
+        info = audio.probe(row.path, row.stream)
+    except AudioError as error:
+        raise AudioError(f"{row.where}: {error}") from None
+    start = round(row.start * info.rate)
+    length = info.length - start if row.duration is None else round(row.duration * info.rate)
+    if length < 1 or start + length > info.length:
+        end = "its end" if row.duration is None else f"{row.start + row.duration:g} s"
+        raise DataError(
+            f"{row.where}: {row.start:g} s to {end} of {row.path} is asked for, which lasts {info.seconds:g} s: choose "
+            "an earlier start or a shorter duration."
+        )
+    return Source(row.path, row.stream, start, length)
+
+
+def _row(where: str, values: Mapping[str, str], folder: Path) -> _Row:
+    for column in NEEDED:
+        if not values.get(column):
+            raise DataError(f"{where}: {column} is empty: give it a value, or remove the row.")
+    split = values.get("split") or "train"
+    if split not in SPLITS:
+        raise DataError(
+            f"{where}: the split is {split!r}{did_you_mean(split, SPLITS)}, expected one of {', '.join(SPLITS)}."
+        )
+    return _Row(
+        where,
+        values["track"],
+        values["stem"],
+        folder / values["path"],
+        split,
+        _number(where, "start", values) or 0.0,
+        _number(where, "duration", values),
+        int(_number(where, "stream", values) or 0),
+    )
+
+
+def _number(where: str, column: str, values: Mapping[str, str]) -> float | None:
+    text = values.get(column)
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise DataError(f"{where}: {column} is {text!r}, expected a number from 0 on.")
+    return number
+
+
+def _values(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """The rows as text, with what to call each."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = _from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text)
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a table ({error}): save it as CSV or JSON in UTF-8.") from None
+    for where, row in rows:
+        for column in row:
+            if column not in COLUMNS:
+                hint = did_you_mean(column, COLUMNS)
+                raise DataError(f"{where}: unknown column {column!r}{hint}, expected {', '.join(COLUMNS)}.")
+        if missing := [column for column in NEEDED if column not in row]:
+            raise DataError(f"{where}: the column {missing[0]} is missing, expected at least {', '.join(NEEDED)}.")
+        yield where, row
+
+
+def _from_csv(path: Path, text: str) -> list[tuple[str, dict[str, str]]]:
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), skipinitialspace=True, restkey="what follows the last column"
+    )
+    return [
+        (f"{path}, line {reader.line_num}", {column: str(value or "").strip() for column, value in row.items()})
+        for row in reader
+    ]
+
+
+def _from_json(path: Path, text: str) -> list[tuple[str, dict[str, str]]]:
+    rows = json.loads(text)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it is no list of objects")
+    return [
+        (f"{path}, entry {number}", {column: "" if value is None else str(value) for column, value in row.items()})
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _split_or_train(values: Mapping[str, str]) -> Split:
+    split = values.get("split")
+    return cast(Split, split) if split in SPLITS else "train"

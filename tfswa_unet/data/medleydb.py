@@ -1,0 +1,104 @@
+"""MedleyDB 1 and 2 (zenodo.org/records/1649325, 1715175): many stems a song, summed by instrument to four."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from tfswa_unet.data.instruments import STEM_OF, UNSPLIT
+from tfswa_unet.data.songs import Song, attempt, entries, summed
+from tfswa_unet.errors import DataError, did_you_mean, unknown
+from tfswa_unet.types import Source
+
+STEMS = ("vocals", "drums", "bass", "other")
+
+
+def is_medleydb(root: Path) -> bool:
+    """Say whether `root` looks like MedleyDB."""
+    return bool(_folders(root))
+
+
+def list_medleydb(root: Path, bleed: bool = True, instruments: Mapping[str, str] | None = None) -> list[Song]:
+    """Return the songs of root/[Audio|V1|V2/]<song>/<song>_STEMS/<song>_STEM_01.wav ….
+
+    What a stem plays stands in <song>_METADATA.yaml, beside the audio or in root/Metadata. A song whose metadata or
+    files are amiss carries the fault; so does one with an instrument that has no stem in `instruments.STEM_OF`.
+
+    Args:
+        root: the data set.
+        bleed: whether to take songs whose stems hold each other's sound: those that say so, those with a stem recorded
+            by a main system, and those with a stem that plays, say, drums and bass at once. Such a stem is "other".
+        instruments: further instruments, or other stems for known ones.
+
+    Raises:
+        ConfigError: an instrument for a stem that is none of the four.
+    """
+    table = {**STEM_OF, **{label.lower(): stem for label, stem in (instruments or {}).items()}}
+    for label, stem in (instruments or {}).items():
+        if stem not in STEMS:
+            raise unknown(f"stem for data.options.instruments.{label}", stem, STEMS)
+    found = (attempt(path.name, "train", partial(_song, root, path, bleed, table)) for path in _folders(root))
+    return [song for song in found if song is not None]
+
+
+def _folders(root: Path) -> list[Path]:
+    places = [root, *(root / name for name in ("Audio", "V1", "V2"))]
+    return [path for place in places for path in entries(place) if (path / f"{path.name}_STEMS").is_dir()]
+
+
+def _song(root: Path, folder: Path, bleed: bool, table: Mapping[str, str]) -> Song | None:
+    metadata, where = _metadata(root, folder)
+    stems: dict[str, list[Source]] = {}
+    bleeds = str(metadata.get("has_bleed", "no")).lower() in ("yes", "true")
+    try:
+        for stem in metadata["stems"].values():
+            path = folder / f"{folder.name}_STEMS" / stem["filename"]
+            labels = stem["instrument"] if isinstance(stem["instrument"], list) else [stem["instrument"]]
+            targets = {_target(str(label), table, where) for label in labels}
+            bleeds |= targets == {None} or len(targets) > 1
+            target = next(iter(targets)) if len(targets) == 1 else None
+            stems.setdefault(target or "other", []).append(Source(path))
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(
+            f"{where} is no metadata of MedleyDB, expected stems with filename and instrument: fetch it again, or move "
+            f"{folder} away."
+        ) from None
+    if bleeds and not bleed:
+        return None
+    missing = [source.path.name for sources in stems.values() for source in sources if not source.path.is_file()]
+    if missing or not stems:
+        what = f"lacks {missing[0]}" if missing else "has no stems"
+        raise DataError(f"The song {folder} {what}: fetch it again, or move the folder away.")
+    mix = folder / f"{folder.name}_MIX.wav"
+    # The mix has been mastered: it is not the sum of the stems.
+    sources = {stem: summed(stems[stem]) for stem in STEMS if stem in stems}
+    return Song(folder.name, "train", sources, Source(mix) if mix.is_file() else None, ragged=True)
+
+
+def _target(label: str, table: Mapping[str, str], where: Path) -> str | None:
+    if label in UNSPLIT:
+        return None
+    if label.lower() not in table:
+        raise DataError(
+            f"{where} has the instrument {label!r}, which has no stem here{did_you_mean(label.lower(), table)}: set "
+            f"data.options.instruments to {{{label}: STEM}}, with one of {', '.join(STEMS)}."
+        )
+    return table[label.lower()]
+
+
+def _metadata(root: Path, folder: Path) -> tuple[dict[str, Any], Path]:
+    name = f"{folder.name}_METADATA.yaml"
+    places = [folder / name, root / "Metadata" / name, root.parent / "Metadata" / name]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise DataError(f"The song {folder} has no {name}: put it there, or into {root / 'Metadata'}.")
+    try:
+        metadata = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as YAML ({reason}): fetch it again, or move {folder} away.") from None
+    return (metadata if isinstance(metadata, dict) else {}), path

@@ -1,0 +1,85 @@
+"""MoisesDB (arXiv:2307.15913): songs as stems of many recorded tracks, which are summed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tfswa_unet.data.songs import Song, attempt, entries, summed
+from tfswa_unet.errors import DataError, unknown
+from tfswa_unet.types import Source
+
+FOUR = ("vocals", "drums", "bass", "other")
+SIX = ("vocals", "drums", "bass", "guitar", "piano", "other")
+GROUPINGS: Mapping[str, tuple[str, ...] | None] = {"four": FOUR, "six": SIX, "all": None}
+INFO = "data.json"
+
+
+def is_moisesdb(root: Path) -> bool:
+    """Say whether `root` looks like MoisesDB."""
+    return bool(_folders(root))
+
+
+def list_moisesdb(root: Path, grouping: str = "four", bleed: bool = True) -> list[Song]:
+    """Return the songs of root/[<provider>/]<uuid>/data.json, whose tracks are <uuid>/<stem>/<track>.wav.
+
+    All tracks of a stem are summed; what is shorter than the song ends in silence. Two songs of one name are told
+    apart by their uuid. A song whose data.json or files are amiss carries the fault.
+
+    Args:
+        root: the data set.
+        grouping: "four" sums all stems but vocals, drums and bass to "other", as the paper does; "six" keeps guitar
+            and piano as well; "all" keeps every stem of the data set, such as "bowed_strings".
+        bleed: whether to take songs of which a track is marked with bleed.
+
+    Raises:
+        ConfigError: another grouping.
+    """
+    if grouping not in GROUPINGS:
+        raise unknown("data.options.grouping", grouping, GROUPINGS)
+    stems = GROUPINGS[grouping]
+    found = (attempt(path.name, "train", partial(_song, path, stems, bleed)) for path in _folders(root))
+    return [song for song in found if song is not None]
+
+
+def _folders(root: Path) -> list[Path]:
+    outer = [path for path in entries(root) if path.is_dir()]
+    inner = [path for folder in outer if not (folder / INFO).is_file() for path in entries(folder)]
+    return sorted(path for path in (*outer, *inner) if (path / INFO).is_file())
+
+
+def _song(folder: Path, kept: tuple[str, ...] | None, bleed: bool) -> Song | None:
+    info = _read(folder / INFO)
+    files: dict[str, list[Source]] = {}
+    try:
+        for stem in info["stems"]:
+            name = str(stem["stemName"]).replace(" ", "_")
+            target = name if kept is None or name in kept else "other"
+            for track in stem["tracks"]:
+                if track.get("has_bleed") and not bleed:
+                    return None
+                path = folder / stem["stemName"] / f"{track['id']}.{track['extension']}"
+                files.setdefault(target, []).append(Source(path))
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(
+            f"{folder / INFO} is no song of MoisesDB, expected stems with stemName and tracks with id and extension: "
+            "fetch it again, or move the folder away."
+        ) from None
+    missing = [source.path for sources in files.values() for source in sources if not source.path.is_file()]
+    if missing or not files:
+        what = f"lacks {missing[0].relative_to(folder)}" if missing else "names no tracks"
+        raise DataError(f"The song {folder} {what}: fetch it again, or move the folder away.")
+    # Two songs may share a name; the folder's is unique.
+    name = f"{info.get('artist', 'unknown')} - {info.get('song', 'untitled')} [{folder.name[:8]}]"
+    return Song(name, "train", {stem: summed(sources) for stem, sources in files.items()}, ragged=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}): fetch it again, or move the folder away.") from None
+    return info if isinstance(info, dict) else {}
