@@ -1,23 +1,39 @@
+import pytest
 import torch
-from torch import nn
 
-from tfswa_unet.bench.activations import saved_bytes
+from tfswa_unet import models
+from tfswa_unet.bench.activations import peak_bytes
 
-
-def test_what_a_small_network_keeps_is_the_closed_form():
-    network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
-    x = torch.randn(32, 8)
-    # The first layer keeps its input; the rectifier and the second layer keep one and the same tensor.
-    assert saved_bytes(lambda: network(x), network) == 4 * (32 * 8 + 32 * 16)
+CPU = torch.device("cpu")
 
 
-def test_checkpointing_keeps_less(module):
-    mixture = torch.randn(1, 2, 20_000)
+def test_the_most_at_once_is_the_closed_form():
+    def work():
+        first = torch.empty(1_000_000, dtype=torch.uint8)
+        second = torch.empty(500_000, dtype=torch.uint8)
+        del first
+        return second, torch.empty(250_000, dtype=torch.uint8)
 
-    def kept(checkpointing):
-        module.model.network.checkpointing = checkpointing
-        return saved_bytes(lambda: module.model.spectra(mixture), module)
+    assert peak_bytes(work, CPU) == 1_500_000
 
-    plain = kept(False)
-    assert 0 < kept(True) < 0.8 * plain
-    assert kept(False) == plain
+
+def test_what_a_backward_pass_needs_is_counted():
+    x = torch.ones(1_000, requires_grad=True)
+    # Each exp keeps its result, and a gradient of that size comes back; the sum's is one number, spread out.
+    assert peak_bytes(lambda: x.exp().exp().sum().backward(), CPU) == pytest.approx(3 * 4_000, abs=100)
+
+
+@pytest.mark.slow
+def test_checkpointing_saves_two_fifths_of_tfswa_base_at_six_seconds():
+    torch.manual_seed(0)
+    model = models.build(models.preset("tfswa_base"))
+    mixture = torch.randn(1, 2, 6 * 44_100)
+
+    def there_and_back():
+        model(mixture).abs().mean().backward()
+
+    there_and_back()  # the parameters' gradients stay
+    most = {}
+    for model.network.checkpointing in (False, True):
+        most[model.network.checkpointing] = peak_bytes(there_and_back, CPU)
+    assert most[True] < 0.6 * most[False]

@@ -75,7 +75,7 @@ def test_the_parts_of_the_architecture_have_their_names():
     model = models.build(small_config()).eval()
     with torch.no_grad():
         shares = module_shares(model, lambda: model(torch.randn(1, 2, 8192)), 1, CPU)
-    assert {BEFORE, AFTER, "TSA", "FSA", "W-MSA", "MLP", "stem", "head", "down, up"} <= set(shares)
+    assert {BEFORE, AFTER, "TSA", "FSA", "W-MSA", "MLP", "convolutions", "stem", "head", "down, up"} <= set(shares)
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 

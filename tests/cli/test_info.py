@@ -29,11 +29,11 @@ def test_info_shows_layers_to_the_depth_asked_for(bundle, small, capsys):
     total = sum(parameter.numel() for parameter in small.parameters())
     assert f"SpectralModel {total:,}" in shown
     assert f"network TFSWAUNet {total:,}" in shown
-    assert "stem PatchStem" not in shown
+    assert "stem ConvStem" not in shown
     assert "receptive field  1.00 s (all) of a segment of 1.00 s, 22,050 Hz (all); with these weights mostly " in shown
     assert main(["info", str(bundle)]) == 0
     stem = sum(parameter.numel() for parameter in small.network.stem.parameters())
-    assert f"stem PatchStem {stem:,}" in capsys.readouterr().out
+    assert f"stem ConvStem {stem:,}" in capsys.readouterr().out
 
 
 def test_info_takes_a_preset_and_a_checkpoint(checkpoint, capsys):

@@ -9,6 +9,7 @@ SMALL = {
     "widths": [8, 16],
     "depths": [2, 1],
     "mlp_ratios": [2, 2],
+    "convolutions": [],
     "detail": 4,
     "patch": [2, 2],
     "window": [4, 4],
@@ -100,7 +101,7 @@ def test_built_again_from_its_config():
         ({"stems": []}, r"at least one stem"),
         ({"network": {"head_width": 3}}, r"model\.network\.head_width=3 must be even and divide every width, got 8"),
         ({"network": {"depths": [1]}}, r"one entry a stage each, got 2, 1 and 2"),
-        ({"network": {"patch": [2, 64]}}, r"16 bins cannot be cut into patches of 64"),
+        ({"network": {"patch": [2, 64]}}, r"16 bins cannot be cut into tokens of 64"),
     ],
 )
 def test_impossible_values(changes, message):

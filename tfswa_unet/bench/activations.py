@@ -1,30 +1,31 @@
-"""What a forward pass keeps for its backward pass."""
+"""How much memory a pass through a network, forward and backward, needs at once."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 
-def saved_bytes(work: Callable[[], Tensor], module: nn.Module) -> int:
-    """Bytes of memory that the graph of `work`'s result holds on to, parameters and buffers of `module` left out.
+def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
+    """Most bytes that tensors made by `work` have in use at once; what was there before is not counted.
 
-    Tensors that share memory count once. What checkpointing recomputes is not held, so not counted; at its peak the
-    backward pass needs, besides, what one checkpointed block saves.
+    What checkpointing computes a second time counts while it is there.
     """
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*module.parameters(), *module.buffers())}
-    held: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        # Two storages cannot have one address here: what is saved stays alive as long as the graph.
-        if storage.data_ptr() not in own:
-            held[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        result = work()
-    del result  # only now may the graph, and what it saved, go
-    return sum(held.values())
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # or it tells of GPUs that it does not find
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        work()
+    in_use = most = 0
+    for event in recorded.profiler.kineto_results.events():  # type: ignore[union-attr]
+        if event.name() == "[memory]":
+            in_use += event.nbytes()
+            most = max(most, in_use)
+    return most

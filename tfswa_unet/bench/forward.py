@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +14,9 @@ from tfswa_unet.bench.flops import count_flops
 from tfswa_unet.bench.music import mixtures
 from tfswa_unet.bench.peak import PeakMemory
 from tfswa_unet.bench.shares import module_shares
-from tfswa_unet.bench.subject import Record, Subject, check_positive, prepare
+from tfswa_unet.bench.subject import Record, check_positive, prepare
 from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.inference.compiled import compile_network
 
 REFERENCE = "fp32"
 LARGEST = 150.0  # dB: more says no more than that the outputs are equal
@@ -82,9 +81,13 @@ def measure_forward(setting: ForwardSetting) -> ForwardRecord:
             return model(mixture)
 
     operations = count_flops(lambda: model(mixture))
+    start = time.perf_counter()
     if setting.compile:
-        model.network.compile()
-    first = _first_call(work, subject, setting.compile)
+        compile_network(model, work)
+    else:
+        work()
+    synchronise(subject.device)
+    first = time.perf_counter() - start
     peak = PeakMemory(subject.device)
     median = median_seconds(work, setting.runs, subject.device)
     peak_mb = peak.megabytes()
@@ -121,18 +124,3 @@ def snr_by_stem(reference: Tensor, output: Tensor, stems: tuple[str, ...]) -> di
 def _against_fp32(model: Any, mixture: Tensor, output: Tensor) -> dict[str, float]:
     with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
         return snr_by_stem(model(mixture), output, tuple(model.stems))
-
-
-def _first_call(work: Callable[[], Tensor], subject: Subject, compiled: bool) -> float:
-    start = time.perf_counter()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the compiler's advice to its developers
-            work()
-    except Exception as error:
-        if not compiled:
-            raise
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ConfigError(f"--compile: torch.compile failed here ({reason[:200]}): leave it out") from error
-    synchronise(subject.device)
-    return time.perf_counter() - start

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tfswa_unet.bench.activations import saved_bytes
+import torch
+
+from tfswa_unet.bench.activations import peak_bytes
 from tfswa_unet.bench.clock import Stopwatch
 from tfswa_unet.bench.flops import count_flops
 from tfswa_unet.bench.music import mixtures
@@ -83,7 +85,7 @@ class TrainRecord(Record):
     audio_seconds_per_second: float
     start_memory_mb: float | None  # with the model and the optimizer's state
     peak_memory_mb: float | None
-    activations_mb: float  # that the network's forward pass keeps for its backward pass
+    activations_mb: float  # the most that the network needs at once, forward and backward, beside weights and gradients
     shares: dict[str, float]  # of the steps' time, see `steps.PARTS`
     tflops: float  # 3 × the forward pass's operations a second, 10¹²
     model_flop_utilisation: float | None  # of the peak
@@ -160,8 +162,15 @@ def _measure(
     step = SplitStep(module, optimizer, subject)
     batches = iter(data.train_dataloader())
     mixture = next(batches).to(subject.device).sum(dim=1)
-    with subject.autocast():
-        activations = saved_bytes(lambda: module.model.spectra(mixture), module)
+
+    def there_and_back() -> None:
+        with subject.autocast():
+            spectra = module.model.spectra(mixture)
+        spectra.backward(torch.ones_like(spectra))
+
+    there_and_back()  # the parameters' gradients stay
+    activations = peak_bytes(there_and_back, subject.device)
+    optimizer.zero_grad(set_to_none=True)
     run_steps(step, batches, WARM_UP)
     peak = PeakMemory(subject.device)
     run_steps(step, batches, 1)  # with fresh pages, which cost time

@@ -25,7 +25,7 @@ EXAMPLES = """\
   tfswa separate song.mp3 --model model.safetensors --template "{track} ({stem}).{ext}"
   tfswa separate song.stem.mp4 --model model.safetensors --stream 0     which audio stream of the file
   tfswa separate album/ --model model.safetensors --device cuda:1 --precision fp32 --batch 16
-  tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --threads 4
+  tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --threads 4 --compile
   tfswa separate album/ --model model.safetensors --skip-existing --quiet --json > summary.json
   tfswa separate song.mp3 --model model.safetensors --picture           and a picture of what it found
 """
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overlap", type=float, default=1.0, metavar="S", help="seconds that neighbouring segments share")
     add("--batch", type=int, metavar="N", help="segments at a time; 8 on CUDA, else 1; halved when memory runs out")
     add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
+    add("--compile", action="store_true", help="let torch.compile rewrite the network first: minutes, for many songs")
     add("--skip-existing", action="store_true", help="leave songs alone whose stems are all there")
     add(
         "--picture", action="store_true", help="draw the spectrograms of each song and its stems into a PNG beside them"
@@ -133,6 +134,7 @@ def _separator(args: argparse.Namespace) -> Separator:
         overlap_seconds=args.overlap,
         batch=args.batch,
         precision=args.precision,
+        compile=args.compile,
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tfswa_unet.audio.resample import StreamResampler
 from tfswa_unet.errors import AudioError, ConfigError, ModelError
+from tfswa_unet.inference.compiled import compile_network
 from tfswa_unet.inference.names import check_names
 from tfswa_unet.inference.overlap_add import Plan, Segment, cut, join
 from tfswa_unet.inference.precision import PARITY, Precision, parity, pick_device, pick_precision
@@ -46,6 +47,7 @@ class Separator:
         batch: segments in one call of the model; None for 8 on CUDA and 1 elsewhere. Halved when memory runs out.
         precision: "fp32", "bf16", or "auto" for bf16 where the device is built for it and the model's stems keep
             `precision.PARITY` dB to those of fp32; `parity` then says how many they do.
+        compile: let torch.compile rewrite the network first, which takes minutes and pays for many songs.
 
     Raises:
         ConfigError: for impossible values.
@@ -60,6 +62,7 @@ class Separator:
         context_seconds: float | None = None,
         batch: int | None = None,
         precision: Precision | Literal["auto"] = "auto",
+        compile: bool = False,
     ) -> None:
         if batch is not None and batch < 1:
             raise ConfigError(f"batch={batch}: at least one segment must run at a time")
@@ -75,6 +78,9 @@ class Separator:
             self.precision = "bf16" if self.parity >= PARITY else "fp32"
         self.plan = _plan(model.rate, segment_seconds, overlap_seconds, context_seconds)
         self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else 1)
+        if compile:
+            example = torch.zeros(self.batch, model.channels, self.plan.size)
+            compile_network(model, lambda: self._forward(example, [0]))
 
     @property
     def stems(self) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.nn import BlockForm, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
+from tfswa_unet.nn import BlockForm, Chain, ConvHead, ConvStem, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class TFSWAUNetConfig:
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     mlp_ratios: tuple[float, ...]
-    detail: int  # features of a point at full resolution
-    patch: tuple[int, int]  # frames, bins
+    convolutions: tuple[int, ...]  # widths of the conv blocks before tokens, each of which halves the resolution
+    patch: tuple[int, int]  # frames and bins of a token where there are no convolutions
+    detail: int  # features of a point at full resolution there
     window: tuple[int, int]  # tokens along frames, along bins
     head_width: int
     rotary: bool
@@ -42,6 +44,12 @@ class TFSWAUNetConfig:
                 raise ConfigError(
                     f"model.network.head_width={self.head_width} must be even and divide every width, got {width}"
                 )
+
+    @property
+    def token(self) -> tuple[int, int]:
+        """Frames and bins that a token of the first stage stands for."""
+        side = 1 << len(self.convolutions)
+        return (side, side) if self.convolutions else self.patch
 
     @property
     def form(self) -> BlockForm:
@@ -63,24 +71,23 @@ class TFSWAUNet(nn.Module):
     def __init__(self, maps_in: int, maps_out: int, bins: int, config: TFSWAUNetConfig) -> None:
         super().__init__()
         stages = len(config.widths) - 1
-        if bins % (config.patch[1] << stages):
+        if bins % (config.token[1] << stages):
             raise ConfigError(
-                f"{bins} bins cannot be cut into patches of {config.patch[1]} and halved {stages} times: "
-                "change model.subbands, model.network.patch or the number of stages"
+                f"{bins} bins cannot be cut into tokens of {config.token[1]} and halved {stages} times: "
+                "change model.subbands, model.network.patch or convolutions, or the number of stages"
             )
-        self.frame_multiple = config.patch[0] << stages
+        self.frame_multiple = config.token[0] << stages
 
         widths = config.widths
-        self.stem = PatchStem(maps_in, config.detail, widths[0], config.patch)
+        self.stem, self.head = _ends(maps_in, maps_out, config)
         self.frequency_embedding = (
-            nn.Parameter(torch.zeros(bins // config.patch[1], widths[0])) if config.frequency_embedding else None
+            nn.Parameter(torch.zeros(bins // config.token[1], widths[0])) if config.frequency_embedding else None
         )
         self.encoder = nn.ModuleList(make_stage(config, i, skip=False) for i in range(stages))
         self.downs = nn.ModuleList(Down(widths[i], widths[i + 1]) for i in range(stages))
         self.bottleneck = make_stage(config, stages, skip=False)
         self.ups = nn.ModuleList(Up(widths[i + 1], widths[i]) for i in reversed(range(stages)))
         self.decoder = nn.ModuleList(make_stage(config, i, skip=True) for i in reversed(range(stages)))
-        self.head = PatchHead(widths[0], config.detail, maps_out, config.patch)
         self._initialise()
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -88,8 +95,8 @@ class TFSWAUNet(nn.Module):
         points, tokens = self.stem(F.pad(maps, (0, 0, 0, -n % self.frame_multiple)))
         return self.from_tokens(points, tokens)[:, :, :n]
 
-    def from_tokens(self, points: Tensor, tokens: Tensor) -> Tensor:
-        """The U after the stem: points (b, n, f, e) and tokens (b, n / i, f / j, d) → maps (b, c_out, n, f)."""
+    def from_tokens(self, points: Any, tokens: Tensor) -> Tensor:
+        """The U after the stem: what it kept for the head, and tokens (b, n / i, f / j, d) → maps (b, c_out, n, f)."""
         if self.frequency_embedding is not None:
             tokens = tokens + self.frequency_embedding
 
@@ -111,7 +118,7 @@ class TFSWAUNet(nn.Module):
     @checkpointing.setter
     def checkpointing(self, on: bool) -> None:
         for module in self.modules():
-            if isinstance(module, Stage):
+            if isinstance(module, Stage | Chain):
                 module.checkpointing = on
 
     def _initialise(self) -> None:
@@ -128,10 +135,17 @@ class TFSWAUNet(nn.Module):
             # Beside a constant tokens keep their level through the blocks' norms, which would make loud and soft
             # frames look alike.
             nn.init.normal_(self.frequency_embedding, std=0.3)
-        # The head starts near zero: the first output is an equal share of the mixture for every stem.
-        self.head.project.weight.data.mul_(0.1)
 
 
 def make_stage(config: TFSWAUNetConfig, index: int, skip: bool) -> Stage:
     """The encoder's (or with `skip` the decoder's) blocks at the index-th resolution."""
     return Stage(config.depths[index], config.widths[index], config.form, config.mlp_ratios[index], skip)
+
+
+def _ends(maps_in: int, maps_out: int, config: TFSWAUNetConfig) -> tuple[nn.Module, nn.Module]:
+    """The stem and the head."""
+    width, widths = config.widths[0], config.convolutions
+    if widths:
+        return ConvStem(maps_in, widths, width), ConvHead(width, widths, maps_out)
+    stem = PatchStem(maps_in, config.detail, width, config.patch)
+    return stem, PatchHead(width, config.detail, maps_out, config.patch)

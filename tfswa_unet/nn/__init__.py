@@ -6,6 +6,7 @@ from tfswa_unet.nn.attention import SequenceAttention
 from tfswa_unet.nn.block import LocalMLP, TFSWABlock
 from tfswa_unet.nn.chain import Chain
 from tfswa_unet.nn.conv import RCM, ConvBlock, ConvDecoder, ConvEncoder, TokenRCM
+from tfswa_unet.nn.funnel import ConvHead, ConvStem
 from tfswa_unet.nn.norm import make_norm
 from tfswa_unet.nn.patch import Down, PatchHead, PatchStem, Up
 from tfswa_unet.nn.serial import MLP, SequenceBlock, SerialTFSWA, SwinBlock
@@ -25,6 +26,8 @@ __all__ = [
     "LocalMLP",
     "TFSWABlock",
     "Stage",
+    "ConvStem",
+    "ConvHead",
     "PatchStem",
     "PatchHead",
     "Down",

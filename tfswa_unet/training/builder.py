@@ -49,6 +49,7 @@ class StrategyConfig:
     kind: str
     precision: str
     gradient_checkpointing: bool
+    compile: bool
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         config.augmentation or {},
         config.trainer["gradient_clip"],
         strategy.gradient_checkpointing,
+        strategy.compile,
     )
     if config.init_from:
         start = load_model(config.init_from)

@@ -125,5 +125,5 @@ def _tracks(config: LoaderConfig, rate: int, channels: int) -> dict[Split, list[
     cache = PcmCache(config.cache, rate, channels)
     tracks = [track for split in splits for track in load_data(asdict(config), split, probe=cache.probe)]
     with progress_bars() as report:
-        cached = cache.build(tracks, on_progress=report).tracks
+        cached = cache.build(tracks, on_error=config.on_error, on_progress=report).tracks
     return {split: [track for track in cached if track.split == split] for split in splits}

@@ -30,6 +30,7 @@ class SeparationModule(L.LightningModule):
         augmentation: as for `build_augmentation`.
         gradient_clip: largest gradient norm; 0 turns clipping off.
         gradient_checkpointing: recompute each block's activations in the backward pass.
+        compile: let torch.compile rewrite the network; its first steps take minutes.
         max_bad_steps: consecutive steps with a non-finite gradient before training stops.
 
     Raises:
@@ -45,12 +46,15 @@ class SeparationModule(L.LightningModule):
         augmentation: dict[str, Any],
         gradient_clip: float = 1.0,
         gradient_checkpointing: bool = False,
+        compile: bool = False,
         max_bad_steps: int = 20,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.model = build(model)
         self.model.network.checkpointing = gradient_checkpointing  # type: ignore[assignment]
+        if compile:
+            self.model.network.compile()  # in place, so that the names in checkpoints stay
         self.loss = WeightedLoss(loss)
         self.augmentation = build_augmentation(augmentation)
         # Made once for its checks: what cannot be made is refused before a run starts.
