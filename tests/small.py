@@ -7,7 +7,9 @@ NETWORK = ["n_fft=256", "hop=64", "network.widths=[8,16]", "network.depths=[1,1]
 OVERRIDES = [
     *(f"model.{setting}" for setting in NETWORK),
     "model.network.head_width=8",
+    "model.network.convolutions=[]",
     "model.network.patch=[2,2]",
+    "model.network.detail=4",
     "data.seconds=0.2",
     "data.batch_size=2",
     "data.workers=0",

@@ -73,7 +73,7 @@ def test_a_changed_row_does_not_keep_its_result(tmp_path, data, small_presets, m
     ("table", "message"),
     [
         ("mine: [maks=complex]", "row 'mine' cannot be built: unknown key model.maks .did you mean mask"),
-        ("mine: ['network.patch=[3,5]']", "row 'mine' cannot be built: .*cannot be cut into patches of 5"),
+        ("mine: ['network.patch=[3,5]']", "row 'mine' cannot be built: .*takes either convolutions, with patch=null"),
         ("mine: mask=complex", "a mapping of names to lists of overrides was expected"),
         ("mine: [", "rows.yaml cannot be read"),
     ],

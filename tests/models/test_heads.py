@@ -26,6 +26,7 @@ def smaller(name, stems, **changes):
     cut = {
         key: value[: len(network[key])] if isinstance(value, list) else value
         for key, value in SMALLER[values["architecture"]].items()
+        if network[key] is not None
     }
     chain = {"n_fft": 64 * values["subbands"], "hop": 64}
     sums = {"sums_to_mixture": values["sums_to_mixture"] and "rest" in stems}

@@ -108,3 +108,12 @@ def test_impossible_values(changes, message):
     stems = changes.pop("stems", ("vocals",))
     with pytest.raises(ConfigError, match=message):
         small(stems, **changes)
+
+
+def test_convolutions_in_place_of_patches():
+    network = {"convolutions": [4, 6], "patch": None, "detail": None}
+    model = small(network=network)
+    assert model.network.frame_multiple == 8
+    assert model(torch.randn(2, 2, 1_001)).shape == (2, 4, 2, 1_001)
+    with pytest.raises(ConfigError, match=r"takes either convolutions, with patch=null detail=null, or"):
+        small(network={**network, "patch": [2, 2]})

@@ -182,11 +182,11 @@ def test_a_bundle_gives_the_same_samples(tmp_path):
         ),
         (
             {"network": {"scales": [8]}},
-            r"at 8 a patch of 4 frames and 4 bins becomes 0\.5 and 32, which must be whole: change",
+            r"at 8 a token of 4 frames and 4 bins becomes 0\.5 and 32, which must be whole: change",
         ),
         (
             {"network": {"scales": [0.125]}},
-            r"at 0\.125 a patch of 4 frames and 4 bins becomes 32 and 0\.5, which must be whole",
+            r"at 0\.125 a token of 4 frames and 4 bins becomes 32 and 0\.5, which must be whole",
         ),
         ({"hop": 126}, r"0\.25 times model\.n_fft=512 and model\.hop=126 gives 128 and 31\.5: exp"),
     ],

@@ -32,15 +32,15 @@ class TFSWAMultiscaleConfig(TFSWAUNetConfig):
             self.patch_at(scale)
 
     def patch_at(self, scale: float) -> Patch:
-        """The patch that covers at `scale` times n_fft and hop the same time and band as `patch` does at the model's.
+        """The patch that covers at `scale` times n_fft and hop the same time and band as `token` does at the model's.
 
         Raises:
             ConfigError: where that is not a whole number of frames and bins.
         """
-        frames, bins = self.patch[0] / scale, self.patch[1] * scale
+        frames, bins = self.token[0] / scale, self.token[1] * scale
         if frames % 1 or bins % 1:
             raise ConfigError(
-                f"model.network.scales: at {scale} a patch of {self.patch[0]} frames and {self.patch[1]} bins becomes "
+                f"model.network.scales: at {scale} a token of {self.token[0]} frames and {self.token[1]} bins becomes "
                 f"{frames:g} and {bins:g}, which must be whole: change model.network.patch or the scale"
             )
         return int(frames), int(bins)
@@ -62,7 +62,7 @@ class Stream(nn.Module):
     def __init__(self, maps: int, columns: int, patch: Patch, config: TFSWAUNetConfig) -> None:
         super().__init__()
         width = config.widths[0]
-        self.stem = PatchStem(maps, config.detail, width, patch)
+        self.stem = PatchStem(maps, config.detail or config.convolutions[0], width, patch)
         self.frequency_embedding = (
             nn.Parameter(0.3 * torch.randn(columns, width)) if config.frequency_embedding else None
         )
@@ -92,7 +92,7 @@ class TFSWAMultiscale(TFSWAUNet):
     def __init__(self, maps_in: int, maps_out: int, bins: int, config: TFSWAMultiscaleConfig) -> None:
         super().__init__(maps_in, maps_out, bins, config)
         self.scales = config.scales
-        columns = bins // config.patch[1]
+        columns = bins // config.token[1]
         self.streams = nn.ModuleList(
             Stream(maps_in, columns, config.patch_at(scale), config) for scale in config.scales
         )

@@ -24,8 +24,8 @@ class TFSWAUNetConfig:
     depths: tuple[int, ...]
     mlp_ratios: tuple[float, ...]
     convolutions: tuple[int, ...]  # widths of the conv blocks before tokens, each of which halves the resolution
-    patch: tuple[int, int]  # frames and bins of a token where there are no convolutions
-    detail: int  # features of a point at full resolution there
+    patch: tuple[int, int] | None  # or else the frames and bins of a token,
+    detail: int | None  # and the features of a point at full resolution
     window: tuple[int, int]  # tokens along frames, along bins
     head_width: int
     rotary: bool
@@ -34,6 +34,11 @@ class TFSWAUNetConfig:
     norm: str  # of tokens: layer or rms
 
     def __post_init__(self) -> None:
+        if not (self.patch and self.detail if not self.convolutions else self.patch is self.detail is None):
+            raise ConfigError(
+                "model.network takes either convolutions, with patch=null detail=null, or convolutions=[] and both, "
+                f"got convolutions={list(self.convolutions)} patch={self.patch} detail={self.detail}"
+            )
         if not len(self.widths) == len(self.depths) == len(self.mlp_ratios):
             raise ConfigError(
                 f"widths, depths and mlp_ratios need one entry a stage each, got {len(self.widths)}, "
@@ -49,7 +54,7 @@ class TFSWAUNetConfig:
     def token(self) -> tuple[int, int]:
         """Frames and bins that a token of the first stage stands for."""
         side = 1 << len(self.convolutions)
-        return (side, side) if self.convolutions else self.patch
+        return self.patch or (side, side)
 
     @property
     def form(self) -> BlockForm:
@@ -145,7 +150,7 @@ def make_stage(config: TFSWAUNetConfig, index: int, skip: bool) -> Stage:
 def _ends(maps_in: int, maps_out: int, config: TFSWAUNetConfig) -> tuple[nn.Module, nn.Module]:
     """The stem and the head."""
     width, widths = config.widths[0], config.convolutions
-    if widths:
+    if config.patch is None or config.detail is None:
         return ConvStem(maps_in, widths, width), ConvHead(width, widths, maps_out)
     stem = PatchStem(maps_in, config.detail, width, config.patch)
     return stem, PatchHead(width, config.detail, maps_out, config.patch)
