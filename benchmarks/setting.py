@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from benchmarks.songs import Songs
-from tfswa_unet.bench.recipe import choice
 from tfswa_unet.bench.subject import check_positive
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.inference.precision import pick_device
 from tfswa_unet.memory import keep_pages
+from tfswa_unet.models.presets import choice
 from tfswa_unet.types import Track
 
 HERE = Path(__file__).parent

@@ -30,7 +30,7 @@ ROOMS = [
 LIBRARIES = {
     "lightning": {"training"},
     "hydra": {"entry"},
-    "omegaconf": {"models", "training", "bench", "entry"},
+    "omegaconf": {"models", "training", "entry"},
     "av": {"audio"},
     "soundfile": {"audio"},
     "torchaudio": {"audio", "data"},

@@ -17,12 +17,12 @@ from tfswa_unet.bench.clock import Stopwatch
 from tfswa_unet.bench.flops import count_flops
 from tfswa_unet.bench.music import mixtures
 from tfswa_unet.bench.peak import BYTES, PeakMemory
-from tfswa_unet.bench.recipe import choice
 from tfswa_unet.bench.steps import SplitStep, run_steps
 from tfswa_unet.bench.subject import Record, Subject, check_positive, prepare
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.synthetic import write_dataset
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.models.presets import choice
 from tfswa_unet.records import from_values
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule

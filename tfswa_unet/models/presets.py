@@ -12,16 +12,34 @@ from tfswa_unet.errors import unknown
 FOUR_STEMS = ("vocals", "drums", "bass", "other")
 
 
-def _folder() -> Path:
-    """conf/model beside the package in a checkout, inside it when installed from a wheel."""
+def _folder(group: str) -> Path:
+    """A group of conf, beside the package in a checkout, inside it when installed from a wheel."""
     package = Path(__file__).parents[1]
-    installed = package / "conf" / "model"
-    return installed if installed.is_dir() else package.parent / "conf" / "model"
+    installed = package / "conf"
+    return (installed if installed.is_dir() else package.parent / "conf") / group
+
+
+def choices(group: str) -> list[str]:
+    """Names of the files of a configuration group."""
+    return sorted(path.stem for path in _folder(group).glob("*.yaml"))
+
+
+def choice(group: str, name: str) -> dict[str, Any]:
+    """The values of one file of a configuration group, such as ("loss", "fast"), as `python train.py` takes them.
+
+    Raises:
+        ConfigError: for a name that the group lacks, with the nearest known one.
+    """
+    known = choices(group)
+    if name not in known:
+        raise unknown(group, name, known)
+    values: Any = OmegaConf.to_container(_compose(group, name))
+    return values
 
 
 def names() -> list[str]:
     """Names that `model=` and `preset` take."""
-    return sorted(path.stem for path in _folder().glob("*.yaml"))
+    return choices("model")
 
 
 def preset(name: str, stems: tuple[str, ...] = FOUR_STEMS) -> dict[str, Any]:
@@ -30,16 +48,11 @@ def preset(name: str, stems: tuple[str, ...] = FOUR_STEMS) -> dict[str, Any]:
     Raises:
         ConfigError: for an unknown name, with the nearest known one.
     """
-    known = names()
-    if name not in known:
-        raise unknown("model", name, known)
-    values = OmegaConf.to_container(_compose(name))
-    assert isinstance(values, dict)
-    return {**{str(key): value for key, value in values.items()}, "stems": {stem: [stem] for stem in stems}}
+    return {**choice("model", name), "stems": {stem: [stem] for stem in stems}}
 
 
-def _compose(name: str) -> Any:
-    """One file of the group over those that its Hydra defaults name."""
-    own: Any = OmegaConf.load(_folder() / f"{name}.yaml")
+def _compose(group: str, name: str) -> Any:
+    """One file of a group over those that its Hydra defaults name."""
+    own: Any = OmegaConf.load(_folder(group) / f"{name}.yaml")
     bases = [entry for entry in own.pop("defaults", []) if entry != "_self_"]
-    return OmegaConf.merge(*(_compose(base) for base in bases), own)
+    return OmegaConf.merge(*(_compose(group, base) for base in bases), own)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 
-import numpy as np
-
-from tfswa_unet import audio
 from tfswa_unet.data.loops.arrange import arrange
 from tfswa_unet.data.loops.library import Library, digest, divide, scan
-from tfswa_unet.data.loops.plan import RATE, Plan, claim
+from tfswa_unet.data.loops.plan import Plan, claim
 from tfswa_unet.data.processes import in_processes, processors
-from tfswa_unet.data.synthetic.write import quantise
+from tfswa_unet.data.synthetic.write import quantise, write_stems
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import free_bytes
 
@@ -82,21 +77,7 @@ def write_song(out: Path, plan: Plan, index: int, library: Library) -> None:
     """
     sounds = arrange(library, (plan.seed, index), plan.frames, plan.slowest, plan.fastest)
     stems = {stem: quantise(sound) for stem, sound in sounds.items()}
-    folder = plan.folder(out, index)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        part.mkdir(parents=True)
-        for name, sound in {"mixture": np.sum(list(stems.values()), axis=0), **stems}.items():
-            audio.write(part / f"{name}.wav", sound, RATE, format="wav16")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(part, folder)
-    except OSError as error:
-        raise DataError(
-            f"{folder} cannot be written ({error.strerror}): make room for it there, then run again"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    write_stems(plan.folder(out, index), stems)
 
 
 def _complete(folder: Path, names: tuple[str, ...], frames: int) -> bool:

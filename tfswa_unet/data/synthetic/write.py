@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import ceil
 from pathlib import Path
 
@@ -68,7 +68,15 @@ def write_song(out: Path, recipe: Recipe, index: int) -> None:
     """
     sounds = synthesize(recipe.song_seed(index), recipe.seconds, RATE, recipe.band)
     stems = {stem: quantise(sound) for stem, sound in sounds.items()}
-    folder = recipe.folder(out, index)
+    write_stems(recipe.folder(out, index), stems)
+
+
+def write_stems(folder: Path, stems: Mapping[str, np.ndarray]) -> None:
+    """Write the stems (c, t) of a song and their sum, "mixture", to a folder that appears only when it is complete.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
