@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from tfswa_unet.entry import in_one_sentence
+from tfswa_unet.entry import in_one_sentence, plain_values
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -18,9 +18,7 @@ def main(config: DictConfig) -> float:
 
     from tfswa_unet.training.fit import fit
 
-    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    values.pop("experiment", None)
-    return fit(values, Path(HydraConfig.get().runtime.output_dir))
+    return fit(plain_values(config), Path(HydraConfig.get().runtime.output_dir))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from benchmarks.command import tell
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, load_tracks
+from tfswa_unet.data.batches import loader
 from tfswa_unet.data.synthetic import STEMS, write_dataset
 from tfswa_unet.evaluation.song import Song
 from tfswa_unet.types import Track
@@ -61,18 +60,10 @@ def batches(tracks: Sequence[Track], batch: int, seconds: float, seed: int, work
     """Endless batches of stems (b, s, c, t), the same ones in the same order for the same arguments."""
     dataset = SegmentDataset(tracks, plan(), seconds, RATE, CHANNELS, seed, EPOCH, MIXING)
     sampler = EpochSampler(EPOCH)
-    loader = DataLoader(
-        dataset,
-        batch,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        drop_last=True,
-    )
+    endless = loader(dataset, batch, workers, sampler, drop_last=True)
     for epoch in count():
         sampler.set_epoch(epoch)
-        yield from loader
+        yield from endless
 
 
 def to_score(tracks: Sequence[Track]) -> list[Song]:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from tests.small import write_songs
 from tfswa_unet.cli import main
 
 QUICK = ["--threads", "1", "--device", "cpu"]
@@ -35,6 +36,30 @@ def test_training_is_measured(bundle, capsys):
     assert result["model_flop_utilisation"] is None
 
 
+def test_readers_are_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tfswa_unet.bench.data.SHORTEST", 0.0)
+    options = ["--seconds", "0.2", "--batch", "2", "--samples", "2", "--workers", "0", "--threads", "1"]
+    command = ["bench", "data", *options, "--readers", "wav", "cached"]
+    assert main([*command, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == {"settings", "rows", "augmentations"}
+    assert result["settings"]["readers"] == ["wav", "cached"]
+    assert (result["settings"]["samples"], result["settings"]["workers"], result["settings"]["threads"]) == (2, 0, 1)
+    assert {tuple(row) for row in result["rows"]} == {
+        ("reader", "augmentation", "samples_per_second", "ratio_to_musdb")
+    }
+    assert {tuple(cost) for cost in result["augmentations"]} == {("augmentation", "milliseconds", "in_workers")}
+    assert main([*command, "--data", str(write_songs(tmp_path))]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines if line and line[-1] == "–"] == [
+        ["wav", "none"],
+        ["cached", "none"],
+        ["cached", "default"],
+    ]
+    shown = {line[0] for line in lines if line and line[-1] in ("training", "workers")}
+    assert shown == {cost["augmentation"] for cost in result["augmentations"]}
+
+
 def test_several_models_share_a_table(bundle, capsys):
     command = ["forward", "--model", bundle, "tfswa_tiny", "--seconds", 0.3, "--runs", 1]
     small, tiny = _measured(capsys, *command)
@@ -61,6 +86,8 @@ def test_an_unknown_model_is_one_sentence_before_others_are_measured(bundle, cap
         (["forward", "--runs", "0"], "--runs 0"),
         (["forward", "--seconds", "0"], "--seconds 0"),
         (["train", "--steps", "0"], "--steps 0"),
+        (["data", "--samples", "0"], "--samples 0"),
+        (["data", "--readers", "wave"], "unknown reader 'wave'"),
         (["train", "--model", "tfswa_tiny", "--loss", "none"], "unknown loss 'none'"),
     ],
 )

@@ -1,15 +1,24 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from tests.small import write_songs
 from tfswa_unet import cli
 from tfswa_unet.cli import main
-from tfswa_unet.cli.data import cache, synth
-from tfswa_unet.data.cache import DEFAULT_FOLDER
+from tfswa_unet.cli.data import cache, doctor, synth
+from tfswa_unet.cli.data.options import parse_options
+from tfswa_unet.data import load_data
+from tfswa_unet.data.cache import DEFAULT_FOLDER, PcmCache
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def test_synth_makes_songs_and_says_how_to_train(tmp_path, capsys):
@@ -51,14 +60,89 @@ def test_cache_refuses_in_one_line(tmp_path, capsys):
     assert "has songs to test with only" in capsys.readouterr().err
 
 
+def test_cache_takes_several_data_sets_and_training_draws_from_their_mixture(tmp_path, capsys):
+    hq = write_songs(tmp_path / "hq", samples=1_000)
+    own = write_songs(tmp_path / "own", [("train", "x"), ("valid", "y")], samples=1_100)
+    shutil.copy(own / "train" / "x" / "bass.wav", own / "train" / "x" / "tuba.wav")
+    out = tmp_path / "c"
+    assert main(["data", "cache", str(hq), str(own), "--out", str(out), "--workers", "1"]) == 0
+    told = capsys.readouterr().out
+    sets = f"{{name: hq, kind: musdb18hq, root: {hq}}}, {{name: own, kind: folders, root: {own}}}"
+    assert told == (
+        f"20 stems of 5 songs in {out}, 0.0 GB, 20 of them made now; train on them: python train.py data=mixture "
+        f"'data.mixture=[{sets}]' data.cache={out}\n"
+    )  # of 21 files two are the same
+    words = shlex.split(told.partition("train.py ")[2])
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        data = OmegaConf.to_container(compose("train", words).data, resolve=False)
+    cache = PcmCache(data["cache"], 44_100, 2)
+    assert [(track.collection, track.name) for track in load_data(data, "train", probe=cache.probe)] == [
+        ("hq", "a"),
+        ("hq", "b"),
+        ("own", "x"),
+    ]
+    assert cache.build(load_data(data, "train", probe=cache.probe)).made == 0
+
+
+def moisesdb(root):
+    """Two songs with a stem of guitar, which only six stems keep."""
+    for name in ("one", "two"):
+        stems = [
+            {"stemName": stem, "tracks": [{"id": "1", "extension": "wav", "has_bleed": False}]}
+            for stem in ("vocals", "guitar")
+        ]
+        for stem in stems:
+            (root / name / stem["stemName"]).mkdir(parents=True)
+            noise = np.random.default_rng(0).uniform(-0.1, 0.1, (1_000, 2))
+            soundfile.write(root / name / stem["stemName"] / "1.wav", noise, 44_100)
+        (root / name / "data.json").write_text(json.dumps({"song": name, "artist": "x", "stems": stems}))
+    return root
+
+
+def test_cache_reads_a_data_set_with_its_options(tmp_path, capsys):
+    songs, out = moisesdb(tmp_path / "moises"), tmp_path / "c"
+    command = ["data", "cache", str(songs), "--out", str(out), "--workers", "1", "--option"]
+    assert main([*command, "grouping=six", "--option", "bleed=false"]) == 0
+    assert capsys.readouterr().out.endswith(
+        f"train on them: python train.py data=moisesdb data.root={songs} data.options.grouping=six "
+        f"data.options.bleed=false data.cache={out}\n"
+    )
+    assert main([*command, "grouping=seven"]) == 1
+    assert "unknown data.options.grouping 'seven'" in capsys.readouterr().err
+
+
+def test_options_are_read_as_yaml():
+    assert parse_options(None) == {}
+    assert parse_options(["grouping=six", "bleed=false", "instruments={kazoo: other}", "grouping=all"]) == {
+        "grouping": "all",
+        "bleed": False,
+        "instruments": {"kazoo": "other"},
+    }
+
+
+@pytest.mark.parametrize("text", ["grouping", "=six", "grouping=", "instruments={kazoo: other"])
+def test_an_option_that_is_none_is_refused(tmp_path, capsys, text):
+    assert main(["data", "cache", str(tmp_path), "--option", text]) == 1
+    expected = f"error: --option {text!r} cannot be read: expected KEY=VALUE such as grouping=six\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("action", ["cache", "doctor"])
+def test_an_option_that_the_data_set_does_not_take_is_refused(tmp_path, capsys, action):
+    songs = write_songs(tmp_path / "songs", samples=1_000)
+    assert main(["data", action, str(songs), "--option", "grouping=six"]) == 1
+    expected = "error: Data sets of kind musdb18hq take no options, got grouping: leave it out.\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_the_cache_of_the_command_is_where_training_looks():
     assert cli.parser().parse_args(["data", "cache", "songs"]).out == DEFAULT_FOLDER
-    paths = (Path(__file__).parents[2] / "conf" / "paths" / "default.yaml").read_text()
+    paths = (CONF / "paths" / "default.yaml").read_text()
     assert re.search(rf"^cache: {DEFAULT_FOLDER}\b", paths, re.MULTILINE)
 
 
-@pytest.mark.parametrize("module", [synth, cache])
+@pytest.mark.parametrize("module", [synth, cache, doctor])
 def test_every_example_parses(module):
     for line in module.EXAMPLES.splitlines():
-        args = cli.parser().parse_args(shlex.split(re.split(r"\s{3,}", line.strip())[0])[1:])
+        args = cli.parser().parse_args(shlex.split(re.split(r"\s{3,}| > ", line.strip())[0])[1:])
         assert args.act is module.run

@@ -70,3 +70,24 @@ def test_refusals_are_one_line(songs, tmp_path, capsys):
     assert doctor(songs, "--fix-list", tmp_path / "no" / "bad.txt") == 1
     assert "its folder does not exist: make it first, or choose another" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+def test_a_data_set_is_examined_with_its_options(tmp_path, capsys):
+    root = tmp_path / "moises"
+    stems = [
+        {"stemName": stem, "tracks": [{"id": "1", "extension": "wav", "has_bleed": stem == "guitar"}]}
+        for stem in ("vocals", "guitar")
+    ]
+    for name in ("clean", "bleeding"):
+        tracks = stems if name == "bleeding" else stems[:1]
+        for stem in tracks:
+            (root / name / stem["stemName"]).mkdir(parents=True)
+            noise = np.random.default_rng(0).uniform(-0.1, 0.1, (16_000, 2))
+            soundfile.write(root / name / stem["stemName"] / "1.wav", noise, 8_000)
+        (root / name / "data.json").write_text(json.dumps({"song": name, "artist": "x", "stems": tracks}))
+    counted = []
+    for options in ([], ["--option", "bleed=false"]):
+        doctor(root, "--json", *options)
+        told = json.loads(capsys.readouterr().out)
+        counted.append((told["kind"], told["songs"], told["files"]))
+    assert counted == [("moisesdb", 2, 3), ("moisesdb", 1, 1)]

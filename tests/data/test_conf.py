@@ -40,7 +40,7 @@ def test_a_data_configuration_is_complete_and_accepted(name):
     assert set(data.get("make", {})) == ({"tracks", "seconds", "seed"} if name == "synthetic" else set())
 
 
-@pytest.mark.parametrize(("name", "count"), [("none", 0), ("default", 3), ("strong", 8)])
+@pytest.mark.parametrize(("name", "count"), [("none", 0), ("default", 3), ("strong", 15)])
 def test_an_augmentation_configuration_builds(name, count):
     config = composed(f"+augmentation={name}").augmentation
     assert len(build_augmentation(config)) == count

@@ -3,15 +3,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfswa_unet.data.mixing import Crop, Mixing
+from tfswa_unet.data.mixing import Crop, Mixer, Mixing
+from tfswa_unet.data.music.music import Key, Music
 from tfswa_unet.errors import ConfigError
 
 LENGTHS = [1000, 2000, 4000, 5000, 8000, 90]
 SIZE = 100
+C, G, D, A_MINOR, C_SHARP = Key(0, False), Key(7, False), Key(2, False), Key(9, True), Key(1, False)
 
 
-def draws(mixing: Mixing, count: int = 300, stems: int = 4) -> list[list[list[Crop]]]:
-    return [mixing.draw(np.random.default_rng(i), LENGTHS, SIZE, stems) for i in range(count)]
+def mixer(mixing: Mixing, lengths=LENGTHS, stems: int = 4, music=None) -> Mixer:
+    return Mixer(mixing, lengths, SIZE, [np.ones(len(lengths))] * (1 + stems), music)
+
+
+def draws(mixing: Mixing, count: int = 300, stems: int = 4, **options) -> list[list[list[Crop]]]:
+    one = mixer(mixing, stems=stems, **options)
+    return [one.draw(np.random.default_rng(i)).crops for i in range(count)]
 
 
 def share(crop: Crop) -> float:
@@ -38,14 +45,14 @@ def test_aligned_takes_other_songs_at_the_same_relative_place():
 
 
 def test_fewer_songs_than_stems_still_mix():
-    crops = Mixing("random").draw(np.random.default_rng(0), [1000, 1000], SIZE, 4)
+    crops = mixer(Mixing("random"), [1000, 1000]).draw(np.random.default_rng(0)).crops
     assert {crop.track for [crop] in crops} <= {0, 1}
 
 
 def test_every_crop_lies_inside_its_track_and_every_place_is_reached():
-    mixing = Mixing("random", mix_audio=0.5)
+    two = mixer(Mixing("random", mix_audio=0.5), [103, 40], stems=2)
     starts = []
-    for crops in (mixing.draw(np.random.default_rng(i), [103, 40], SIZE, 2) for i in range(200)):
+    for crops in (two.draw(np.random.default_rng(i)).crops for i in range(200)):
         for crop in (crop for stem in crops for crop in stem):
             assert 0 <= crop.start <= max([103, 40][crop.track] - SIZE, 0)
             starts += [crop.start] if crop.track == 0 else []
@@ -70,6 +77,12 @@ def test_mix_audio_adds_a_second_crop_to_its_share_of_stems():
         ({"p": 1.5}, "mixing.p is 1.5, expected a probability"),
         ({"mix_audio": "often"}, "mixing.mix_audio is 'often'"),
         ({"mixaudio": 0.1}, "setting of mixing 'mixaudio' .did you mean mix_audio"),
+        ({"redraw": True}, "mixing.redraw is True, expected a probability"),
+        ({"silence_db": 3}, "mixing.silence_db is 3, expected a level of at most 0 dB, such as -60"),
+        ({"silence_db": None}, "mixing.silence_db is None"),
+        ({"tempo_tolerance": -0.1}, "mixing.tempo_tolerance is -0.1, expected a share such as 0.06"),
+        ({"key_distance": 8}, "mixing.key_distance is 8, expected a whole number of steps from 0 to 7"),
+        ({"key_distance": 0.5}, "mixing.key_distance is 0.5, expected a whole number"),
     ],
 )
 def test_impossible_settings_are_refused(config, message):
@@ -80,3 +93,74 @@ def test_impossible_settings_are_refused(config, message):
 def test_a_mapping_makes_the_record():
     assert Mixing.from_config({"mode": "aligned", "p": 0.5, "mix_audio": 0.1}) == Mixing("aligned", 0.5, 0.1)
     assert Mixing.from_config(None) == Mixing()
+
+
+MUSIC = [Music(120, C), Music(61, A_MINOR), Music(240, G), Music(124, C), Music(90, C), Music(120, D)]
+
+
+def test_matched_songs_go_with_the_first_in_tempo_and_key():
+    fitting = {0: {1, 2, 3}, 1: {0, 3}, 2: {0, 3, 5}, 3: {0, 1, 2}, 4: {0, 1, 2, 3, 5}, 5: {2}}  # 4 fits nobody: any
+    one, seen = mixer(Mixing("matched"), stems=3, music=MUSIC), {}
+    for i in range(600):
+        mix = one.draw(np.random.default_rng(i))
+        seen.setdefault(mix.reference, set()).update(crop.track for [crop] in mix.crops)
+        assert len({crop.track for [crop] in mix.crops}) == (2 if mix.reference == 5 else 3)
+    assert {first: songs - {first} for first, songs in seen.items()} == fitting
+
+
+def test_tolerances_widen_the_match():
+    near = [Music(120, C), Music(130, C), Music(120, C_SHARP), Music(120, A_MINOR), Music(120, C), Music(120, C)]
+
+    def partners(**tolerances):
+        one = mixer(Mixing("matched", **tolerances), stems=2, music=near)
+        mixes = [one.draw(np.random.default_rng(i)) for i in range(400)]
+        return {crop.track for mix in mixes if mix.reference == 0 for [crop] in mix.crops} - {0}
+
+    assert partners(key_distance=0) == {4, 5}
+    assert partners() == {3, 4, 5}
+    assert partners(tempo_tolerance=0.1) == {1, 3, 4, 5}
+    assert partners(key_distance=7) == {2, 3, 4, 5}
+    assert partners(key_distance=7, tempo_tolerance=0.1) == {1, 2, 3, 4, 5}
+
+
+def test_any_stem_may_be_the_first_and_all_songs_come_first_alike():
+    one = mixer(Mixing("matched"), music=MUSIC)
+    references = [one.draw(np.random.default_rng(i)).reference for i in range(1_200)]
+    counts = np.bincount(references, minlength=6)
+    assert (np.abs(counts - 200) < 5 * np.sqrt(200 * 5 / 6)).all()
+
+
+def test_a_redrawn_stem_still_matches_and_takes_no_song_of_another_stem():
+    one = mixer(Mixing("matched"), stems=2, music=MUSIC)
+    for i in range(200):
+        rng = np.random.default_rng(i)
+        mix = one.draw(rng)
+        if mix.reference != 0:
+            continue
+        one.redraw(rng, mix, 0)
+        one.redraw(rng, mix, 1)
+        assert {crop.track for [crop] in mix.crops} <= {1, 2, 3}
+        assert mix.crops[0][0].track != mix.crops[1][0].track
+
+
+def test_redrawing_keeps_the_place_of_aligned_stems_and_the_number_of_crops():
+    one = mixer(Mixing("aligned", mix_audio=1.0), lengths=[1000, 2000, 4000, 5000])
+    rng = np.random.default_rng(3)
+    mix = one.draw(rng)
+    one.redraw(rng, mix, 2)
+    first = mix.crops[2][0]
+    assert len(mix.crops[2]) == 2
+    assert first.start == int(mix.place * ([1000, 2000, 4000, 5000][first.track] - SIZE + 1))
+
+
+def test_draws_depend_on_the_generator_alone():
+    one, two = (mixer(Mixing("matched", mix_audio=0.5), music=MUSIC) for _ in range(2))
+    for i in range(20):
+        two.draw(np.random.default_rng(99))
+        assert one.draw(np.random.default_rng(i)) == two.draw(np.random.default_rng(i))
+
+
+def test_matched_without_music_is_refused():
+    with pytest.raises(ConfigError, match=r"mixing\.mode=matched needs the tempo and key of every track: give music="):
+        mixer(Mixing("matched"))
+    assert mixer(Mixing("matched", p=0)).draw(np.random.default_rng(0)).is_song

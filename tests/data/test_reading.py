@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfswa_unet import audio
+from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.reading import StemReader
 from tfswa_unet.data.stems import StemPlan
 from tfswa_unet.errors import ConfigError, DataError
@@ -14,8 +15,11 @@ def noise(channels: int, length: int, seed: int = 0) -> np.ndarray:
 
 
 def read(reader: StemReader, track: int, stem: int, start: int, size: int) -> np.ndarray:
-    crop = np.zeros((reader.channels, size), np.float32)
-    reader.add(crop, track, stem, start)
+    crop = np.full((reader.channels, size), np.nan, np.float32)  # whatever was in that memory is written over
+    reader.fill(crop, track, stem, start)
+    summed = np.ones_like(crop)
+    reader.fill(summed, track, stem, start, add=True)
+    np.testing.assert_allclose(summed, crop + 1, atol=1e-6)
     return crop
 
 
@@ -43,7 +47,7 @@ def test_only_the_crop_is_read(make_track, monkeypatch):
     original = audio.read
     monkeypatch.setattr(audio, "read", lambda *args: asked.append(args[1:]) or original(*args))
     read(reader([make_track("x", {"a": noise(2, 5_000)})], {"a": "a"}), 0, 0, 4_000, 50)
-    assert asked == [(4_000, 50, 0)]
+    assert asked == [(4_000, 50, 0)] * 2  # once to fill, once to add
 
 
 def test_past_the_end_are_zeros(make_track):
@@ -105,3 +109,25 @@ def test_no_tracks_and_no_channels_are_refused(make_track):
         reader([], {"a": "a"})
     with pytest.raises(ConfigError, match="0 channels"):
         reader([make_track("x", {"a": noise(2, 9)})], {"a": "a"}, channels=0)
+
+
+@pytest.fixture
+def cached(make_track, tmp_path):
+    """Cache tracks at 8 kHz in stereo."""
+    return lambda *tracks: PcmCache(tmp_path / "cache", 8_000, 2).build(tracks, workers=1).tracks
+
+
+def test_stems_of_a_cache_read_as_their_files_do(make_track, cached):
+    rng = np.random.default_rng(5)
+    # 16-bit levels, that the cache keeps exactly.
+    stems = {
+        name: (rng.integers(-3_000, 3_000, (channels, 90_000)) / 2**15).astype(np.float32)
+        for name, channels in (("a", 2), ("b", 2), ("mono", 1))
+    }
+    tracks = [make_track("x", stems), make_track("y", {"a": stems["a"][:, :300]})]
+    plan = {"pair": ["a", "b"], "mono": "mono"}
+    for channels in (1, 2):
+        ours, theirs = reader(cached(*tracks), plan, channels=channels), reader(tracks, plan, channels=channels)
+        places = [(0, 0, 0, 80_000), (0, 0, 123, 40_000), (0, 1, 89_000, 2_000), (1, 0, 250, 100), (1, 1, 0, 50)]
+        for track, stem, start, size in places:
+            np.testing.assert_array_equal(read(ours, track, stem, start, size), read(theirs, track, stem, start, size))

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import gc
+import os
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments
+from tfswa_unet.data.augmentation import build_augmentation
+from tfswa_unet.data.batches import loader
+from tfswa_unet.data.cache import PcmCache
+from tfswa_unet.data.cache.pcm import OPEN_FILES, close_files
+from tfswa_unet.data.music.music import Key, Music
+from tfswa_unet.data.segments import REDRAWS
 from tfswa_unet.errors import ConfigError
 
 PLAN = StemPlan.from_config({"vocals": "vocals", "bass": "bass"})
@@ -88,6 +98,135 @@ def test_workers_give_the_same_bytes_in_every_epoch(tracks, workers):
         epochs.append(torch.cat(list(alone)))
         assert torch.equal(epochs[-1], torch.cat(list(shared)))
     assert not torch.equal(*epochs)
+
+
+AUGMENTATION = {"gain": {"p": 0.7}, "channel_swap": {}, "pitch": {"p": 0.3, "semitones": 2}}
+
+
+@pytest.mark.parametrize("workers", [0, 1, 8])
+def test_batches_hold_the_examples_whatever_the_workers_and_wherever_an_epoch_begins(tracks, workers):
+    data = dataset(
+        tracks,
+        mixing=Mixing("matched", p=0.7, mix_audio=0.3, redraw=0.5, silence_db=-3),
+        music=[Music(100, Key(0, False)), Music(50, None), Music(130, Key(7, False))],
+        augmentation=build_augmentation(AUGMENTATION, rate=RATE),
+    )
+    expected = torch.stack([data[item] for item in range(24)])
+    sampler = EpochSampler(len(data))
+    batches = loader(data, 5, workers, sampler)
+    assert torch.equal(torch.cat(list(batches)), expected[:12])
+    sampler.set_epoch(1)
+    sampler.skip = 5
+    assert torch.equal(torch.cat(list(batches)), expected[17:])
+
+
+def test_a_worker_that_is_not_forked_gives_the_same(tracks):
+    data = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0}}, rate=RATE))
+    batches = loader(data, 6, 1, EpochSampler(12))
+    batches.multiprocessing_context = "spawn"
+    assert torch.equal(torch.cat(list(batches)), torch.stack(list(data)))
+
+
+def test_each_example_is_augmented_by_itself(tracks):
+    plain = dataset(tracks)
+    gained = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0}}, rate=RATE))
+    ratios = torch.stack([(b / a)[:, 0] for a, b in zip(plain, gained, strict=True)])
+    torch.testing.assert_close(ratios, ratios[..., :1].expand_as(ratios))
+    assert len(ratios[..., 0].unique()) == ratios[..., 0].numel()
+
+
+@pytest.fixture
+def half_silent(make_track):
+    """Songs of which every stem sounds in one half, at −40 dB; crops lie in one half or touch both."""
+    rng = np.random.default_rng(0)
+
+    def stem():
+        audio = 0.01 * rng.choice([-1, 1], (2, 4_000)).astype(np.float32)
+        first = int(rng.integers(2)) * 2_000
+        audio[:, first : first + 2_000] = 0
+        return audio
+
+    return [make_track(f"song {k}", {"vocals": stem(), "bass": stem()}) for k in range(6)]
+
+
+@pytest.mark.parametrize("redraw", [0.0, 0.5, 0.8, 1.0])
+def test_silent_stems_become_as_rare_as_their_chances_say(half_silent, redraw):
+    data = dataset(half_silent, seconds=0.0125, length=1_500, mixing=Mixing("random", redraw=redraw))
+    silent = torch.stack([(item.square().mean((1, 2)) < 1e-6) for item in data]).float().mean().item()
+    # One crop is silent where it lies wholly in the silent half, or at most a hundredth of it in the other; it stays
+    # so if it is not drawn again, or if what is drawn is.
+    once = (2_000 - 100 + 1 + 1) / (4_000 - 100 + 1)
+    expected = once
+    for _ in range(REDRAWS):
+        expected = once * (1 - redraw + redraw * expected)
+    assert silent == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 3_000) ** 0.5 + 1e-3)
+
+
+def test_the_level_decides_and_whole_songs_keep_their_rests(half_silent):
+    def examples(**mixing):
+        return torch.stack(list(dataset(half_silent, seconds=0.0125, length=200, mixing=Mixing(redraw=1.0, **mixing))))
+
+    songs = examples(mode="song")
+    assert torch.equal(songs, torch.stack(list(dataset(half_silent, seconds=0.0125, length=200))))
+    assert (songs == 0).all(-1).any()
+    # Below −30 dB is everything: nothing better is found, and the last draw is as good as the first.
+    silent = [(examples(mode="random", silence_db=level) == 0).all(-1).float().mean() for level in (-60.0, -30.0)]
+    assert silent[0] < 0.1 < 0.4 < silent[1] < 0.6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_memory_does_not_grow_with_epochs(make_track, tmp_path, workers):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((80, 2, 600)).astype(np.float32)
+    tracks = [make_track(f"song {k}", {"vocals": noise[k], "bass": noise[-k]}) for k in range(40)]
+    cached = PcmCache(tmp_path / "cache", RATE, 2).build(tracks, workers=1).tracks
+    data = dataset(cached, length=40, mixing=Mixing("random", p=0.5, mix_audio=0.2, redraw=0.5))
+    sampler = EpochSampler(40)
+    batches = loader(data, 4, workers, sampler)
+
+    def epoch(number):
+        sampler.set_epoch(number)
+        iterator = iter(batches)
+        for _ in iterator:
+            pass
+        gc.collect()
+        return iterator
+
+    if workers:
+        pid = epoch(0)._workers[0].pid
+        epoch(1)
+        before = open_files(pid), resident(pid)
+        for number in range(2, 12):
+            epoch(number)
+        assert open_files(pid) <= before[0] + OPEN_FILES
+        assert resident(pid) < before[1] + 2**22
+        return
+    close_files()
+    descriptors = open_files("self")
+    tracemalloc.start()
+    for number in range(3):
+        epoch(number)
+    held, objects = tracemalloc.get_traced_memory()[0], len(gc.get_objects())
+    for number in range(3, 12):
+        epoch(number)
+    grown = tracemalloc.get_traced_memory()[0] - held
+    tracemalloc.stop()
+    # An example takes 9,600 bytes, and 360 were drawn meanwhile from all 80 files.
+    assert grown < 9_600
+    assert len(gc.get_objects()) < objects + 100
+    assert open_files("self") <= descriptors + OPEN_FILES
+    close_files()
+
+
+def open_files(pid) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+
+def resident(pid) -> int:
+    """Bytes in memory that are the process's alone or shared with others."""
+    if not os.path.exists("/proc/self/statm"):
+        return 0
+    with open(f"/proc/{pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_tracks_of_another_rate_and_mono_fit_in(make_track):

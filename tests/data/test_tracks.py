@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
+from tfswa_unet import audio
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.tracks import detect
+from tfswa_unet.data.cache import PcmCache
+from tfswa_unet.data.layouts import detect
 from tfswa_unet.errors import AudioError, ConfigError, DataError
 
 FOUR = ["vocals", "drums", "bass", "other"]
@@ -112,3 +116,26 @@ def test_auto_tells_the_layouts_apart(tmp_path, write_song):
     (tmp_path / "mp4" / "test" / "a.stem.mp4").write_bytes(b"")
     found = {path.name: detect(path) for path in tmp_path.iterdir()}
     assert found == {"hq": "musdb18hq", "flat": "folders", "other": "folders", "flac": "folders", "mp4": "musdb18"}
+
+
+def test_every_file_is_opened_once_and_with_a_warm_cache_only_what_is_new(tmp_path, write_song, write_wav, monkeypatch):
+    template = write_song(tmp_path / "template", FOUR, length=10)
+    for number in range(200):
+        shutil.copytree(template, tmp_path / "songs" / "train" / f"{number:03d}")
+    original, opened = audio.probe, []
+    monkeypatch.setattr(audio, "probe", lambda path, stream: opened.append(path) or original(path, stream))
+
+    def index():
+        opened.clear()
+        cache = PcmCache(tmp_path / "cache", 8_000, 2)
+        tracks = load_tracks("musdb18hq", tmp_path / "songs", probe=cache.probe)
+        cache.build(tracks, workers=1)
+        return tracks
+
+    first = index()
+    assert (len(first), len(opened), len(set(opened))) == (200, 800, 800)
+    assert index() == first
+    assert opened == []
+    new = write_wav(tmp_path / "songs" / "train" / "007" / "bass.wav", np.ones((2, 10)))
+    index()
+    assert opened == [new]

@@ -55,7 +55,7 @@ def test_whole_songs_are_drawn_by_the_weights_of_their_sets(sets, monkeypatch):
         length=1_500,
     )
     drawn: list[int] = []
-    monkeypatch.setattr(data.reader, "add", lambda crop, track, stem, start: drawn.append(track))
+    monkeypatch.setattr(data.reader, "fill", lambda crop, track, stem, start, add: drawn.append(track))
     list(data)
     first = drawn.copy()
     assert 0.71 < np.mean(np.array(first) < 2) < 0.79
@@ -70,6 +70,16 @@ def test_a_set_without_songs_of_a_split_gives_none_but_one_has_to(sets, write_so
     (sets / "a" / "test" / "t" / "vocals.wav").unlink()
     with pytest.raises(DataError, match=r"None of the data sets .* split 'test' \(train 8, valid 2, test 0\)"):
         load_data(mixture(sets, 1, 1), "test")
+
+
+def test_a_missing_set_says_how_to_name_its_place(tmp_path):
+    with pytest.raises(DataError) as refused:
+        load_data({"kind": "mixture", "mixture": [{"kind": "folders", "root": str(tmp_path / "gone")}]}, "train")
+    assert str(refused.value).startswith(f"The data root {tmp_path / 'gone'} does not exist, expected ")
+    assert str(refused.value).endswith("set its root in 'data.mixture=[{kind: KIND, root: /path/to/it}, …]'.")
+    (tmp_path / "gone").mkdir()
+    with pytest.raises(DataError, match=r"No songs found under .*: set its root in 'data\.mixture="):
+        load_data({"kind": "mixture", "mixture": [{"kind": "folders", "root": str(tmp_path / "gone")}]}, "train")
 
 
 def names(sets):

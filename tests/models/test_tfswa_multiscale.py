@@ -11,6 +11,7 @@ SIZES = {
     "widths": [8, 16],
     "depths": [2, 1],
     "mlp_ratios": [2, 2],
+    "convolutions": [],
     "detail": 4,
     "patch": [4, 4],
     "window": [4, 4],
@@ -52,10 +53,11 @@ def kept_tokens(model, mixture):
 def test_the_preset_sees_three_resolutions_at_patches_of_one_time_and_band():
     model = models.build(models.preset("tfswa_multiscale"))
     assert model.resolutions == [(2048, 512), (1024, 256), (4096, 1024)]
-    patches = [model.network.stem.patch, *(stream.stem.patch for stream in model.network.streams)]
-    for (n_fft, hop), (frames, bins) in zip(model.resolutions, patches, strict=True):
-        assert frames * hop == 2 * 512
-        assert bins / n_fft == 2 / 2048
+    side = 2 ** len(model.network.stem.blocks)
+    for (n_fft, hop), stream in zip(model.resolutions[1:], model.network.streams, strict=True):
+        frames, bins = stream.stem.patch
+        assert frames * hop == side * 512
+        assert bins / n_fft == side / 2048
 
 
 @pytest.mark.parametrize("length", [1, 127, 128, 1_535, 1_536, 4_097])

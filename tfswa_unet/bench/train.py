@@ -20,6 +20,7 @@ from tfswa_unet.bench.peak import BYTES, PeakMemory
 from tfswa_unet.bench.steps import SplitStep, run_steps
 from tfswa_unet.bench.subject import Record, Subject, check_positive, prepare
 from tfswa_unet.data import StemPlan
+from tfswa_unet.data.augmentation import split
 from tfswa_unet.data.synthetic import write_dataset
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.models.presets import choice
@@ -206,4 +207,5 @@ def _loader(setting: TrainSetting, model: Any) -> Iterator[SegmentDataModule]:
         if setting.data is None:
             write_dataset(values["root"], SONGS, max(2.0, 1.5 * setting.seconds), seed=0, workers=1)
         config = from_values(LoaderConfig, values, "data")
-        yield SegmentDataModule(config, plan, model.rate, model.channels, seed=0)
+        slow, _ = split(choice("augmentation", setting.augmentation))  # the module has the others
+        yield SegmentDataModule(config, plan, model.rate, model.channels, seed=0, augmentation=slow)

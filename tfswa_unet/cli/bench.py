@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-HELP = "measure speed and memory: of a model, of training, of separating a whole song"
+HELP = "measure speed and memory: of a model, of training, of its data, of separating a whole song"
 EXAMPLES = """\
   tfswa bench forward --model tfswa_base --profile        where a forward pass spends its time
   tfswa bench forward --precision bf16                    also what bf16 costs, in dB against fp32
   tfswa bench train --model tfswa_tiny --loss fast        what a training step waits for
   tfswa bench train --checkpointing                       what gradient checkpointing costs and gains
+  tfswa bench data                                        examples a second by reader, beside musdb's own
+  tfswa bench data --data /data/musdb18hq --readers cached --augmentation strong
   tfswa bench separate                                    60 s of stereo from file to files
   tfswa bench separate --model tfswa_tiny model.safetensors --json
 """
@@ -26,11 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     benchmarks = parser.add_subparsers(title="benchmarks", metavar="WHAT", required=True)
     _add_forward(_benchmark(benchmarks, parser, "forward", "the model alone, from waveforms to stems"))
     _add_train(_benchmark(benchmarks, parser, "train", "training steps with their data, loss and optimizer"))
+    _add_data(_benchmark(benchmarks, parser, "data", "the examples that training waits for, by reader of the files"))
     _add_separate(_benchmark(benchmarks, parser, "separate", "a whole song, from file to files"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the chosen benchmark for each model and print what it measured."""
+    """Run the chosen benchmark, for each model where it has models, and print what it measured."""
+    return args.measure(args)
+
+
+def _run_models(args: argparse.Namespace) -> int:
     from tfswa_unet.bench.subject import check_model
 
     setting_type, measure = args.benchmark()
@@ -45,6 +52,19 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(records[0] if len(records) == 1 else records, indent=2))
     else:
         _print_table(records)
+    return 0
+
+
+def _run_data(args: argparse.Namespace) -> int:
+    from tfswa_unet.bench.data import DataSetting, measure_data
+
+    given = {field.name: getattr(args, field.name) for field in fields(DataSetting)}
+    readers = tuple(args.readers) if args.readers else None
+    record = _rounded(asdict(measure_data(DataSetting(**{**given, "readers": readers}))))
+    if args.json:
+        print(json.dumps(record, indent=2))
+    else:
+        _print_data(record)
     return 0
 
 
@@ -67,17 +87,21 @@ def _separate() -> tuple[Any, Any]:
 
 
 def _benchmark(benchmarks: Any, parser: argparse.ArgumentParser, name: str, about: str) -> argparse.ArgumentParser:
-    """A benchmark's parser with the options that all have."""
+    """A benchmark's parser with the options that all, or all of a model, have."""
     benchmark = benchmarks.add_parser(
         name, help=about, description=f"{about[0].upper()}{about[1:]}.", formatter_class=parser.formatter_class
     )
     add = benchmark.add_argument
+    add("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
+    add("--json", action="store_true", help="print JSON: an object, or a list of them for several models")
+    if name == "data":
+        benchmark.set_defaults(measure=_run_data)
+        return benchmark
     add("--model", nargs="+", help=f"presets (random weights), bundles or checkpoints (default: {MODEL})")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--precision", default="fp32", help="auto, fp32 or bf16")
-    add("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
-    add("--json", action="store_true", help="print JSON: an object, or a list of them for several models")
-    benchmark.set_defaults(benchmark={"forward": _forward, "train": _train, "separate": _separate}[name])
+    models = {"forward": _forward, "train": _train, "separate": _separate}
+    benchmark.set_defaults(measure=_run_models, benchmark=models[name])
     return benchmark
 
 
@@ -109,6 +133,29 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--peak-tflops", type=float, metavar="X", help="the device's best, to tell how much of it is used")
 
 
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--seconds", type=float, default=6.0, metavar="S", help="length of a segment")
+    add("--batch", type=int, default=4, metavar="N", help="segments at a time")
+    add("--samples", type=int, default=48, metavar="N", help="segments counted after a warm-up, at least 1 s of them")
+    add("--workers", type=int, metavar="N", help="loader processes (default and most: as many as processors; 0: none)")
+    add(
+        "--readers",
+        nargs="+",
+        metavar="NAME",
+        help="some of musdb, musdb_wav (its own), stem_mp4, wav, flac, cached (default: all); of a data set with "
+        "--data those that read it, files for layouts other than MUSDB18's",
+    )
+    add(
+        "--augmentation",
+        metavar="NAME",
+        help="as in conf/augmentation: none, default, strong (default: none, and the cache with default as well)",
+    )
+    add("--data", metavar="ROOT", help="a data set (default: a few synthetic songs, made for the time being)")
+    add("--kind", default="auto", help="its layout, as data.kind")
+    add("--cache", metavar="FOLDER", help="where to decode it to, and to leave it (default: for the time being)")
+
+
 def _add_separate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--seconds", type=float, default=60.0, metavar="S", help="length of the song, stereo at 44.1 kHz")
@@ -122,6 +169,8 @@ def _rounded(value: Any) -> Any:
     """Five digits of every number that is not whole: more is noise."""
     if isinstance(value, Mapping):
         return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
@@ -135,6 +184,34 @@ def _print_table(records: list[dict[str, Any]]) -> None:
     for label in dict.fromkeys(label for column in columns for label in column):
         table.add_row(label, *(column.get(label, "–") for column in columns))
     Console(highlight=False, soft_wrap=True).print(table, markup=False)
+
+
+def _print_data(record: Mapping[str, Any]) -> None:
+    """One row a reader, then one an augmentation."""
+    from rich.console import Console
+    from rich.table import Table
+
+    settings = record["settings"]
+    readers = Table("reader", "augmentation", box=None)
+    augmentations = Table("augmentation at p = 1", box=None)
+    for table, name in ((readers, "samples/s"), (readers, "× musdb"), (augmentations, "ms a sample")):
+        table.add_column(name, justify="right")
+    augmentations.add_column("runs in")
+    for row in record["rows"]:
+        ratio = row["ratio_to_musdb"]
+        shown = (_written(row["samples_per_second"]), "–" if ratio is None else _written(ratio))
+        readers.add_row(row["reader"], row["augmentation"], *shown)
+    for cost in record["augmentations"]:
+        place = "workers" if cost["in_workers"] else "training"
+        augmentations.add_row(cost["augmentation"], _written(cost["milliseconds"]), place)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"samples of 4 stems × {settings['seconds']:g} s, batches of {settings['batch']}, "
+        f"{settings['workers']} workers, {settings['threads']} threads"
+    )
+    for table in (readers, augmentations):
+        console.print()
+        console.print(table)
 
 
 def _rows(record: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tfswa_unet.data import manifest, musdb
 from tfswa_unet.data.dsd100 import is_dsd100, list_dsd100
@@ -12,6 +13,7 @@ from tfswa_unet.data.folders import list_folders
 from tfswa_unet.data.medleydb import is_medleydb, list_medleydb
 from tfswa_unet.data.moisesdb import is_moisesdb, list_moisesdb
 from tfswa_unet.data.songs import Song
+from tfswa_unet.errors import ConfigError, DataError, unknown
 from tfswa_unet.types import SPLITS
 
 
@@ -23,7 +25,7 @@ class Layout:
     list_songs: Callable[..., list[Song]]
     is_at: Callable[[Path], bool]
     official: bool = False  # whether songs of MUSDB18 are among them, so that its own validation songs apply
-    options: tuple[str, ...] = ()
+    options: Mapping[str, type] = field(default_factory=dict)  # what `list_songs` takes
 
     @property
     def has_split_folders(self) -> bool:
@@ -58,17 +60,41 @@ LAYOUTS = {
         list_medleydb,
         is_medleydb,
         True,
-        ("bleed", "instruments"),
+        {"bleed": bool, "instruments": Mapping},
     ),
     "moisesdb": Layout(
-        "[<provider>/]<uuid>/data.json and <uuid>/<stem>/", list_moisesdb, is_moisesdb, options=("grouping", "bleed")
+        "[<provider>/]<uuid>/data.json and <uuid>/<stem>/",
+        list_moisesdb,
+        is_moisesdb,
+        options={"grouping": str, "bleed": bool},
     ),
     "musdb18hq": Layout("train|test/<song>/{vocals,drums,bass,other}.wav", musdb.list_musdb18hq, _is_musdb18hq, True),
     "folders": Layout("[train|valid|test/]<song>/<stem>.wav (or flac, ogg, mp3, …)", list_folders, Path.is_dir),
 }
 KINDS = (*LAYOUTS, "auto")
+_EXPECTED: Mapping[type, str] = {
+    str: "a name",
+    bool: "true or false",
+    Mapping: "a mapping such as {kazoo: other}",
+}
 
 
 def detect(root: Path) -> str:
-    """Return the kind of data set at `root`, a key of `LAYOUTS`."""
-    return next(kind for kind, layout in LAYOUTS.items() if layout.is_at(root))
+    """Return the kind of data set at `root`, a key of `LAYOUTS`; raises DataError where there is none."""
+    kind = next((kind for kind, layout in LAYOUTS.items() if layout.is_at(root)), None)
+    if kind is None:
+        what = "is neither a folder nor a table of songs" if root.exists() else "does not exist"
+        raise DataError(f"{root} {what}: give a folder of songs, or their table ({', '.join(manifest.SUFFIXES)}).")
+    return kind
+
+
+def check_options(kind: str, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError for options that data sets of this kind do not take, or for values of another type."""
+    known = LAYOUTS[kind].options
+    for name, value in options.items():
+        if not known:
+            raise ConfigError(f"Data sets of kind {kind} take no options, got {name}: leave it out.")
+        if name not in known:
+            raise unknown(f"option of {kind} data sets", name, known)
+        if not isinstance(value, known[name]):
+            raise ConfigError(f"The option {name} of {kind} data sets is {value!r}, expected {_EXPECTED[known[name]]}.")

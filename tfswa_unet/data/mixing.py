@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 
 import numpy as np
 
+from tfswa_unet.data.drawing import pick
+from tfswa_unet.data.music.match import KEY_DISTANCES, Matches
+from tfswa_unet.data.music.music import Music
 from tfswa_unet.errors import ConfigError, unknown
 
-MODES = ("song", "random", "aligned")
+MODES = ("song", "random", "aligned", "matched")
 
 
 @dataclass(frozen=True)
@@ -25,23 +29,44 @@ class Mixing:
     """How the crops of one example are drawn.
 
     mode: "song" takes all stems from one place of one song, "random" each from another song and place, "aligned" each
-        from another song at the same relative place, so that an introduction meets introductions.
+        from another song at the same relative place, so that an introduction meets introductions, "matched" each from
+        another song that goes with the first stem's, which is any of the stems: alike in tempo and of a compatible key.
     p: probability of `mode`; the remaining examples are whole songs.
     mix_audio: probability, per stem, that a second crop of the same stem is added to the first: the mix-audio
         augmentation of the TFSWA-UNet paper, which makes a choir of two singers.
+    redraw: probability that a stem below `silence_db` is drawn again, up to a few times. Whole songs keep their rests:
+        a model has to learn those too, and only there do they stand where music puts them.
+    silence_db: level in dB full scale, RMS over the crop, below which a stem counts as silent.
+    tempo_tolerance: by how much the tempos of matched songs may differ, as a share of the slower; a song of twice or
+        half the tempo is alike.
+    key_distance: steps that matched songs may lie apart on the circle of fifths, going over to the relative key being
+        one of them: 0 takes the same key, 1 that, the relative and those a fifth apart, 7 any.
     """
 
     mode: str = "song"
     p: float = 1.0
     mix_audio: float = 0.0
+    redraw: float = 0.0
+    silence_db: float = -60.0
+    tempo_tolerance: float = 0.06
+    key_distance: int = 1
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise unknown("mixing.mode", self.mode, MODES)
-        for key in ("p", "mix_audio"):
-            value = getattr(self, key)
-            if not isinstance(value, int | float) or not 0 <= value <= 1:
+        for key in ("p", "mix_audio", "redraw"):
+            if not (_is_number(value := getattr(self, key)) and 0 <= value <= 1):
                 raise ConfigError(f"mixing.{key} is {value!r}, expected a probability from 0 to 1.")
+        if not (_is_number(self.silence_db) and self.silence_db <= 0):
+            raise ConfigError(
+                f"mixing.silence_db is {self.silence_db!r}, expected a level of at most 0 dB, such as -60."
+            )
+        if not (_is_number(self.tempo_tolerance) and self.tempo_tolerance >= 0):
+            raise ConfigError(f"mixing.tempo_tolerance is {self.tempo_tolerance!r}, expected a share such as 0.06.")
+        if self.key_distance not in KEY_DISTANCES or isinstance(self.key_distance, bool):
+            raise ConfigError(
+                f"mixing.key_distance is {self.key_distance!r}, expected a whole number of steps from 0 to 7."
+            )
 
     @classmethod
     def from_config(cls, config: Mapping[str, object] | None) -> Mixing:
@@ -52,45 +77,95 @@ class Mixing:
                 raise unknown("setting of mixing", key, known)
         return cls(**dict(config or {}))  # type: ignore[arg-type]
 
-    def draw(
+    @property
+    def needs_music(self) -> bool:
+        """Whether the tempo and key of every track have to be known."""
+        return self.mode == "matched" and self.p > 0
+
+
+@dataclass
+class Mix:
+    """Where one example comes from: for each stem the crops to sum, one or two.
+
+    `place` is the relative place that "aligned" stems share and `reference` the track that "matched" ones go with.
+    """
+
+    mode: str
+    crops: list[list[Crop]]
+    place: float = 0.0
+    reference: int | None = None
+
+    @property
+    def is_song(self) -> bool:
+        """Whether this is a whole song."""
+        return self.mode == "song"
+
+
+class Mixer:
+    """Draws mixes from tracks of `lengths` samples, in crops of `size` samples.
+
+    Every crop lies inside its track, or starts at 0 where that is shorter. `chances` say how likely each track is
+    drawn: first those for a whole song, then those of every stem. `music` is the tempo and key of every track; raises
+    ConfigError where that is missing for a mode that needs it.
+    """
+
+    def __init__(
         self,
-        rng: np.random.Generator,
+        mixing: Mixing,
         lengths: Sequence[int],
         size: int,
-        stems: int,
-        chances: Sequence[np.ndarray] | None = None,
-    ) -> list[list[Crop]]:
-        """Return for each of `stems` stems the crops to sum, one or two, from tracks of `lengths` samples.
+        chances: Sequence[np.ndarray],
+        music: Sequence[Music] | None = None,
+    ) -> None:
+        if mixing.needs_music and music is None:
+            raise ConfigError(
+                "mixing.mode=matched needs the tempo and key of every track: give music=listen_to(tracks)."
+            )
+        self.mixing = mixing
+        self._lengths, self._size = lengths, size
+        self._chances = chances
+        self._sums = [np.cumsum(row) for row in chances]
+        self._matches = Matches(music or (), mixing.tempo_tolerance, mixing.key_distance)
 
-        Every crop lies inside its track, or starts at 0 where the track is shorter than `size` samples. `chances` say
-        how likely each track is drawn: first those for a whole song, then those of every stem; all alike by default.
-        """
-        if chances is None:
-            chances = [np.ones(len(lengths))] * (1 + stems)
-        mode = self.mode if rng.random() < self.p else "song"
-        tracks = [_pick(rng, chances[0])] * stems if mode == "song" else _distinct(rng, chances[1:])
-        places = rng.random(stems)
-        if mode != "random":
-            places[:] = places[0]
-        crops = [[_crop(track, float(place), lengths, size)] for track, place in zip(tracks, places, strict=True)]
-        for stem in np.flatnonzero(rng.random(stems) < self.mix_audio).tolist():
-            crops[stem].append(_crop(_pick(rng, chances[1 + stem]), rng.random(), lengths, size))
-        return crops
+    def draw(self, rng: np.random.Generator) -> Mix:
+        """Return where an example comes from."""
+        stems = range(len(self._sums) - 1)
+        if rng.random() >= self.mixing.p or self.mixing.mode == "song":
+            crop = self._crop(pick(rng, self._sums[0]), rng.random())
+            mix = Mix("song", [[crop] for _ in stems])
+        else:
+            mix = Mix(self.mixing.mode, [[] for _ in stems], rng.random())
+            first = int(rng.integers(len(stems)))
+            for stem in (first, *(stem for stem in stems if stem != first)):
+                mix.crops[stem] = [self._other(rng, mix, stem)]
+                if mix.mode == "matched" and stem == first:
+                    mix.reference = mix.crops[stem][0].track
+        for stem in stems:
+            if rng.random() < self.mixing.mix_audio:
+                mix.crops[stem].append(self._crop(self._track(rng, mix, stem), rng.random()))
+        return mix
+
+    def redraw(self, rng: np.random.Generator, mix: Mix, stem: int) -> None:
+        """Draw the crops of one stem of a mix again, which is not a whole song."""
+        count, mix.crops[stem] = len(mix.crops[stem]), []
+        mix.crops[stem] = [self._other(rng, mix, stem) for _ in range(count)]
+
+    def _other(self, rng: np.random.Generator, mix: Mix, stem: int) -> Crop:
+        """A crop of a song that no other stem has, where there is one."""
+        used = {crops[0].track for crops in mix.crops if crops}
+        place = mix.place if mix.mode == "aligned" else rng.random()
+        return self._crop(self._track(rng, mix, stem, used), place)
+
+    def _track(self, rng: np.random.Generator, mix: Mix, stem: int, used: Collection[int] = ()) -> int:
+        if mix.reference is not None:
+            fitting = np.cumsum(self._chances[1 + stem] * self._matches.of(mix.reference))
+            if fitting[-1] > 0:
+                return pick(rng, fitting, used)
+        return pick(rng, self._sums[1 + stem], used)
+
+    def _crop(self, track: int, place: float) -> Crop:
+        return Crop(track, int(place * (max(self._lengths[track] - self._size, 0) + 1)))
 
 
-def _distinct(rng: np.random.Generator, chances: Sequence[np.ndarray]) -> list[int]:
-    """A track for each stem, none twice as long as there are others."""
-    tracks: list[int] = []
-    for row in chances:
-        others = row.copy()
-        others[tracks] = 0
-        tracks.append(_pick(rng, others if others.any() else row))
-    return tracks
-
-
-def _pick(rng: np.random.Generator, chances: np.ndarray) -> int:
-    return int(rng.choice(len(chances), p=chances / chances.sum()))
-
-
-def _crop(track: int, place: float, lengths: Sequence[int], size: int) -> Crop:
-    return Crop(track, int(place * (max(lengths[track] - size, 0) + 1)))
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

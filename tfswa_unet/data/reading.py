@@ -8,7 +8,7 @@ from math import gcd
 import numpy as np
 
 from tfswa_unet import audio
-from tfswa_unet.data.cache.pcm import SUFFIX, read_pcm
+from tfswa_unet.data.cache.pcm import SUFFIX, read_header, read_into, read_pcm
 from tfswa_unet.data.channels import match_channels, stem_name
 from tfswa_unet.data.sources import read_source
 from tfswa_unet.data.stems import REMAINDER, StemPlan, source_names
@@ -48,17 +48,39 @@ class StemReader:
         wanted = set(self._sources[stem])
         return tuple(number for number, track in enumerate(self.tracks) if wanted & set(track.sources))
 
-    def add(self, crop: np.ndarray, track: int, stem: int, start: int) -> None:
-        """Add one stem's samples from `start` on, at the reader's rate, to `crop` (c, t); nothing past the stem's end.
+    def fill(self, crop: np.ndarray, track: int, stem: int, start: int, add: bool = False) -> None:
+        """Write one stem's samples from `start` on, at the reader's rate, to `crop` (c, t), or add them to it.
 
-        Raises AudioError for what cannot be read and DataError for a number of channels that cannot be matched.
+        What the track lacks, and what follows its end, is silent. Raises AudioError for what cannot be read and
+        DataError for a number of channels that cannot be matched.
         """
-        for name in self._sources[stem]:
-            if name in self.tracks[track].sources:
-                found = self._read(self.tracks[track], name, start, crop.shape[-1])
-                crop[:, : found.shape[-1]] += match_channels(
-                    found, self.channels, stem_name(name, self.tracks[track].name)
-                )
+        held = self.tracks[track]
+        present = [name for name in self._sources[stem] if name in held.sources]
+        if not (present or add):
+            crop[:] = 0
+        for name in present:
+            self._put(crop, held, name, start, add)
+            add = True
+
+    def _put(self, crop: np.ndarray, track: Track, name: str, start: int, add: bool) -> None:
+        source, size = track.sources[name], crop.shape[-1]
+        if self._is_ready(track, source):
+            # Converted where it is wanted: every pass over a crop costs as much as its reading.
+            size = max(0, min(size, track.length - start))
+            read_into(source.path, start, crop[:, :size], add)
+        else:
+            found = self._read(track, name, start, size)
+            matched = match_channels(found, self.channels, stem_name(name, track.name))
+            size = matched.shape[-1]
+            crop[:, :size] = matched + crop[:, :size] if add else matched
+        if not add:
+            crop[:, size:] = 0
+
+    def _is_ready(self, track: Track, source: Source) -> bool:
+        """Whether a stem lies in a cache at this reader's rate and channels."""
+        if track.rate != self.rate or source.path.suffix != SUFFIX:
+            return False
+        return read_header(source.path).channels in (1, self.channels)
 
     def _read(self, track: Track, name: str, start: int, size: int) -> np.ndarray:
         source = track.sources[name]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from tfswa_unet.data.augmentation import Compose
+from tfswa_unet.data.batches import empty
 from tfswa_unet.data.faults import Faults
 from tfswa_unet.data.indexing import OnError
-from tfswa_unet.data.mixing import Mixing
+from tfswa_unet.data.level import is_below
+from tfswa_unet.data.mixing import Crop, Mixer, Mixing
+from tfswa_unet.data.music.music import Music
 from tfswa_unet.data.reading import StemReader
 from tfswa_unet.data.stems import StemPlan
 from tfswa_unet.data.weights import chances
@@ -20,10 +25,11 @@ from tfswa_unet.errors import ConfigError
 from tfswa_unet.types import Track
 
 DRAWS = 100  # in a row that may fail before a data set is given up
+REDRAWS = 4  # of a stem that is silent time and again
 
 
 class SegmentDataset(Dataset[Tensor]):
-    """Random training crops, each drawn from (seed, epoch, index) alone, whichever worker reads it.
+    """Random training crops, each drawn from (seed, epoch, index) alone, augmented or not, whichever worker reads it.
 
     Item i is (s, c, t) in float32, the example i % length of epoch i // length: `EpochSampler` counts that way. Its
     stems are `names`, of which the first `targets` are the plan's and a last "_rest" may follow, so that the mixture
@@ -40,9 +46,11 @@ class SegmentDataset(Dataset[Tensor]):
         mixing: which songs the stems of an example come from. A stem is drawn from the tracks that have it, and of
             several collections by their weights; whole songs may lack a stem, which is silent then.
         on_error: "skip" draws anew where a track cannot be read, see `faults`.
+        music: tempo and key of every track, see `music.listen`; for the mixing mode "matched" alone.
+        augmentation: applied to each example by itself, seeded with (seed, epoch, index) before.
 
     Raises:
-        ConfigError: a stem that the tracks lack, or a length below one sample or example.
+        ConfigError: a stem that the tracks lack, a length below one sample or example, or music that is missing.
         DataError: no tracks, or a number of channels that cannot be matched.
     """
 
@@ -57,6 +65,8 @@ class SegmentDataset(Dataset[Tensor]):
         length: int = 1_000,
         mixing: Mixing | None = None,
         on_error: OnError = "raise",
+        music: Sequence[Music] | None = None,
+        augmentation: Compose | None = None,
     ) -> None:
         if length < 1:
             raise ConfigError(f"data.samples_per_epoch is {length}, expected 1 or more.")
@@ -66,9 +76,16 @@ class SegmentDataset(Dataset[Tensor]):
         self.seed = seed
         self.length = length
         self.mixing = mixing or Mixing()
+        self.augmentation = augmentation
         self.faults = Faults(tracks, on_error)
         stems_held = [self.reader.holders(stem) for stem in range(len(self.names))]
-        self._chances = [chances(tracks, held) for held in (range(len(tracks)), *stems_held)]
+        likely = [chances(tracks, held) for held in (range(len(tracks)), *stems_held)]
+        self._mixer = Mixer(self.mixing, self.reader.lengths, self.size, likely, music)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(s, c, t) of every example."""
+        return len(self.names), self.reader.channels, self.size
 
     def __len__(self) -> int:
         return self.length
@@ -78,18 +95,46 @@ class SegmentDataset(Dataset[Tensor]):
         return (self[index] for index in range(self.length))
 
     def __getitem__(self, item: int) -> Tensor:
-        rng = np.random.default_rng((self.seed, *divmod(item, self.length)))
-        # What cannot be read is drawn anew from the same generator: the example still depends on its number only.
-        return self.faults.first(lambda: self._draw(rng) for _ in range(DRAWS))
+        example = empty(self.shape)
+        self.fill(example, item)
+        return example
 
-    def _draw(self, rng: np.random.Generator) -> Tensor:
-        crops = self.mixing.draw(rng, self.reader.lengths, self.size, len(self.names), self._chances)
-        example = np.zeros((len(self.names), self.reader.channels, self.size), np.float32)
-        for stem, chosen in enumerate(crops):
-            for crop in chosen:
-                with self.faults.of(crop.track):
-                    self.reader.add(example[stem], crop.track, stem, crop.start)
-        return torch.from_numpy(example)
+    def fill(self, example: Tensor, item: int) -> None:
+        """Write item number `item` to `example` (s, c, t)."""
+        numbers = (self.seed, *divmod(item, self.length))
+        rng = np.random.default_rng(numbers)
+        # What cannot be read is drawn anew from the same generator: the example still depends on its number only.
+        self.faults.first(lambda: self._draw(example, rng) for _ in range(DRAWS))
+        if self.augmentation is not None:
+            self.augmentation.seed(*numbers)
+            augmented = self.augmentation(example[None])[0]
+            if augmented.data_ptr() != example.data_ptr():
+                example.copy_(augmented)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As plain bytes: a worker that is not forked would be sent a generator's state as shared memory, which is gone
+        # before it gets there.
+        return {**self.__dict__, "augmentation": pickle.dumps(self.augmentation)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, augmentation=pickle.loads(state["augmentation"]))
+
+    def _draw(self, example: Tensor, rng: np.random.Generator) -> Tensor:
+        mix = self._mixer.draw(rng)
+        redraws = 0 if mix.is_song else REDRAWS
+        for stem, samples in enumerate(example.numpy()):
+            self._read(samples, stem, mix.crops[stem])
+            for _ in range(redraws):
+                if rng.random() >= self.mixing.redraw or not is_below(samples, self.mixing.silence_db):
+                    break
+                self._mixer.redraw(rng, mix, stem)
+                self._read(samples, stem, mix.crops[stem])
+        return example
+
+    def _read(self, samples: np.ndarray, stem: int, crops: Sequence[Crop]) -> None:
+        for number, crop in enumerate(crops):
+            with self.faults.of(crop.track):
+                self.reader.fill(samples, crop.track, stem, crop.start, add=number > 0)
 
 
 class ValidationSegments(Dataset[Tensor]):
@@ -124,20 +169,30 @@ class ValidationSegments(Dataset[Tensor]):
         ]
         self.faults = Faults(tracks, on_error)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(s, c, t) of every segment."""
+        return len(self.names), self.reader.channels, self.size
+
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, item: int) -> Tensor:
+        example = empty(self.shape)
+        self.fill(example, item)
+        return example
+
+    def fill(self, example: Tensor, item: int) -> None:
+        """Write item number `item` to `example` (s, c, t)."""
         # What cannot be read is stood in for by what follows.
         following = (self.places[(item + k) % len(self.places)] for k in range(len(self.places)))
-        return self.faults.first(partial(self._segment, *place) for place in following)
+        self.faults.first(partial(self._read, example, *place) for place in following)
 
-    def _segment(self, track: int, start: int) -> Tensor:
-        example = np.zeros((len(self.names), self.reader.channels, self.size), np.float32)
+    def _read(self, example: Tensor, track: int, start: int) -> Tensor:
         with self.faults.of(track):
-            for stem in range(len(self.names)):
-                self.reader.add(example[stem], track, stem, start)
-        return torch.from_numpy(example)
+            for stem, samples in enumerate(example.numpy()):
+                self.reader.fill(samples, track, stem, start)
+        return example
 
 
 class EpochSampler(Sampler[int]):

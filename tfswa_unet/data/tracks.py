@@ -9,7 +9,7 @@ from typing import Any
 from tfswa_unet import audio
 from tfswa_unet.data import musdb
 from tfswa_unet.data.indexing import OnError, Probe, index
-from tfswa_unet.data.layouts import KINDS, LAYOUTS, Layout, detect, is_manifest
+from tfswa_unet.data.layouts import KINDS, LAYOUTS, Layout, check_options, detect, is_manifest
 from tfswa_unet.data.songs import Song, entries
 from tfswa_unet.data.splits import assign
 from tfswa_unet.errors import DataError, unknown
@@ -47,22 +47,23 @@ def load_tracks(
     return index(in_order(chosen), on_error, probe)
 
 
-def find_songs(kind: str, root: str | Path, options: Mapping[str, Any] | None = None) -> tuple[Layout, list[Song]]:
+def find_songs(
+    kind: str, root: str | Path, options: Mapping[str, Any] | None = None, ways_on: str = WAYS_ON
+) -> tuple[Layout, list[Song]]:
     """Return the layout of a data set and all its songs with their final splits, no file opened.
 
-    Raises ConfigError and DataError as `load_tracks` does.
+    Raises ConfigError and DataError as `load_tracks` does; `ways_on` is what to do where there are no songs.
     """
     root = Path(root).expanduser()
     if kind not in KINDS:
         raise unknown("data.kind", kind, KINDS)
-    _check_root(kind, root)
-    layout = LAYOUTS[detect(root) if kind == "auto" else kind]
-    for option in options or {}:
-        if option not in layout.options:
-            raise unknown("key of data.options", option, layout.options or ("none",))
+    _check_root(kind, root, ways_on)
+    found = detect(root) if kind == "auto" else kind
+    check_options(found, options or {})
+    layout = LAYOUTS[found]
     songs = layout.list_songs(root, **(options or {}))
     if not songs:
-        raise DataError(f"No songs found under {root}{_nested(root)}, expected {_expected(kind)}: {WAYS_ON}.")
+        raise DataError(f"No songs found under {root}{_nested(root)}, expected {_expected(kind)}: {ways_on}.")
     return layout, assign(songs, musdb.validation_names() if layout.official else ())
 
 
@@ -82,7 +83,7 @@ def counts(songs: Sequence[Song]) -> str:
     return ", ".join(f"{split} {sum(song.split == split for song in songs)}" for split in SPLITS)
 
 
-def _check_root(kind: str, root: Path) -> None:
+def _check_root(kind: str, root: Path, ways_on: str) -> None:
     if kind in ("manifest", "auto") and is_manifest(root):
         return
     if not root.exists():
@@ -93,7 +94,7 @@ def _check_root(kind: str, root: Path) -> None:
         what = "is not a folder"
     else:
         return
-    raise DataError(f"The data root {root} {what}, expected {_expected(kind)}: {WAYS_ON}.")
+    raise DataError(f"The data root {root} {what}, expected {_expected(kind)}: {ways_on}.")
 
 
 def _expected(kind: str) -> str:

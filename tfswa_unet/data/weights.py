@@ -20,6 +20,7 @@ from tfswa_unet.records import from_values
 from tfswa_unet.types import Split, Track
 
 MIXTURE = "mixture"
+WAYS_ON = "set its root in 'data.mixture=[{kind: KIND, root: /path/to/it}, …]'"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def load_data(config: Mapping[str, Any], split: Split | None = None, *, probe: P
         return load_tracks(config["kind"], config["root"], split, on_error=on_error, options=options, probe=probe)
     check_split(split)
     sets = _sets(config.get("mixture") or ())
-    found = _told_apart(_without_doubles([find_songs(each.kind, each.root, each.options) for each in sets]), sets)
+    found = _told_apart(_without_doubles(_found(sets)), sets)
     songs = [[song for song in each if split in (None, song.split)] for each in found]
     if not any(songs):
         raise DataError(
@@ -101,6 +102,10 @@ def _sets(values: Sequence[Any]) -> list[DataSet]:
     if twice:
         raise ConfigError(f"data.mixture has two data sets called {twice!r}: give each a name of its own.")
     return sets
+
+
+def _found(sets: Sequence[DataSet]) -> list[tuple[Layout, list[Song]]]:
+    return [find_songs(each.kind, each.root, each.options, WAYS_ON) for each in sets]
 
 
 def _without_doubles(found: Sequence[tuple[Layout, list[Song]]]) -> list[list[Song]]:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from tfswa_unet.bundle import load_model
 from tfswa_unet.data import StemPlan
+from tfswa_unet.data.augmentation import split
 from tfswa_unet.data.synthetic import write_dataset
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.evaluation.provenance import commit
@@ -114,9 +115,15 @@ def make_data(config: TrainConfig) -> SegmentDataModule:
     if make:
         write_dataset(values["root"], **make)
     loader = from_values(LoaderConfig, values, "data")
+    for_workers, _ = split(config.augmentation)
     try:
         return SegmentDataModule(
-            loader, StemPlan.from_config(config.stems), config.model["rate"], config.model["channels"], config.seed
+            loader,
+            StemPlan.from_config(config.stems),
+            config.model["rate"],
+            config.model["channels"],
+            config.seed,
+            augmentation=for_workers,
         )
     except DataError as error:
         raise DataError(f"{error} (data.kind={loader.kind} data.root={loader.root})") from None
@@ -139,6 +146,7 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         config.trainer["gradient_clip"],
         strategy.gradient_checkpointing,
         strategy.compile,
+        seed=config.seed,
     )
     if config.init_from:
         start = load_model(config.init_from)

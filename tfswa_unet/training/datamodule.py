@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import lightning as L
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, load_data
+from tfswa_unet.data.augmentation import Compose, build_augmentation
+from tfswa_unet.data.augmentation.compose import Config
+from tfswa_unet.data.batches import loader
 from tfswa_unet.data.cache import PcmCache, progress_bars
 from tfswa_unet.data.indexing import OnError
+from tfswa_unet.data.music.listen import listen_to
+from tfswa_unet.data.music.music import Music
 from tfswa_unet.data.processes import processors
 from tfswa_unet.types import Split, Track
 
@@ -37,6 +42,7 @@ class LoaderConfig:
     mixture: tuple[dict[str, Any], ...] = ()  # the data sets of kind "mixture"
     on_error: OnError = "raise"
     cache: str | None = None  # folder of decoded stems; None reads the data set's own files
+    cache_max_gb: float | None = None  # 10⁹ bytes that the folder may hold; None: what the disk has
 
 
 class SegmentDataModule(L.LightningDataModule):
@@ -48,15 +54,26 @@ class SegmentDataModule(L.LightningDataModule):
         rate: Hz that the model works at.
         channels: channels that the model works with.
         seed: of everything that is drawn.
+        augmentation: of single training examples, done where they are read, as for `build_augmentation`.
 
     Raises:
         DataError: no tracks at the place, or tracks that cannot be used.
-        ConfigError: a stem that the data set lacks, or an impossible size.
+        ConfigError: a stem that the data set lacks, an impossible size, mixing or augmentation.
     """
 
-    def __init__(self, config: LoaderConfig, plan: StemPlan, rate: int, channels: int, seed: int) -> None:
+    def __init__(
+        self,
+        config: LoaderConfig,
+        plan: StemPlan,
+        rate: int,
+        channels: int,
+        seed: int,
+        augmentation: Config | Sequence[Config] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        mixing = Mixing.from_config(config.mixing)
+        augment = _augmentation(augmentation, rate)
         tracks = _tracks(config, rate, channels)
         self.training = SegmentDataset(
             tracks["train"],
@@ -66,8 +83,10 @@ class SegmentDataModule(L.LightningDataModule):
             channels,
             seed,
             config.samples_per_epoch,
-            Mixing.from_config(config.mixing),
+            mixing,
             config.on_error,
+            _music(config, tracks["train"]) if mixing.needs_music else None,
+            augment,
         )
         self.validation = ValidationSegments(
             tracks["valid"],
@@ -89,11 +108,13 @@ class SegmentDataModule(L.LightningDataModule):
         if self.trainer:
             # A run resumed in mid-epoch goes on with the next example instead of repeating the epoch's first ones.
             sampler.skip = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready * self.config.batch_size
-        return self._loader(self.training, sampler=sampler, drop_last=len(sampler) >= self.config.batch_size)
+        drop_last = len(sampler) >= self.config.batch_size
+        return loader(self.training, self.config.batch_size, self._workers(), sampler, drop_last)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         rank, replicas = self._place()
-        return self._loader(self.validation, sampler=DistributedSampler(self.validation, replicas, rank, shuffle=False))
+        sampler: Sampler[int] = DistributedSampler(self.validation, replicas, rank, shuffle=False)
+        return loader(self.validation, self.config.batch_size, self._workers(), sampler)
 
     def teardown(self, stage: str) -> None:
         """Say which tracks could not be read, where on_error went without them."""
@@ -105,16 +126,18 @@ class SegmentDataModule(L.LightningDataModule):
         """(rank, replicas) of this process."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, dataset: Dataset[Tensor], **options: Any) -> DataLoader[Tensor]:
-        workers = min(self.config.workers, processors())
-        return DataLoader(
-            dataset,
-            batch_size=self.config.batch_size,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            **options,
-        )
+    def _workers(self) -> int:
+        return min(self.config.workers, processors())
+
+
+def _augmentation(config: Config | Sequence[Config] | None, rate: int) -> Compose | None:
+    augmentation = build_augmentation(config, rate=rate)
+    return augmentation if len(augmentation) else None
+
+
+def _music(config: LoaderConfig, tracks: Sequence[Track]) -> list[Music]:
+    with progress_bars() as report:
+        return listen_to(tracks, config.cache, on_error=config.on_error, on_progress=report)
 
 
 def _tracks(config: LoaderConfig, rate: int, channels: int) -> dict[Split, list[Track]]:
@@ -125,5 +148,5 @@ def _tracks(config: LoaderConfig, rate: int, channels: int) -> dict[Split, list[
     cache = PcmCache(config.cache, rate, channels)
     tracks = [track for split in splits for track in load_data(asdict(config), split, probe=cache.probe)]
     with progress_bars() as report:
-        cached = cache.build(tracks, on_error=config.on_error, on_progress=report).tracks
+        cached = cache.build(tracks, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=report).tracks
     return {split: [track for track in cached if track.split == split] for split in splits}

@@ -8,7 +8,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from tfswa_unet.data.augmentation import build_augmentation
+from tfswa_unet.data.augmentation import build_augmentation, split
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.losses import Signals, WeightedLoss
 from tfswa_unet.models import build
@@ -27,11 +27,12 @@ class SeparationModule(L.LightningModule):
         loss: term → options, for `WeightedLoss`.
         optimizer: `name` and its arguments.
         scheduler: `name` and its arguments.
-        augmentation: as for `build_augmentation`.
+        augmentation: as for `build_augmentation`; what belongs into the loader's workers is left to the data set.
         gradient_clip: largest gradient norm; 0 turns clipping off.
         gradient_checkpointing: recompute each block's activations in the backward pass.
         compile: let torch.compile rewrite the network; its first steps take minutes.
         max_bad_steps: consecutive steps with a non-finite gradient before training stops.
+        seed: of the augmentation.
 
     Raises:
         ConfigError: for unknown names or impossible values in any of these.
@@ -48,6 +49,7 @@ class SeparationModule(L.LightningModule):
         gradient_checkpointing: bool = False,
         compile: bool = False,
         max_bad_steps: int = 20,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -56,7 +58,9 @@ class SeparationModule(L.LightningModule):
         if compile:
             self.model.network.compile()  # in place, so that the names in checkpoints stay
         self.loss = WeightedLoss(loss)
-        self.augmentation = build_augmentation(augmentation)
+        _, for_batches = split(augmentation)
+        self.augmentation = build_augmentation(for_batches, rate=self.model.rate)
+        self.seed = seed
         # Made once for its checks: what cannot be made is refused before a run starts.
         make_schedule(scheduler, make_optimizer(optimizer, self.model), lambda: Progress(0, 0.0, 0.0))
         self.gradient_clip = gradient_clip
@@ -67,7 +71,9 @@ class SeparationModule(L.LightningModule):
     def forward(self, mixture: Tensor) -> Tensor:
         return self.model(mixture)
 
-    def training_step(self, batch: Tensor, _index: int) -> Tensor:
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        # Drawn from these alone, so that a run resumed in mid-epoch repeats what it would have drawn.
+        self.augmentation.seed(self.seed, self.current_epoch, index, self.global_rank)
         stems = self.augmentation(batch)
         total, parts = self._losses(stems)
         self.log("train/loss", total.detach(), prog_bar=True)

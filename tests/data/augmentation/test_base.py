@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tfswa_unet.data.augmentation import AUGMENTATIONS
+from tfswa_unet.data.augmentation import AUGMENTATIONS, Remix
 from tfswa_unet.errors import ConfigError
 
 EVERY = pytest.mark.parametrize("kind", AUGMENTATIONS.values(), ids=list(AUGMENTATIONS))
@@ -16,22 +16,23 @@ def test_it_is_the_identity_in_eval_mode_and_with_p_0(kind, stems):
 
 
 @EVERY
-def test_it_changes_the_chosen_stems_only_keeps_the_shape_and_never_writes_into_the_input(kind, stems):
+def test_it_changes_the_chosen_stems_keeps_the_shape_and_never_writes_into_the_input(kind, stems):
     before = stems.clone()
     torch.manual_seed(3)
     result = kind(p=1.0).train()(stems)
     assert result.shape == stems.shape
     assert result.dtype == stems.dtype
     assert result.isfinite().all()
-    assert (result != before).any(-1).any(-1).all()
+    changed = (result != before).any(-1).any(-1)
+    assert changed.any() if kind is Remix else changed.all()  # chance may leave a stem in its place
     assert torch.equal(stems, before)
 
 
 @EVERY
-def test_with_p_one_half_some_examples_stay_bit_for_bit(kind, generator):
-    many = torch.randn(24, 1, 2, 2_000, generator=torch.Generator().manual_seed(0))
+def test_with_p_one_half_some_stems_stay_bit_for_bit(kind, generator):
+    many = torch.randn(12, 2, 2, 2_000, generator=torch.Generator().manual_seed(0))
     result = kind(p=0.5, generator=generator).train()(many)
-    changed = (result != many).flatten(1).any(1)
+    changed = (result != many).flatten(2).any(2)
     assert 4 <= changed.sum() <= 20
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
-from tfswa_unet.data.augmentation import AUGMENTATIONS, Gain, Polarity, build_augmentation
+from tfswa_unet.data.augmentation import AUGMENTATIONS, Compose, Gain, Polarity, build_augmentation, split
 from tfswa_unet.errors import ConfigError
 
 
@@ -53,3 +55,68 @@ def test_the_mixture_is_the_sum_after_all_of_them(stems):
 def test_unknown_names_and_settings_are_refused(config, message):
     with pytest.raises(ConfigError, match=message):
         build_augmentation(config)
+
+
+def test_numbers_decide_what_is_drawn(stems):
+    every = build_augmentation({name: {"p": 0.5} for name in AUGMENTATIONS}).train()
+    drawn = []
+    for numbers in [(0, 3, 7), (0, 3, 8), (0, 4, 7), (1, 3, 7), (0, 3, 7)]:
+        every.seed(*numbers)
+        drawn.append(every(stems))
+    assert torch.equal(drawn[0], drawn[4])
+    for i in range(4):
+        for j in range(i):
+            assert not torch.equal(drawn[i], drawn[j])
+
+
+def test_a_copy_draws_on_its_own_but_the_same(stems):
+    one = build_augmentation({"gain": {"p": 1.0}, "polarity": {"p": 0.5}}).train()
+    one.seed(5)
+    other = copy.deepcopy(one)
+    first = one(stems)
+    assert torch.equal(other(stems), first)
+
+
+def test_members_with_generators_of_their_own_are_all_seeded(stems):
+    both = Compose(Gain(1.0, generator=torch.Generator()), Gain(1.0, generator=torch.Generator())).train()
+    results = []
+    for _ in range(2):
+        both.seed(1, 2)
+        results.append(both(stems))
+    assert torch.equal(*results)
+    both.seed(1, 2)
+    assert both[0].generator.initial_seed() != both[1].generator.initial_seed()
+
+
+def test_nothing_to_seed_is_no_fault():
+    build_augmentation(None).seed(1, 2, 3)
+    Compose(Gain()).seed(1)
+
+
+def test_without_a_generator_torchs_seed_is_where_they_start(stems):
+    results = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        results.append(build_augmentation({"gain": {"p": 1.0}}).train()(stems))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_the_rate_reaches_those_that_need_it_unless_they_name_it():
+    config = {"eq": {"rate": 48_000}, "reverb": {}, "loudness": {}, "mp3": {}, "gain": {}}
+    eq, reverb, loudness, mp3, _ = build_augmentation(config, rate=32_000)
+    assert (eq.rate, reverb.rate, loudness.rate, mp3.rate) == (48_000, 32_000, 32_000, 32_000)
+
+
+def test_what_is_slow_goes_to_the_workers_in_its_order():
+    config = [{"mp3": {"p": 0.1}, "gain": {"p": 0.5}, "mixup": None, "pitch": {}}, {"gain": {}, "time_stretch": {}}]
+    for_workers, for_batches = split(config)
+    assert for_workers == [{"mp3": {"p": 0.1}}, {"pitch": {}}, {"time_stretch": {}}]
+    assert for_batches == [{"gain": {"p": 0.5}}, {"gain": {}}]
+    assert len(build_augmentation(for_workers)) == 3
+    assert split(None) == ([], [])
+
+
+def test_splitting_refuses_unknown_names():
+    with pytest.raises(ConfigError, match="unknown augmentation 'mp4'"):
+        split({"mp4": {}})

@@ -36,6 +36,19 @@ def test_a_crop_is_the_same_part_of_the_whole(tmp_path, integers, start, length)
     np.testing.assert_array_equal(crop, audio[:, start : start + length])
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("length", [pcm.BLOCK - 1, pcm.BLOCK, 2 * pcm.BLOCK + 3])
+def test_samples_are_written_or_added_where_they_are_wanted(tmp_path, channels, length):
+    audio = (np.random.default_rng(2).integers(-99, 99, (channels, length + 9)) / 2**15).astype(np.float32)
+    path = write(tmp_path / "a.tfpcm", audio)
+    memory = np.full((2, length + 2), 7, np.float32)
+    pcm.read_into(path, 9, memory[:, 1:-1])
+    np.testing.assert_array_equal(memory[:, 1:-1], np.broadcast_to(audio[:, 9:], (2, length)))
+    pcm.read_into(path, 5, memory[:, 1:-1], add=True)
+    np.testing.assert_array_equal(memory[:, 1:-1], np.broadcast_to(audio[:, 9:] + audio[:, 5:-4], (2, length)))
+    assert (memory[:, [0, -1]] == 7).all()
+
+
 @pytest.mark.parametrize(("start", "length"), [(0, 5_001), (4_000, 1_001), (9_000, 1)])
 def test_reading_past_the_end_is_refused(tmp_path, integers, start, length):
     path = write(tmp_path / "a.tfpcm", integers * np.float32(2**-15))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -53,12 +54,14 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path, library):
     whole, keep = hashes(out), out / "train" / "loops-00001" / "bass.wav"
     kept = keep.stat().st_mtime_ns
     (out / "train" / "loops-00002" / "bass.wav").unlink()
-    (out / "train" / ".loops-00002.part").mkdir()
+    left = out / "train" / ".loops-00002-x"
+    left.mkdir()
+    os.utime(left, (0, 0))
     write_songs(library, out, 3, 2, 0, on_progress=lambda *at: told.append(at))
     assert told == [(2, 3), (3, 3)]
     assert hashes(out) == whole
     assert keep.stat().st_mtime_ns == kept
-    assert not (out / "train" / ".loops-00002.part").exists()
+    assert not left.exists()
 
 
 def test_songs_that_validate_have_samples_of_their_own(library):
@@ -72,15 +75,15 @@ def test_songs_that_validate_have_samples_of_their_own(library):
 def test_other_settings_or_samples_are_refused_in_the_same_folder(tmp_path, library, write_wav):
     out = tmp_path / "songs"
     write_songs(library, out, 1, 1, 0)
-    with pytest.raises(DataError, match=r"songs holds other songs, seed 0 where 1 is asked for: choose another"):
+    with pytest.raises(DataError, match=r"songs holds other songs from loops, seed 0 where 1 is asked for: choose"):
         write_songs(library, out, 1, 1, 1)
     write_wav(library / "drums" / "more.wav", np.zeros((1, 100)), 8_000)
-    with pytest.raises(DataError, match="holds other songs, samples "):
+    with pytest.raises(DataError, match="holds other songs from loops, samples "):
         write_songs(library, out, 1, 1, 0)
     (out / "loops.json").write_text("{")
     with pytest.raises(DataError, match=r"loops\.json cannot be read as JSON"):
         write_songs(library, out, 1, 1, 0)
-    with pytest.raises(DataError, match=r"holds other files \(there is no loops\.json\)"):
+    with pytest.raises(DataError, match=r"holds files that are no songs from loops \(there is no loops\.json\)"):
         write_songs(library, library, 1, 1, 0)
 
 

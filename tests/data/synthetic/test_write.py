@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import shutil
 from collections import namedtuple
 
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.synthetic import STEMS, synthesize, write, write_dataset
+from tfswa_unet.data.synthetic import STEMS, synthesize, write_dataset
 from tfswa_unet.data.synthetic.recipe import make_recipe
 from tfswa_unet.errors import DataError
 
@@ -76,9 +77,10 @@ def test_bytes_depend_on_the_seed_alone(dataset, tmp_path):
 def test_an_interrupted_run_is_completed_and_nothing_done_twice(copy, dataset):
     shutil.rmtree(copy / "train" / "song-0002")
     (copy / "valid" / "song-0003" / "bass.wav").unlink()
-    stale = copy / "train" / ".song-0002.part"
+    stale = copy / "train" / ".song-0002-x"
     stale.mkdir()
     (stale / "vocals.wav").write_bytes(b"half")
+    os.utime(stale, (0, 0))
     kept = (copy / "train" / "song-0001" / "bass.wav").stat().st_mtime_ns
     calls = []
     write_dataset(copy, 4, 1.5, seed=3, workers=1, on_progress=lambda *call: calls.append(call))
@@ -115,7 +117,7 @@ def test_another_data_set_in_the_same_place_is_refused(dataset, change, message)
     arguments = {"tracks": 4, "seconds": 1.5, "seed": 3, **change}
     with pytest.raises(DataError) as error:
         write_dataset(dataset, **arguments, workers=1)
-    assert str(error.value).startswith(f"{dataset} holds another synthetic data set, ")
+    assert str(error.value).startswith(f"{dataset} holds other synthetic songs, ")
     assert message in str(error.value)
     assert str(error.value).endswith("choose another folder, ask for what it holds, or delete it")
     assert digest(dataset) == before
@@ -139,20 +141,20 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     with pytest.raises(DataError) as error:
         write_dataset(tmp_path, 1, 1, 0)
     assert str(error.value) == (
-        f"{tmp_path} holds files that are no synthetic data set (there is no synthetic.json): choose an empty folder"
+        f"{tmp_path} holds files that are no synthetic songs (there is no synthetic.json): choose an empty folder"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "songs").write_text("mine")
-    with pytest.raises(DataError, match=r"songs cannot take a data set \(.+\): choose a folder that you can write to"):
+    with pytest.raises(DataError, match=r"songs cannot take synthetic songs \(.+\): choose a folder that you can"):
         write_dataset(tmp_path / "songs", 1, 1, 0)
 
 
 def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**9, 10**9, 1_000_000)
-    monkeypatch.setattr(write.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DataError) as error:
         write_dataset(tmp_path / "deep" / "songs", 10, 60, 0)
     assert "needs 0.54 GB for its songs and has 0.00 GB free: ask for fewer or shorter songs" in str(error.value)

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfswa_unet.cli.data.options import add_option, parse_options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 HELP = "examine every file of a data set: lengths, NaN, clipping, silence, copies across splits, do the stems add up"
 EXAMPLES = """\
   tfswa data doctor musdb18hq                           a table of findings; exit status 1 if there are errors
+  tfswa data doctor moisesdb --option grouping=six      as data.options.grouping=six would train on it
   tfswa data doctor songs --strict                      warnings count too
   tfswa data doctor songs --fix-list bad.txt            the files and folders with errors, one a line
   tfswa data doctor songs --json --workers 4 > findings.json
@@ -29,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("root", type=Path, metavar="ROOT", help="the data set's folder, or a table of songs")
     add("--kind", default="auto", help="its layout, such as musdb18, musdb18hq or folders; auto looks")
+    add_option(parser)
     add("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
     add("--strict", action="store_true", help="exit with status 1 for warnings too")
     add("--fix-list", type=Path, metavar="FILE", help="write the paths of what has errors there, one a line")
@@ -67,6 +71,7 @@ def _diagnose(args: argparse.Namespace, console: Console) -> Diagnosis:
         return diagnose(
             args.root,
             args.kind,
+            options=parse_options(args.options),
             workers=args.workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +23,13 @@ class Augmentation(nn.Module):
         p: probability that one example, or one stem where stems are treated apart, is changed.
         generator: source of randomness instead of torch's global one.
 
+    `in_workers` says of a kind that it is too slow for the training process and belongs into the loader's workers.
+
     Raises:
         ConfigError: an impossible setting.
     """
+
+    in_workers: ClassVar[bool] = False
 
     def __init__(self, p: float = 0.5, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -37,14 +43,29 @@ class Augmentation(nn.Module):
         """Return the changed stems (b, s, c, t), leaving those that were given as they are."""
         raise NotImplementedError
 
+    def to_chosen_stems(self, stems: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return stems (b, s, c, t) of which `change`, (k, c, t) → the same, was done to the k that chance chose."""
+        chosen = self.chosen(len(stems) * stems.shape[1]).nonzero().flatten().to(stems.device)
+        if not len(chosen):
+            return stems
+        flat = stems.flatten(0, 1)
+        return flat.index_copy(0, chosen, change(flat[chosen])).view_as(stems)
+
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Return numbers drawn evenly from `low` up to `high`."""
-        device = self.generator.device if self.generator is not None else "cpu"
-        return low + (high - low) * torch.rand(shape, generator=self.generator, device=device)
+        return low + (high - low) * torch.rand(shape, generator=self.generator, device=self._device)
+
+    def noise(self, *shape: int) -> Tensor:
+        """Return numbers drawn from the normal distribution of mean 0 and variance 1."""
+        return torch.randn(shape, generator=self.generator, device=self._device)
 
     def chosen(self, *shape: int) -> Tensor:
         """Return True with probability p, one by one."""
         return self.uniform(0, 1, *shape) < self.p
+
+    @property
+    def _device(self) -> torch.device:
+        return self.generator.device if self.generator is not None else torch.device("cpu")
 
     @classmethod
     def within(cls, key: str, value: float, low: float, high: float = math.inf) -> float:

@@ -15,5 +15,8 @@ class ChannelSwap(Augmentation):
     """
 
     def augment(self, stems: Tensor) -> Tensor:
-        chosen = self.chosen(*stems.shape[:2], 1, 1).to(stems.device)
-        return torch.where(chosen, stems.flip(2), stems)
+        b, s, c = stems.shape[:3]
+        chosen = self.chosen(b, s, 1).to(stems.device)
+        b_, s_, c_ = (torch.arange(size, device=stems.device) for size in (b, s, c))
+        # One copy of whole channels, where choosing between two tensors would read both.
+        return stems[b_[:, None, None], s_[:, None], torch.where(chosen, c_.flip(0), c_)]

@@ -5,16 +5,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
 from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.bleed import Bleed
 from tfswa_unet.data.augmentation.channel_swap import ChannelSwap
+from tfswa_unet.data.augmentation.distortion import Distortion
+from tfswa_unet.data.augmentation.equaliser import Equaliser
 from tfswa_unet.data.augmentation.frequency_mask import FrequencyMask
 from tfswa_unet.data.augmentation.gain import Gain
+from tfswa_unet.data.augmentation.loudness import Loudness
 from tfswa_unet.data.augmentation.mixup import Mixup
+from tfswa_unet.data.augmentation.mp3 import Mp3
 from tfswa_unet.data.augmentation.pitch import Pitch
 from tfswa_unet.data.augmentation.polarity import Polarity
+from tfswa_unet.data.augmentation.remix import Remix
+from tfswa_unet.data.augmentation.reverb import Reverb
 from tfswa_unet.data.augmentation.time_mask import TimeMask
 from tfswa_unet.data.augmentation.time_stretch import TimeStretch
 from tfswa_unet.errors import ConfigError, unknown
@@ -25,8 +33,15 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = {
     "polarity": Polarity,
     "time_stretch": TimeStretch,
     "pitch": Pitch,
+    "mp3": Mp3,
+    "eq": Equaliser,
+    "reverb": Reverb,
+    "distortion": Distortion,
+    "bleed": Bleed,
+    "loudness": Loudness,
     "frequency_mask": FrequencyMask,
     "time_mask": TimeMask,
+    "remix": Remix,
     "mixup": Mixup,
 }
 
@@ -36,13 +51,46 @@ Config = Mapping[str, Mapping[str, object] | None]
 class Compose(nn.Sequential):
     """Augmentations one after the other: stems (b, s, c, t) → the same; with none of them, the identity."""
 
+    def seed(self, *numbers: int) -> None:
+        """Let what is drawn from now on depend on these numbers, each at least 0, alone.
 
-def build_augmentation(config: Config | Sequence[Config] | None, generator: torch.Generator | None = None) -> Compose:
+        Members without a generator of their own are not reached.
+        """
+        members = [member.generator for member in self if isinstance(member, Augmentation)]
+        generators = {id(generator): generator for generator in members if generator is not None}
+        if generators:
+            words = np.random.SeedSequence(numbers).generate_state(len(generators), np.uint64)
+            for generator, word in zip(generators.values(), words.tolist(), strict=True):
+                generator.manual_seed(word)
+
+
+def build_augmentation(
+    config: Config | Sequence[Config] | None, generator: torch.Generator | None = None, rate: int = 44_100
+) -> Compose:
     """Return the augmentations of a mapping {name: settings}, or of a list of such mappings, in their order.
 
     An entry of null is left out. Raises ConfigError for an unknown name or setting and for an impossible value.
+
+    Args:
+        config: the mapping, or the list.
+        generator: source of randomness; without it they share one of their own, which starts from torch's seed.
+        rate: sample rate in Hz, for the kinds whose settings need and do not name it.
     """
-    return Compose(*(_build(name, settings, generator) for name, settings in _entries(config)))
+    if generator is None:
+        generator = torch.Generator().manual_seed(torch.initial_seed())
+    return Compose(*(_build(name, settings, generator, rate) for name, settings in _entries(config)))
+
+
+def split(config: Config | Sequence[Config] | None) -> tuple[list[Config], list[Config]]:
+    """Divide a configuration into what the loader's workers do and what is done to batches, each in its order.
+
+    Raises ConfigError for an unknown name.
+    """
+    for_workers: list[Config] = []
+    for_batches: list[Config] = []
+    for name, settings in _entries(config):
+        (for_workers if AUGMENTATIONS[name].in_workers else for_batches).append({name: settings})
+    return for_workers, for_batches
 
 
 def _entries(config: Config | Sequence[Config] | None) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -59,10 +107,11 @@ def _entries(config: Config | Sequence[Config] | None) -> Iterator[tuple[str, Ma
             yield name, settings
 
 
-def _build(name: str, settings: Mapping[str, object], generator: torch.Generator | None) -> Augmentation:
+def _build(name: str, settings: Mapping[str, object], generator: torch.Generator, rate: int) -> Augmentation:
     kind = AUGMENTATIONS[name]
     known = [key for key in inspect.signature(kind).parameters if key != "generator"]
     for key in settings:
         if key not in known:
             raise unknown(f"setting of augmentation.{name}", key, known)
-    return kind(**settings, generator=generator)  # type: ignore[arg-type]
+    given = {"rate": rate} if "rate" in known else {}
+    return kind(**{**given, **settings}, generator=generator)  # type: ignore[arg-type]

@@ -24,6 +24,8 @@ class Pitch(Augmentation):
     Shapes: (b, s, c, t) → the same. Raises ConfigError for semitones out of 0 to 12.
     """
 
+    in_workers = True
+
     def __init__(
         self, p: float = 0.2, semitones: float = 2, together: bool = True, generator: torch.Generator | None = None
     ) -> None:

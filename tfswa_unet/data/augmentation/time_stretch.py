@@ -19,6 +19,8 @@ class TimeStretch(Augmentation):
     Shapes: (b, s, c, t) → the same. Raises ConfigError for rates out of order or not above 0.
     """
 
+    in_workers = True
+
     def __init__(
         self,
         p: float = 0.2,

@@ -18,7 +18,7 @@ from tfswa_unet import audio
 from tfswa_unet.data.cache import pcm, space
 from tfswa_unet.data.cache.decode import Stem, write_stem
 from tfswa_unet.data.cache.facts import Facts
-from tfswa_unet.data.cache.left_out import Faults
+from tfswa_unet.data.cache.left_out import LeftOut
 from tfswa_unet.data.channels import check_channels, stem_name
 from tfswa_unet.data.indexing import OnError
 from tfswa_unet.data.processes import in_processes, processors
@@ -94,22 +94,27 @@ class PcmCache:
         """
         if workers is not None and workers < 1:
             raise ConfigError(f"{workers} workers were asked for, expected 1 or more, or none for every processor")
+        if max_gb is not None and not (isinstance(max_gb, int | float) and max_gb > 0):
+            raise ConfigError(
+                f"a cache of {max_gb} GB was asked for (--max-gb, or data.cache_max_gb): expected more than 0, or none "
+                "for all that the disk has"
+            )
         report = on_progress or (lambda phase, done, total: None)
-        faults = Faults(on_error)
+        left_out = LeftOut(on_error)
         self._open_folder()
         try:
-            plan = self._plan(tracks, faults, report)
+            plan = self._plan(tracks, left_out, report)
             stems = {stem.path: stem for _, named in plan for stem in named.values()}
             if verify:
                 _drop_damaged(list(stems.values()), report)
             missing = [stem for stem in stems.values() if not stem.is_made]
             space.check(self.folder, missing, workers or processors(), max_gb)
-            _make(missing, workers, faults, report)
+            _make(missing, workers, left_out, report)
         finally:
             with suppress(OSError):  # facts are found anew where they are missing
                 self._facts.save()
         pcm.close_files()
-        cached = [self._moved(*planned) for planned in plan if not faults.leave_out(*planned)]
+        cached = [self._moved(*planned) for planned in plan if not left_out.has(*planned)]
         if tracks and not cached:
             raise DataError(f"None of the {len(tracks)} tracks can be cached: see the messages above, or the doctor.")
         return Cached(cached, len(stems), len(missing), sum(stem.size for stem in stems.values()))
@@ -128,14 +133,14 @@ class PcmCache:
                 "(--out, or data.cache), or do without (data.cache=null)."
             ) from None
 
-    def _plan(self, tracks: Sequence[Track], faults: Faults, report: Report) -> Plan:
+    def _plan(self, tracks: Sequence[Track], left_out: LeftOut, report: Report) -> Plan:
         parts = [part.path for track in tracks for source in track.sources.values() for part in source.parts]
         new = self._facts.without_digest(parts)
         for _ in _counted("reading", self._facts.digest_all(new, processors()), len(new), report):
             pass
         plan = []
         for track in tracks:
-            with faults.of(track):
+            with left_out.if_unfit(track):
                 plan.append((track, {name: self._stem(track, name) for name in track.sources}))
         return plan
 
@@ -165,7 +170,7 @@ def _drop_damaged(stems: Sequence[Stem], report: Report) -> None:
                 stem.path.unlink(missing_ok=True)
 
 
-def _make(missing: list[Stem], workers: int | None, faults: Faults, report: Report) -> None:
+def _make(missing: list[Stem], workers: int | None, left_out: LeftOut, report: Report) -> None:
     # Processes that begin together, as the ranks of one training do, must not decode the same stems at the same time;
     # a generator of its own, because theirs are seeded alike.
     random.Random().shuffle(missing)
@@ -174,7 +179,7 @@ def _make(missing: list[Stem], workers: int | None, faults: Faults, report: Repo
     done = in_processes(_make_one, [(stem,) for stem in missing], workers)
     for path, error in _counted("decoding", done, len(missing), report):
         if error is not None:
-            faults.note(path, error)
+            left_out.note(path, error)
 
 
 def _make_one(stem: Stem) -> tuple[Path, AudioError | None]:

@@ -15,7 +15,7 @@ from tfswa_unet.types import Track
 log = logging.getLogger(__name__)
 
 
-class Faults:
+class LeftOut:
     """With "skip", tracks that cannot be cached are logged and left out; raises ConfigError for another `on_error`."""
 
     def __init__(self, on_error: OnError) -> None:
@@ -25,7 +25,7 @@ class Faults:
         self._stems: dict[Path, AudioError] = {}
 
     @contextmanager
-    def of(self, track: Track) -> Iterator[None]:
+    def if_unfit(self, track: Track) -> Iterator[None]:
         """Leave out the track for which the planning inside fails."""
         try:
             yield
@@ -40,7 +40,7 @@ class Faults:
             raise error
         self._stems[path] = error
 
-    def leave_out(self, track: Track, stems: Mapping[str, Stem]) -> bool:
+    def has(self, track: Track, stems: Mapping[str, Stem]) -> bool:
         """Say whether any of a track's stems failed, and log it."""
         error = next((self._stems[stem.path] for stem in stems.values() if stem.path in self._stems), None)
         if error is not None:

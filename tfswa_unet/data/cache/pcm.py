@@ -24,6 +24,7 @@ PAGE = 4096  # bytes of the header, so that the samples begin on a page
 SAMPLE = np.dtype("<i2")
 LEVELS = 2**15  # of a 16-bit sample, on each side of zero
 CHUNK = 1 << 18  # samples at a time
+BLOCK = 1 << 16  # samples converted at a time: what was just read is still in the processor's cache
 OPEN_FILES = 64
 
 
@@ -79,16 +80,36 @@ def read_pcm(path: Path, start: int, length: int) -> np.ndarray:
 
     A few files stay open between calls, and nothing else does. Raises DataError for a file that is gone or damaged.
     """
-    file = _opened(path)
-    header = file.header
-    samples = np.empty((header.channels, length), SAMPLE)
-    # Read, not mapped: a map of a file that another program cuts short kills the process, and its pages count as ours.
-    for channel, row in enumerate(samples):
-        place = PAGE + SAMPLE.itemsize * (channel * header.length + start)
-        got = os.preadv(file.descriptor, [row], place)  # type: ignore[list-item]
-        if got != row.nbytes or start + length > header.length:
-            raise _damaged(path, f"{got} bytes of {row.nbytes} from sample {start} on")
-    return np.multiply(samples, np.float32(header.scale))
+    audio = np.empty((_opened(path).header.channels, length), np.float32)
+    read_into(path, start, audio)
+    return audio
+
+
+def read_into(path: Path, start: int, audio: np.ndarray, add: bool = False) -> None:
+    """Write the samples of a file from `start` on to `audio`, float32 (c, t), or add them; mono goes to every channel.
+
+    The file has 1 or c channels, see `read_header`. Raises as `read_pcm` does.
+    """
+    file, length = _opened(path), audio.shape[1]
+    header, scale = file.header, np.float32(file.header.scale)
+    if start + length > header.length:
+        raise _damaged(path, f"{header.length} samples, asked for {length} from sample {start} on")
+    block = np.empty(min(BLOCK, length), SAMPLE)
+    for channel in range(header.channels):
+        rows = audio if header.channels == 1 else audio[channel : channel + 1]
+        for first in range(0, length, BLOCK):
+            samples = block[: length - first]
+            # Read, not mapped: a map of a file that another program cuts short kills the process, and its pages count
+            # as ours.
+            place = PAGE + SAMPLE.itemsize * (channel * header.length + start + first)
+            got = os.preadv(file.descriptor, [samples], place)  # type: ignore[list-item]
+            if got != samples.nbytes:
+                raise _damaged(path, f"{got} bytes of {samples.nbytes} from sample {start + first} on")
+            part = rows[:, first : first + len(samples)]
+            if add:
+                part += samples * scale
+            else:
+                np.multiply(samples, scale, out=part)
 
 
 def read_header(path: Path) -> PcmHeader:

@@ -27,8 +27,8 @@ def check(folder: Path, missing: Sequence[Stem], workers: int, max_gb: float | N
     held = sum(path.stat().st_size for path in folder.glob(f"[!.]*{SUFFIX}"))
     if max_gb is not None and held + needed > max_gb * 1e9:
         raise ConfigError(
-            f"{what} and holds {held / 1e9:.2f} GB, over the {max_gb:g} GB of --max-gb: allow more, or delete what "
-            "other data sets have left in it."
+            f"{what} and holds {held / 1e9:.2f} GB, over the {max_gb:g} GB that it may hold (--max-gb, "
+            "or data.cache_max_gb): allow more, or delete what other data sets have left in it."
         )
     free = free_bytes(folder)
     if needed * MARGIN + SPOOL * sum(sizes[:workers]) > free:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from tfswa_unet.data.doctor.across import across_findings
 from tfswa_unet.data.doctor.examine import examine
@@ -50,22 +51,24 @@ def diagnose(
     root: str | Path,
     kind: str = "auto",
     *,
+    options: Mapping[str, Any] | None = None,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
     """Examine every file of every song of a data set, each decoded once.
 
-    `workers` are processes; by default as many as there are processors, if the data set is worth starting them.
-    `on_progress` is told how many songs are done, and of how many. Files that cannot be read are findings.
+    `options` are those of the data set's kind, as in data.options. `workers` are processes; by default as many as there
+    are processors, if the data set is worth starting them. `on_progress` is told how many songs are done, and of how
+    many. Files that cannot be read are findings.
 
     Raises:
-        ConfigError: an unknown kind, or fewer than one worker.
+        ConfigError: an unknown kind or option, or fewer than one worker.
         DataError: the root is missing or holds no songs.
     """
     root = Path(root).expanduser()
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers is {workers}: expected 1 or more, or none to use every processor")
-    listing = list_dataset(kind, root)
+    listing = list_dataset(kind, root, options or {})
     report = on_progress or (lambda done, total: None)
     total = len(listing.songs)
     report(0, total)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tfswa_unet.data import musdb
 from tfswa_unet.data.doctor.facts import MIXTURE
 from tfswa_unet.data.doctor.finding import Finding
 from tfswa_unet.data.folders import SUFFIXES, list_folders
-from tfswa_unet.data.layouts import KINDS, LAYOUTS, detect, is_manifest
+from tfswa_unet.data.layouts import KINDS, LAYOUTS, check_options, detect, is_manifest
 from tfswa_unet.data.songs import Song, entries
 from tfswa_unet.data.splits import assign
 from tfswa_unet.errors import DataError, unknown
@@ -29,10 +30,11 @@ class Listing:
     findings: tuple[Finding, ...]
 
 
-def list_dataset(kind: str, root: Path) -> Listing:
+def list_dataset(kind: str, root: Path, options: Mapping[str, Any]) -> Listing:
     """List a data set of any kind; no audio file is opened.
 
-    Raises ConfigError for an unknown kind and DataError where the root is missing or holds nothing of the kind.
+    Raises ConfigError for an unknown kind or option, and DataError where the root is missing or holds nothing of the
+    kind.
     """
     if kind not in KINDS:
         raise unknown("--kind", kind, KINDS)
@@ -41,8 +43,9 @@ def list_dataset(kind: str, root: Path) -> Listing:
     if not (root.is_dir() and kind != "manifest") and not (is_manifest(root) and kind in ("manifest", "auto")):
         raise DataError(f"{root} is no data set of kind {kind}: give a folder of songs, or their table (.csv, .json)")
     kind = detect(root) if kind == "auto" else kind
+    check_options(kind, options)
     layout = LAYOUTS[kind]
-    listed = _list_musdb18hq(root) if kind == "musdb18hq" else layout.list_songs(root)
+    listed = _list_musdb18hq(root) if kind == "musdb18hq" else layout.list_songs(root, **options)
     findings = list(_empty_folders(root, listed)) if kind in FOLDERS else []
     if not listed and not findings:
         raise DataError(f"No songs found under {root}: expected {layout.expected}")

@@ -1,15 +1,12 @@
-"""What a set of songs from loops is made with, and the file in which it says so."""
+"""What a set of songs from loops is made with, as it says itself in a file."""
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tfswa_unet.errors import DataError
-from tfswa_unet.files import write_text
 from tfswa_unet.types import Split
 
 MANIFEST = "loops.json"
@@ -65,40 +62,3 @@ def parse_bpm(text: str) -> tuple[float, float]:
     if not found:
         raise DataError(f"the tempos are {text!r}; give a range such as 90-140, or one tempo such as 120")
     return float(found[1]), float(found[2] or found[1])
-
-
-def claim(out: Path, plan: Plan) -> None:
-    """Write the plan into a new or empty folder, or accept the same plan that lies there.
-
-    Raises:
-        DataError: the folder holds anything else, or cannot be made.
-    """
-    manifest = out / MANIFEST
-    try:
-        if manifest.exists():
-            return _compare(manifest, asdict(plan))
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise DataError(f"{out} holds other files (there is no {MANIFEST}): choose an empty folder")
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(manifest, json.dumps(asdict(plan), indent=2) + "\n")
-    except OSError as error:
-        raise DataError(f"{out} cannot take songs ({error.strerror}): choose a folder that you can write to") from error
-
-
-def _compare(manifest: Path, asked: dict[str, Any]) -> None:
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise DataError(
-            f"{manifest} cannot be read as JSON: choose another folder, or delete {manifest.parent} and start anew"
-        )
-    differences = [
-        f"{key} {found.get(key)} where {value} is asked for" for key, value in asked.items() if found.get(key) != value
-    ]
-    if differences:
-        raise DataError(
-            f"{manifest.parent} holds other songs, {', '.join(differences)}: choose another folder, ask for what it "
-            "holds, or delete it"
-        )

@@ -1,4 +1,4 @@
-"""The tempo of a loop: from its name, or from its onsets."""
+"""The tempo of a loop or song: from its name, or from its onsets."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def tempo_in_name(name: str) -> float | None:
     return bpm if SLOWEST <= bpm <= FASTEST else None
 
 
-def estimate_tempo(audio: np.ndarray, rate: int) -> float | None:
+def estimate_tempo(audio: np.ndarray, rate: int, is_loop: bool = True) -> float | None:
     """Return the tempo of audio (c, t) at `rate` Hz in bpm, or None where its onsets do not come back regularly.
 
-    The beat is the lag at which the onsets (spectral flux) resemble themselves most, near 120 bpm and in whole bars for
-    choice; where a whole number of beats fills the audio, as in a loop, their length is taken from that.
+    The beat is the lag at which the onsets (spectral flux) resemble themselves most, near 120 bpm for choice. A loop
+    lasts whole bars for choice, and where a whole number of beats fills it their length is taken from that.
     """
     seconds = audio.shape[-1] / rate
     if seconds < SHORTEST:
@@ -50,8 +50,9 @@ def estimate_tempo(audio: np.ndarray, rate: int) -> float | None:
         return None
     twice = np.interp(2 * lags, np.arange(len(alike)), alike, right=0)
     likely = np.exp(-0.5 * np.square(np.log2(60 / (lags * HOP) / USUAL)))
-    bars = seconds / (BAR * HOP * lags)
-    likely[np.abs(bars - np.maximum(bars.round(), 1)) < WHOLE * bars] *= BARS
+    if is_loop:
+        bars = seconds / (BAR * HOP * lags)
+        likely[np.abs(bars - np.maximum(bars.round(), 1)) < WHOLE * bars] *= BARS
     likely[(alike[lags] < alike[lags - 1]) | (alike[lags] < alike[lags + 1])] = 0
     best = int(lags[np.argmax((alike[lags] + 0.5 * twice) * likely)])
     if alike[best] - alike[:best].min() < CLEAR or not likely.any():
@@ -59,7 +60,7 @@ def estimate_tempo(audio: np.ndarray, rate: int) -> float | None:
     bpm = 60 / (_peak(alike, best) * HOP)
     beats = max(1, round(seconds * bpm / 60))
     whole = 60 * beats / seconds
-    return whole if abs(whole / bpm - 1) < EXACT else bpm
+    return whole if is_loop and abs(whole / bpm - 1) < EXACT else bpm
 
 
 def _onsets(audio: np.ndarray, rate: int) -> np.ndarray:

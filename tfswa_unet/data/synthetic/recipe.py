@@ -1,9 +1,8 @@
-"""What a synthetic data set is made from, and the file in which it says so."""
+"""What a synthetic data set is made from, as it says itself in a file."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,6 @@ import numpy as np
 
 from tfswa_unet.data.synthetic.mix import check
 from tfswa_unet.errors import DataError
-from tfswa_unet.files import write_text
 
 MANIFEST = "synthetic.json"
 GENERATOR = 1  # raised whenever the same seed gives other songs
@@ -72,46 +70,3 @@ def make_recipe(
             f"{test_tracks} of {tracks} synthetic songs cannot be for testing; give 0 to {tracks - 1} test tracks"
         )
     return Recipe(tracks, float(seconds), seed, min(tenth, tracks - test_tracks - 1), test_tracks, band)
-
-
-def claim(out: Path, recipe: Recipe) -> None:
-    """Write the recipe into an empty or new folder, or accept the same recipe that lies there.
-
-    Raises:
-        DataError: the folder holds something else, or another synthetic data set, or cannot be made.
-    """
-    manifest = out / MANIFEST
-    try:
-        if manifest.exists():
-            return _compare(manifest, recipe)
-        if out.exists() and any(out.iterdir()):
-            raise DataError(
-                f"{out} holds files that are no synthetic data set (there is no {MANIFEST}): choose an empty folder"
-            )
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(manifest, json.dumps(asdict(recipe), indent=2) + "\n")
-    except OSError as error:
-        raise DataError(
-            f"{out} cannot take a data set ({error.strerror}): choose a folder that you can write to"
-        ) from error
-
-
-def _compare(manifest: Path, recipe: Recipe) -> None:
-    try:
-        found = json.loads(manifest.read_text())
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise DataError(
-            f"{manifest} cannot be read as JSON: choose another folder, or delete {manifest.parent} and start anew"
-        )
-    differences = [
-        f"{key} {found.get(key)} where {value} is asked for"
-        for key, value in asdict(recipe).items()
-        if found.get(key) != value
-    ]
-    if differences:
-        raise DataError(
-            f"{manifest.parent} holds another synthetic data set, {', '.join(differences)}: "
-            "choose another folder, ask for what it holds, or delete it"
-        )

@@ -1,0 +1,164 @@
+"""Examples a second that training can be given: by each reader of a data set, beside musdb's own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from tfswa_unet.bench.augmenting import AugmentationCost, measure_augmentations
+from tfswa_unet.bench.layouts import MADE, DataSetAt, made_songs, own_songs
+from tfswa_unet.bench.musdb_reader import MusdbSegments, check_musdb
+from tfswa_unet.bench.subject import check_positive
+from tfswa_unet.data import StemPlan
+from tfswa_unet.data.augmentation import build_augmentation, split
+from tfswa_unet.data.processes import processors
+from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.memory import keep_pages
+from tfswa_unet.models.presets import FOUR_STEMS, choice
+from tfswa_unet.records import from_values
+from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
+
+RATE, CHANNELS = 44_100, 2
+BASELINE = "musdb"  # of the ratios: musdb's own reader on .stem.mp4
+MUSDB = {"musdb": False, "musdb_wav": True}  # is_wav
+CACHED = "cached"
+PLAIN, AUGMENTED = "none", "default"
+ENDLESS = 10_000_000  # examples in an epoch, so that none ends while it is measured
+SHORTEST = 1.0  # s that are measured at least, for readers of a thousand examples a second
+SONG, SHORTEST_SONG = 5, 2.0  # segments in a song that is made, and s
+WARM_UP = 2  # batches of each worker: the first waits for the process to start
+
+
+@dataclass(frozen=True)
+class DataSetting:
+    """What `measure_data` runs; None takes what the field says."""
+
+    seconds: float = 6.0
+    batch: int = 4
+    samples: int = 48
+    workers: int | None = None  # loader processes, at most and by default as many as there are processors; 0 reads here
+    readers: tuple[str, ...] | None = None  # all that the data set has
+    augmentation: str | None = None  # none for all readers, and default for the cache as well
+    data: str | None = None  # root of a data set; None makes a few synthetic songs for the time being
+    kind: str = "auto"  # of that data set
+    cache: str | None = None  # folder to decode to, as data.cache; None has one for the time being
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(seconds=self.seconds, batch=self.batch, samples=self.samples, threads=self.threads)
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"--workers {self.workers}: expected 0 (the training process loads) or more")
+        if self.data is None and self.kind != "auto":
+            raise ConfigError(f"--kind {self.kind} says nothing without --data: give the data set's root as well")
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """One reader, with what was done to its examples: (s, c, t) of `seconds` a sample."""
+
+    reader: str
+    augmentation: str
+    samples_per_second: float
+    ratio_to_musdb: float | None  # to musdb's own reader on .stem.mp4; None where that was not measured
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """`settings` are those that were run, with nothing left open but what was made for the time being."""
+
+    settings: DataSetting
+    rows: tuple[DataRow, ...]
+    augmentations: tuple[AugmentationCost, ...]
+
+
+def measure_data(setting: DataSetting) -> DataRecord:
+    """Measure readers one after the other on the same songs, as training on four stems waits for them.
+
+    Ours are measured through `SegmentDataModule`, with the mixing of conf/data; musdb's reads whole songs only, in as
+    many processes. The files are in the system's memory before they are read, so that no disk is measured. musdb
+    decodes a stem from its beginning to the segment: on songs longer than those made here it is slower.
+
+    Raises:
+        ConfigError: for unknown names or impossible values, or where musdb or ffmpeg is needed and missing.
+        DataError: for a data set that is missing or unusable.
+    """
+    own = None if setting.data is None else own_songs(setting.data, setting.kind)
+    setting, readers = _checked(setting, tuple(own or MADE))
+    if setting.threads:
+        torch.set_num_threads(setting.threads)
+    keep_pages()
+    speeds = {(reader, name): 0.0 for reader in readers for name in _augmentations(setting, reader)}
+    with tempfile.TemporaryDirectory() as folder:
+        places = own or made_songs(Path(folder), max(SHORTEST_SONG, SONG * setting.seconds), readers)
+        cache = setting.cache or str(Path(folder) / "cache")
+        for reader, name in speeds:
+            for_workers, for_batches = split(choice("augmentation", name))
+            augment = build_augmentation(for_batches, rate=RATE).train()
+            loader = _loader(setting, reader, places[reader], cache, for_workers)
+            speeds[reader, name] = _samples_per_second(setting, loader, augment)
+            del loader  # its processes end before others are measured
+    musdb = speeds.get((BASELINE, PLAIN))
+    rows = tuple(DataRow(*which, speed, speed / musdb if musdb else None) for which, speed in speeds.items())
+    costs = measure_augmentations(setting.batch, len(FOUR_STEMS), setting.seconds, RATE)
+    return DataRecord(replace(setting, threads=torch.get_num_threads()), rows, tuple(costs))
+
+
+def _checked(setting: DataSetting, available: tuple[str, ...]) -> tuple[DataSetting, tuple[str, ...]]:
+    """The setting with what it left open, and its readers; what cannot be measured is refused before work starts."""
+    readers = tuple(dict.fromkeys(setting.readers or available))
+    for reader in readers:
+        if reader not in available:
+            raise unknown("reader" if setting.data is None else f"reader of {setting.data}", reader, available)
+        for name in _augmentations(setting, reader):
+            choice("augmentation", name)
+    if set(MUSDB) & set(readers):
+        check_musdb()
+    workers = processors() if setting.workers is None else min(setting.workers, processors())
+    return replace(setting, readers=readers, workers=workers), readers
+
+
+def _augmentations(setting: DataSetting, reader: str) -> tuple[str, ...]:
+    if reader in MUSDB:
+        return (PLAIN,)
+    if setting.augmentation is not None:
+        return (setting.augmentation,)
+    return (PLAIN, AUGMENTED) if reader == CACHED else (PLAIN,)
+
+
+def _loader(setting: DataSetting, reader: str, place: DataSetAt, cache: str, augmentation: Any) -> DataLoader[Tensor]:
+    workers = setting.workers or 0
+    if reader in MUSDB:
+        segments = MusdbSegments(place.root, MUSDB[reader], setting.seconds, RATE, ENDLESS)
+        return DataLoader(segments, setting.batch, num_workers=workers, persistent_workers=workers > 0)
+    values = {
+        **choice("data", place.kind),
+        "root": str(place.root),
+        "seconds": setting.seconds,
+        "batch_size": setting.batch,
+        "workers": workers,
+        "samples_per_epoch": ENDLESS,
+        "cache": cache if reader == CACHED else None,
+    }
+    plan = StemPlan.from_config({stem: [stem] for stem in FOUR_STEMS})
+    config = from_values(LoaderConfig, values, "data")
+    return SegmentDataModule(config, plan, RATE, CHANNELS, seed=0, augmentation=augmentation).train_dataloader()
+
+
+def _samples_per_second(setting: DataSetting, loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor]) -> float:
+    """Examples a second after a warm-up; whole rounds of the workers, whose batches come at about the same time."""
+    batches = iter(loader)
+    a_round = max(1, loader.num_workers)
+    for _ in range(WARM_UP * a_round):
+        augment(next(batches))
+    counted, start = 0, time.perf_counter()
+    while counted < setting.samples or time.perf_counter() - start < SHORTEST:
+        counted += sum(len(augment(next(batches))) for _ in range(a_round))
+    return counted / (time.perf_counter() - start)

@@ -1,0 +1,100 @@
+"""The same few songs in the layouts and formats that data sets come in, for what reads them to be measured."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfswa_unet import audio
+from tfswa_unet.data.layouts import detect
+from tfswa_unet.data.musdb import STREAMS, SUFFIX
+from tfswa_unet.data.processes import processors
+from tfswa_unet.data.synthetic import write_dataset
+from tfswa_unet.data.tracks import find_songs
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.models.presets import FOUR_STEMS
+
+SONGS = 5  # of which one validates, as the data module asks: as many to train on as there are stems
+BIT_RATE = "256k"  # of each stream, as in MUSDB18
+MADE = ("musdb", "musdb_wav", "stem_mp4", "wav", "flac", "cached")
+STEM_MP4 = {"musdb", "stem_mp4"}
+# The readers of a data set of one's own, by its kind.
+OWN = {"musdb18": ("musdb", "stem_mp4", "cached"), "musdb18hq": ("musdb_wav", "wav", "cached")}
+OTHERS = ("files", "cached")
+
+
+@dataclass(frozen=True)
+class DataSetAt:
+    """Where a reader finds its data set, and of which kind it is, as `data.root` and `data.kind`."""
+
+    root: Path
+    kind: str
+
+
+def made_songs(folder: Path, seconds: float, readers: Collection[str]) -> dict[str, DataSetAt]:
+    """Make synthetic songs of `seconds` in `folder` and give each of the readers its data set.
+
+    Lengths, stems and splits are the same everywhere. Raises ConfigError where ffmpeg is needed and missing or fails.
+    """
+    if STEM_MP4 & set(readers) and shutil.which("ffmpeg") is None:
+        raise ConfigError(
+            "ffmpeg, which is to make the .stem.mp4 files, is not on the PATH: install it, or choose --readers without "
+            f"{' and '.join(sorted(STEM_MP4))}"
+        )
+    wav = DataSetAt(folder / "wav", "musdb18hq")
+    write_dataset(wav.root, SONGS, seconds, seed=0, test_tracks=0, workers=1)
+    places = dict.fromkeys(("musdb_wav", "wav", "cached"), wav)
+    if STEM_MP4 & set(readers):
+        packed = DataSetAt(folder / "stem_mp4", "musdb18")
+        _for_each_song(wav.root, packed.root, _write_stem_mp4)
+        places |= dict.fromkeys(STEM_MP4, packed)
+    if "flac" in readers:
+        places["flac"] = DataSetAt(folder / "flac", "folders")
+        _for_each_song(wav.root, places["flac"].root, _write_flac)
+    return {reader: places[reader] for reader in readers}
+
+
+def own_songs(root: str, kind: str) -> dict[str, DataSetAt]:
+    """The readers that a data set of one's own can be measured with; "auto" finds its kind.
+
+    Raises:
+        ConfigError: an unknown kind.
+        DataError: nothing at the root, or no songs of that kind.
+    """
+    find_songs(kind, root)
+    path = Path(root).expanduser()
+    found = detect(path) if kind == "auto" else kind
+    return dict.fromkeys(OWN.get(found, OTHERS), DataSetAt(path, found))
+
+
+def _for_each_song(songs: Path, out: Path, write: Callable[[Path, Path], None]) -> None:
+    folders = [song for split in ("train", "valid") for song in sorted((songs / split).iterdir())]
+    for split in ("train", "valid"):
+        (out / split).mkdir(parents=True)
+    with ThreadPoolExecutor(processors()) as pool:
+        list(pool.map(write, folders, [out / song.parent.name / song.name for song in folders]))
+
+
+def _write_stem_mp4(song: Path, target: Path) -> None:
+    streams = sorted(STREAMS, key=STREAMS.__getitem__)
+    inputs = [word for stem in streams for word in ("-i", str(song / f"{stem}.wav"))]
+    maps = [word for number in range(len(streams)) for word in ("-map", f"{number}:a")]
+    target = target.with_name(target.name + SUFFIX)
+    command = ["ffmpeg", "-v", "error", *inputs, *maps, "-c:a", "aac", "-b:a", BIT_RATE, str(target)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise ConfigError(
+            f"ffmpeg could not make {target} ({' '.join(done.stderr.split())}): make room there, or choose --readers "
+            f"without {' and '.join(sorted(STEM_MP4))}"
+        )
+
+
+def _write_flac(song: Path, target: Path) -> None:
+    target.mkdir()
+    for stem in FOUR_STEMS:
+        path = song / f"{stem}.wav"
+        audio.write(target / f"{stem}.flac", audio.read(path), audio.probe(path).rate, "flac16")
