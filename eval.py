@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from tfswa_unet.entry import in_one_sentence
+from tfswa_unet.entry import in_one_sentence, plain_values
 
 
 @hydra.main(config_path="conf", config_name="eval", version_base="1.3")
@@ -14,7 +14,7 @@ def main(config: DictConfig) -> None:
     """Separate every track of a split and write scores.json and a table."""
     from tfswa_unet.evaluation.job import score_checkpoint
 
-    score_checkpoint(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    score_checkpoint(plain_values(config))
 
 
 if __name__ == "__main__":

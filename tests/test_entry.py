@@ -106,3 +106,14 @@ def test_an_experiment_with_several_data_sets_is_told_of_mixtures(trained_with, 
     (tmp_path / "experiment" / "two.yaml").write_text(experiment)
     with pytest.raises(SystemExit, match=r"write data=mixture 'data\.mixture=\[\{kind: musdb18hq, root: A\}"):
         trained_with(f"--config-dir={tmp_path}", "experiment=two")
+
+
+def test_several_data_sets_are_scored_as_their_mixture(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfswa_unet.evaluation.job.score_checkpoint", given.append)
+    monkeypatch.setattr(sys, "argv", ["eval.py", "data=[musdb18hq,dsd100]", "ckpt=model.safetensors"])
+    runpy.run_path(str(ROOT / "eval.py"), run_name="__main__")
+    (values,) = given
+    assert [each["kind"] for each in values["data"]["mixture"]] == ["musdb18hq", "dsd100"]
+    assert values["data"]["kind"] == "mixture"

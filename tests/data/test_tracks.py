@@ -8,7 +8,7 @@ import pytest
 from tfswa_unet import audio
 from tfswa_unet.data import load_tracks
 from tfswa_unet.data.cache import PcmCache
-from tfswa_unet.data.layouts import detect
+from tfswa_unet.data.sets.layouts import detect
 from tfswa_unet.errors import AudioError, ConfigError, DataError
 
 FOUR = ["vocals", "drums", "bass", "other"]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfswa_unet import audio
-from tfswa_unet.data.layouts import detect
-from tfswa_unet.data.musdb import STREAMS, SUFFIX
 from tfswa_unet.data.processes import processors
+from tfswa_unet.data.sets.layouts import detect
+from tfswa_unet.data.sets.musdb import STREAMS, SUFFIX
 from tfswa_unet.data.synthetic import write_dataset
 from tfswa_unet.data.tracks import find_songs
 from tfswa_unet.errors import ConfigError

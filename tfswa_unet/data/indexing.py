@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfswa_unet import audio
-from tfswa_unet.data.songs import Song, summed
+from tfswa_unet.data.sets.songs import Song, summed
 from tfswa_unet.errors import AudioError, DataError, UserError, unknown
 from tfswa_unet.types import Source, Track
 

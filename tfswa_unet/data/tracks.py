@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tfswa_unet import audio
-from tfswa_unet.data import musdb
 from tfswa_unet.data.indexing import OnError, Probe, index
-from tfswa_unet.data.layouts import KINDS, LAYOUTS, Layout, check_options, detect, is_manifest
-from tfswa_unet.data.songs import Song, entries
-from tfswa_unet.data.splits import assign
+from tfswa_unet.data.sets import musdb
+from tfswa_unet.data.sets.layouts import KINDS, LAYOUTS, Layout, check_options, detect, is_manifest
+from tfswa_unet.data.sets.songs import Song, entries
+from tfswa_unet.data.sets.splits import assign
 from tfswa_unet.errors import DataError, unknown
 from tfswa_unet.types import SPLITS, Split, Track
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from tfswa_unet import audio
 from tfswa_unet.data.indexing import OnError, Probe, index
-from tfswa_unet.data.layouts import Layout
-from tfswa_unet.data.songs import Song, key
+from tfswa_unet.data.sets.layouts import Layout
+from tfswa_unet.data.sets.songs import Song, key
 from tfswa_unet.data.tracks import check_split, counts, find_songs, in_order, load_tracks
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.records import from_values

@@ -61,6 +61,8 @@ def _quiet() -> None:
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",
         ".*dirpath has changed.*",
+        ".*sync_dist.*",  # the module sums over processes itself
+        ".*Grad strides do not match bucket view strides.*",
         ".*dataloader is not resumable.*",  # the sampler goes on with the next example, see SegmentDataModule
     ):
         warnings.filterwarnings("ignore", message)

@@ -8,7 +8,7 @@ import pytest
 from tests.data.doctor.conftest import write
 from tfswa_unet.data.doctor import examine as examining
 from tfswa_unet.data.doctor.examine import examine
-from tfswa_unet.data.songs import Song
+from tfswa_unet.data.sets.songs import Song
 from tfswa_unet.types import Source
 
 

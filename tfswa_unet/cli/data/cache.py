@@ -92,7 +92,7 @@ def _tracks(args: argparse.Namespace, cache: PcmCache) -> list[Track]:
 def _overrides(args: argparse.Namespace) -> list[str]:
     """What makes training read these data sets from this cache."""
     from tfswa_unet.data.cache import DEFAULT_FOLDER
-    from tfswa_unet.data.layouts import detect
+    from tfswa_unet.data.sets.layouts import detect
 
     kinds = [detect(root.expanduser()) if args.kind == "auto" else args.kind for root in args.roots]
     options = [option.split("=", 1) for option in args.options or ()]

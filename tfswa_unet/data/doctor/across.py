@@ -10,7 +10,7 @@ from tfswa_unet.data.doctor.duplicates import Copy, find_copies
 from tfswa_unet.data.doctor.facts import MIXTURE, SongFacts
 from tfswa_unet.data.doctor.finding import Finding
 from tfswa_unet.data.doctor.findings import most_common, tell
-from tfswa_unet.data.songs import Song
+from tfswa_unet.data.sets.songs import Song
 
 
 def across_findings(songs: Sequence[SongFacts], expected: Sequence[str] = ()) -> list[Finding]:

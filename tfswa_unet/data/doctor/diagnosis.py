@@ -15,7 +15,7 @@ from tfswa_unet.data.doctor.finding import SEVERITIES, Finding, Severity
 from tfswa_unet.data.doctor.findings import song_findings
 from tfswa_unet.data.doctor.listing import list_dataset
 from tfswa_unet.data.processes import in_processes, processors
-from tfswa_unet.data.songs import Song
+from tfswa_unet.data.sets.songs import Song
 from tfswa_unet.errors import ConfigError
 
 WORTH = 100_000_000  # bytes of audio that make starting one more process worth its while

@@ -9,7 +9,7 @@ import numpy as np
 from tfswa_unet import audio
 from tfswa_unet.data.doctor.facts import MIXTURE, FileFacts, SongFacts, SumFacts, files
 from tfswa_unet.data.doctor.gauges import FileGauge
-from tfswa_unet.data.songs import Song
+from tfswa_unet.data.sets.songs import Song
 from tfswa_unet.errors import UserError
 from tfswa_unet.types import Source
 

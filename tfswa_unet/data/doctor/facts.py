@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfswa_unet.data.songs import Song
+from tfswa_unet.data.sets.songs import Song
 from tfswa_unet.types import Source
 
 MIXTURE = "mixture"

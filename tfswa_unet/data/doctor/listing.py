@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tfswa_unet.data import musdb
 from tfswa_unet.data.doctor.facts import MIXTURE
 from tfswa_unet.data.doctor.finding import Finding
-from tfswa_unet.data.folders import SUFFIXES, list_folders
-from tfswa_unet.data.layouts import KINDS, LAYOUTS, check_options, detect, is_manifest
-from tfswa_unet.data.songs import Song, entries
-from tfswa_unet.data.splits import assign
+from tfswa_unet.data.sets import musdb
+from tfswa_unet.data.sets.folders import SUFFIXES, list_folders
+from tfswa_unet.data.sets.layouts import KINDS, LAYOUTS, check_options, detect, is_manifest
+from tfswa_unet.data.sets.songs import Song, entries
+from tfswa_unet.data.sets.splits import assign
 from tfswa_unet.errors import DataError, unknown
 from tfswa_unet.types import SPLITS, Source, Split
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from tfswa_unet import audio
-from tfswa_unet.data.folders import SUFFIXES
 from tfswa_unet.data.loops.tempo import tempo_in_name
+from tfswa_unet.data.sets.folders import SUFFIXES
 from tfswa_unet.errors import DataError
 
 STEMS = ("vocals", "drums", "bass", "other")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from tfswa_unet.data.songs import Song, key
+from tfswa_unet.data.sets.songs import Song, key
 
 ONE_IN = 8
 

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.layouts import LAYOUTS, check_options, detect
+from tfswa_unet.data.sets.layouts import LAYOUTS, check_options, detect
 from tfswa_unet.errors import ConfigError, DataError
 
 

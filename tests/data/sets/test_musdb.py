@@ -9,7 +9,7 @@ import pytest
 
 from tfswa_unet import audio
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data import musdb as reader
+from tfswa_unet.data.sets import musdb as reader
 from tfswa_unet.errors import DataError
 
 TRAIN = ["A Song", "B Song", "ANiMAL - Rockshow", "Johnny Lokke - Promises & Lies"]

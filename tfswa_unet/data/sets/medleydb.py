@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from tfswa_unet.data.instruments import STEM_OF, UNSPLIT
-from tfswa_unet.data.songs import Song, attempt, entries, summed
+from tfswa_unet.data.sets.instruments import STEM_OF, UNSPLIT
+from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError, did_you_mean, unknown
 from tfswa_unet.types import Source
 

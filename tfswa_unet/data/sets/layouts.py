@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfswa_unet.data import manifest, musdb
-from tfswa_unet.data.dsd100 import is_dsd100, list_dsd100
-from tfswa_unet.data.folders import list_folders
-from tfswa_unet.data.medleydb import is_medleydb, list_medleydb
-from tfswa_unet.data.moisesdb import is_moisesdb, list_moisesdb
-from tfswa_unet.data.songs import Song
+from tfswa_unet.data.sets import manifest, musdb
+from tfswa_unet.data.sets.dsd100 import is_dsd100, list_dsd100
+from tfswa_unet.data.sets.folders import list_folders
+from tfswa_unet.data.sets.medleydb import is_medleydb, list_medleydb
+from tfswa_unet.data.sets.moisesdb import is_moisesdb, list_moisesdb
+from tfswa_unet.data.sets.songs import Song
 from tfswa_unet.errors import ConfigError, DataError, unknown
 from tfswa_unet.types import SPLITS
 

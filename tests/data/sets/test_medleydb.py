@@ -6,8 +6,8 @@ import yaml
 
 from tests.data.conftest import noise
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.instruments import STEM_OF
-from tfswa_unet.data.layouts import detect
+from tfswa_unet.data.sets.instruments import STEM_OF
+from tfswa_unet.data.sets.layouts import detect
 from tfswa_unet.data.sources import read_source
 from tfswa_unet.errors import ConfigError, DataError
 

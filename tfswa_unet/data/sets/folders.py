@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tfswa_unet.data.songs import Song, attempt, entries, summed
+from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import SPLITS, Source, Split
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.data.conftest import noise
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.layouts import detect
+from tfswa_unet.data.sets.layouts import detect
 from tfswa_unet.data.sources import read_source
 from tfswa_unet.errors import AudioError, DataError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
-from tfswa_unet.data.songs import Song, attempt, entries
+from tfswa_unet.data.sets.songs import Song, attempt, entries
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import SPLITS, Source, Split
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.layouts import detect
+from tfswa_unet.data.sets.layouts import detect
 from tfswa_unet.errors import DataError
 
 STEMS = ["bass", "drums", "other", "vocals"]

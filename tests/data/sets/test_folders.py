@@ -5,8 +5,8 @@ import pytest
 
 from tests.data.conftest import noise
 from tfswa_unet.data import StemPlan, load_tracks
-from tfswa_unet.data.folders import list_folders
 from tfswa_unet.data.reading import StemReader
+from tfswa_unet.data.sets.folders import list_folders
 from tfswa_unet.data.sources import read_source
 from tfswa_unet.errors import DataError
 

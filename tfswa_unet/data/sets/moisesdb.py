@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tfswa_unet.data.songs import Song, attempt, entries, summed
+from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError, unknown
 from tfswa_unet.types import Source
 
