@@ -74,7 +74,7 @@ def test_a_folder_in_a_song_is_a_stem_of_parts(tmp_path, write_song, write_wav):
     )
     reader = StemReader([track], StemPlan.from_config({"drums": "drums"}), 8_000, 1)
     crop = np.zeros((1, 50), np.float32)
-    reader.add(crop, 0, 0, 100)
+    reader.fill(crop, 0, 0, 100)
     np.testing.assert_allclose(crop, read_source(track.sources["drums"], 100, 50).mean(0, keepdims=True), atol=1e-7)
 
 
