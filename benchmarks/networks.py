@@ -6,7 +6,8 @@ does. The packages are imported when a network is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -23,7 +24,7 @@ INSTALL = "pip install demucs openunmix BS-RoFormer"
 Whole = Callable[[Tensor], Tensor]  # mixture (c, t) → stems (s, c, t), both on the CPU
 
 
-class Peer(nn.Module):
+class Peer(nn.Module, ABC):
     """A network of another package, as a `types.StemModel`."""
 
     rate = 44_100
@@ -40,12 +41,13 @@ class Peer(nn.Module):
     def prepare(self, mixtures: Iterable[Tensor]) -> None:
         """Take from mixtures (b, c, t) what the package sets before training; most take nothing."""
 
+    @abstractmethod
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
         """The ways in which the package separates a whole track, by name, its usual one first."""
-        return {name: partial(self._separate, whole, precision) for name, whole in self._ways().items()}
 
-    def _ways(self) -> dict[str, Whole]:
-        raise NotImplementedError
+    def _by_package(self, ways: Mapping[str, Whole], precision: Precision) -> dict[str, Whole]:
+        """Ways that the package's own code goes, in evaluation mode and a precision."""
+        return {name: partial(self._separate, whole, precision) for name, whole in ways.items()}
 
     def _separate(self, whole: Whole, precision: Precision, mixture: Tensor) -> Tensor:
         device = next(self.parameters()).device
@@ -63,10 +65,11 @@ class HTDemucs(Peer):
         module = _load("demucs.htdemucs", "demucs")
         super().__init__(stems, module.HTDemucs(list(stems), samplerate=self.rate, segment=self.SEGMENT, **sizes))
 
-    def _ways(self) -> dict[str, Whole]:
+    def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
         # Training leaves its segment's length behind, which demucs separates with; a short one may do it no justice.
         segments = dict.fromkeys((float(self.network.segment), self.SEGMENT))
-        return {f"segments of {seconds:g} s": partial(self._track, seconds) for seconds in segments}
+        ways = {f"segments of {seconds:g} s": partial(self._track, seconds) for seconds in segments}
+        return self._by_package(ways, precision)
 
     def _track(self, segment: float, mixture: Tensor) -> Tensor:
         apply_model = _load("demucs.apply", "demucs").apply_model
@@ -127,8 +130,9 @@ class OpenUnmix(Peer):
             target.input_mean.data.copy_(-mean[: target.nb_bins])
             target.input_scale.data.copy_(1 / scale[: target.nb_bins])
 
-    def _ways(self) -> dict[str, Whole]:
-        return {"one EM step": partial(self._track, 1), "mixture's phase": partial(self._track, 0)}
+    def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
+        ways = {"one EM step": partial(self._track, 1), "mixture's phase": partial(self._track, 0)}
+        return self._by_package(ways, precision)
 
     def _track(self, steps: int, mixture: Tensor) -> Tensor:
         self.network.niter = steps
@@ -180,7 +184,7 @@ PUBLISHED: dict[str, Callable[[tuple[str, ...]], Peer]] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=512, n_fft=4096, softmask=False),
     "bs_roformer": lambda stems: BSRoFormer(stems, dim=192, depth=6),
 }
-# For a contest with tfswa_tiny (2.8 M parameters): 8.9 M and 2.8 M.
+# For a contest with tfswa_tiny (0.4 M parameters): 8.9 M and 2.8 M.
 SMALL: dict[str, Callable[[tuple[str, ...]], Peer]] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=256, n_fft=2048, softmask=True),
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=14, t_layers=5, bottom_channels=128),

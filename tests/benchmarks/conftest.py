@@ -25,11 +25,12 @@ class Halves(networks.Peer):
     def prepare(self, mixtures):
         self.prepared += [tuple(mixture.shape) for mixture in mixtures]
 
-    def _ways(self):
-        return {
+    def ways(self, precision="fp32"):
+        ways = {
             "silence": lambda mixture: 1e-3 * self(mixture[None])[0],
             "itself": lambda mixture: self(mixture[None])[0],
         }
+        return self._by_package(ways, precision)
 
 
 @pytest.fixture

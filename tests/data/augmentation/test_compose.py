@@ -89,8 +89,10 @@ def test_members_with_generators_of_their_own_are_all_seeded(stems):
 
 
 def test_nothing_to_seed_is_no_fault():
+    state = torch.get_rng_state()
     build_augmentation(None).seed(1, 2, 3)
     Compose(Gain()).seed(1)
+    assert torch.equal(torch.get_rng_state(), state)  # torch's own generator is not ours to seed
 
 
 def test_without_a_generator_torchs_seed_is_where_they_start(stems):

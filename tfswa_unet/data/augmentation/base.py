@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from tfswa_unet.errors import ConfigError
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, ABC):
     """Changes stems (b, s, c, t) in training mode and hands them on untouched otherwise.
 
     The result has the same shape and what was given is never written to; the mixture is to be summed afterwards.
@@ -39,9 +40,9 @@ class Augmentation(nn.Module):
     def forward(self, stems: Tensor) -> Tensor:
         return self.augment(stems) if self.training and self.p > 0 else stems
 
+    @abstractmethod
     def augment(self, stems: Tensor) -> Tensor:
         """Return the changed stems (b, s, c, t), leaving those that were given as they are."""
-        raise NotImplementedError
 
     def to_chosen_stems(self, stems: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Return stems (b, s, c, t) of which `change`, (k, c, t) → the same, was done to the k that chance chose."""
