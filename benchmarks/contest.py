@@ -31,7 +31,7 @@ EXAMPLES = """\
 examples:
   python benchmarks/contest.py                                  20 minutes each
   python benchmarks/contest.py --only tfswa_tiny --minutes 5 --out benchmarks/results/tiny.json
-  python benchmarks/contest.py --loss fast --lr tfswa_tiny=1e-3,htdemucs=1e-3 --out benchmarks/results/fast.json
+  python benchmarks/contest.py --loss fast --lr tfswa_tiny=1e-3,htdemucs=3e-4 --out benchmarks/results/fast.json
 """
 
 
@@ -46,7 +46,7 @@ class Contestant:
 CONTESTANTS = {
     "tfswa_tiny": Contestant(lambda: models.build(models.preset("tfswa_tiny", STEMS)), 2e-3),
     "openunmix": Contestant(lambda: peer(SMALL, "openunmix", STEMS), 1e-3),
-    "htdemucs": Contestant(lambda: peer(SMALL, "htdemucs", STEMS), 3e-4),
+    "htdemucs": Contestant(lambda: peer(SMALL, "htdemucs", STEMS), 1e-3),
 }
 
 

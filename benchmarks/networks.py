@@ -184,10 +184,10 @@ PUBLISHED: dict[str, Callable[[tuple[str, ...]], Peer]] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=512, n_fft=4096, softmask=False),
     "bs_roformer": lambda stems: BSRoFormer(stems, dim=192, depth=6),
 }
-# For a contest with tfswa_tiny (0.4 M parameters): 8.9 M and 2.8 M.
+# For a contest with tfswa_tiny (0.8 M parameters): 8.9 M and 0.8 M.
 SMALL: dict[str, Callable[[tuple[str, ...]], Peer]] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=256, n_fft=2048, softmask=True),
-    "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=14, t_layers=5, bottom_channels=128),
+    "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=8, t_layers=5, bottom_channels=64),
 }
 
 

@@ -33,7 +33,7 @@ def test_one_after_the_other(place, capsys):
     assert list(results["results"]) == ["mixture", "openunmix", "tfswa_tiny", "htdemucs"]
     assert results["results"]["openunmix"] == first["openunmix"]  # not trained again
     assert "openunmix:" not in printed.err
-    assert results["settings"]["lr"] == {"tfswa_tiny": 2e-3, "openunmix": 1e-3, "htdemucs": 3e-4}
+    assert results["settings"]["lr"] == {"tfswa_tiny": 2e-3, "openunmix": 1e-3, "htdemucs": 1e-3}
 
     ours, theirs = results["results"]["tfswa_tiny"], results["results"]["htdemucs"]
     for record in (ours, theirs):

@@ -25,7 +25,7 @@ def small(stems=models.presets.FOUR_STEMS, **changes):
     """A model of the base preset's form, small enough for a test."""
     network = {**SMALL, **changes.pop("network", {})}
     base = models.preset("tfswa_base", tuple(stems))
-    return models.build({**base, "n_fft": 128, "hop": 32, **changes, "network": network})
+    return models.build({**base, "n_fft": 128, "hop": 32, "subbands": 4, **changes, "network": network})
 
 
 @pytest.mark.parametrize("length", [1, 31, 1_000, 4_097])
