@@ -19,7 +19,7 @@ def _by_autograd(estimate, target, linear, logarithmic, floor):
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.1), (0.0, 1.0, 0.1), (0.3, 2.0, 1e-3)])
 @pytest.mark.parametrize("at_once", [1, 100, 2**19])
 def test_value_and_gradient_equal_autograds(weights, at_once, monkeypatch):
-    monkeypatch.setattr(magnitudes, "CACHED", at_once)
+    monkeypatch.setattr("tfswa_unet.dsp.cached.CACHED", at_once)
     estimate, target = _spectra()
     value = magnitude_distance(estimate, target, *weights)
     (gradient,) = torch.autograd.grad(3 * value, estimate)

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tfswa_unet.dsp.cached import pieces
+
 
 def frames(length: int, hop: int) -> int:
     """Number of frames n that `stft` gives for `length` samples."""
@@ -63,17 +65,14 @@ class _Analysis(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, samples: Tensor, n_fft: int, hop: int) -> Tensor:
         ctx.sizes = n_fft, hop, samples.shape[-1]
-        return torch.fft.rfft(samples.unfold(-1, n_fft, hop) * _window(n_fft, samples.device, samples.dtype))
+        return _analyse(samples, _window(n_fft, samples.device, samples.dtype), hop)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         n_fft, hop, length = ctx.sizes
+        window = _window(n_fft, outputs[0].device, outputs[0].real.dtype) * (n_fft / 2)
         # The inverse transform takes each bin between the ends for two, itself and its mirror image; here each is one.
-        gradient = outputs[0].clone()
-        gradient[..., 0] *= 2
-        gradient[..., -1] *= 2
-        cut = torch.fft.irfft(gradient, n_fft, norm="forward")
-        samples = _overlap_add(cut.mul_(_window(n_fft, cut.device, cut.dtype) / 2), hop)
+        samples = _synthesise(outputs[0], window, hop, ends=2)
         return F.pad(samples, (0, length - samples.shape[-1])), None, None
 
 
@@ -83,17 +82,38 @@ class _Synthesis(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
         ctx.sizes = n_fft, hop
-        cut = torch.fft.irfft(spectrum, n_fft)
-        return _overlap_add(cut.mul_(_window(n_fft, cut.device, cut.dtype)), hop)
+        return _synthesise(spectrum, _window(n_fft, spectrum.device, spectrum.real.dtype), hop)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         n_fft, hop = ctx.sizes
-        window = _window(n_fft, outputs[0].device, outputs[0].dtype) * (2 / n_fft)
-        gradient = torch.fft.rfft(outputs[0].unfold(-1, n_fft, hop) * window)
+        gradient = _analyse(outputs[0], _window(n_fft, outputs[0].device, outputs[0].dtype) * (2 / n_fft), hop)
         gradient[..., 0] /= 2
         gradient[..., -1] /= 2
         return gradient, None, None
+
+
+def _analyse(samples: Tensor, window: Tensor, hop: int) -> Tensor:
+    """Spectra (signals, n, f) of windowed frames, each `hop` samples after the last, of samples (signals, t)."""
+    cut = samples.unfold(-1, len(window), hop)
+    spectrum = cut.new_empty(*cut.shape[:2], len(window) // 2 + 1, dtype=samples.dtype.to_complex())
+    for piece in pieces(cut):
+        spectrum[piece] = torch.fft.rfft(cut[piece] * window)
+    return spectrum
+
+
+def _synthesise(spectrum: Tensor, window: Tensor, hop: int, ends: int = 1) -> Tensor:
+    """Overlapping sum (signals, t) of windowed frames, of spectra (signals, n, f) whose end bins weigh `ends`-fold."""
+    signals, n, _ = spectrum.shape
+    samples = spectrum.real.new_empty(signals, (n - 1) * hop + len(window))
+    for piece in pieces(spectrum):
+        part = spectrum[piece]
+        if ends != 1:
+            part = part.clone()
+            part[..., 0] *= ends
+            part[..., -1] *= ends
+        samples[piece] = _overlap_add(torch.fft.irfft(part, len(window)).mul_(window), hop)
+    return samples
 
 
 def _overlap_add(cut: Tensor, hop: int) -> Tensor:

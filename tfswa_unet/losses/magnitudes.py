@@ -1,7 +1,7 @@
 """How far two spectrograms are apart in magnitude, with a gradient that costs no more than the value.
 
 Written out because autograd needs four times as long: it keeps, and later reads, every intermediate result of the size
-of the spectrogram, while signal by signal they stay in the processor's cache.
+of the spectrogram, while a few frames at a time they stay in the processor's caches.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CACHED = 2**19  # elements worked on at a time on a CPU
+from tfswa_unet.dsp import pieces
+
 TINY = 1e-10  # added to |X|², so that silence has a gradient
 
 
@@ -31,22 +32,15 @@ def magnitude_distance(estimate: Tensor, target: Tensor, linear: float, logarith
 class _MagnitudeDistance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, estimate: Tensor, target: Tensor, linear: float, logarithmic: float, floor: float) -> Tensor:
-        signals, truths = (x.reshape(-1, *x.shape[-2:]) for x in (estimate, target))
-        gradient = torch.empty_like(signals) if ctx.needs_input_grad[0] else None
-        at_once = max(1, CACHED // signals[0].numel()) if signals.device.type == "cpu" else len(signals)
+        frames, truths = (x.reshape(-1, x.shape[-1]) for x in (estimate, target))
+        gradient = torch.empty_like(frames) if ctx.needs_input_grad[0] else None
+        weights = linear / estimate.numel(), logarithmic / estimate.numel(), floor
         total = estimate.real.new_zeros((), dtype=torch.float64)
-        for i in range(0, len(signals), at_once):
-            part = slice(i, i + at_once)
-            total += _part(
-                signals[part],
-                truths[part],
-                (linear, logarithmic, floor),
-                None if gradient is None else gradient[part],
-                estimate.numel(),
-            )
+        for piece in pieces(frames):
+            total += _part(frames[piece], truths[piece], weights, None if gradient is None else gradient[piece])
         if gradient is not None:
             ctx.save_for_backward(gradient.view(estimate.shape))
-        return (total / estimate.numel()).to(estimate.real.dtype)
+        return total.to(estimate.real.dtype)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -54,25 +48,25 @@ class _MagnitudeDistance(torch.autograd.Function):
         return gradient * outputs[0], None, None, None, None
 
 
-def _part(
-    estimate: Tensor, target: Tensor, weights: tuple[float, float, float], gradient: Tensor | None, count: int
-) -> Tensor:
-    """The sum over a part (signals, n, f), and its share of the gradient of the mean over `count` elements."""
+def _part(estimate: Tensor, target: Tensor, weights: tuple[float, float, float], gradient: Tensor | None) -> Tensor:
+    """The share of some frames (n, f) in the distance, and in its gradient."""
     linear, logarithmic, floor = weights
     ours, theirs = _magnitude(estimate), _magnitude(target)
     difference = ours - theirs
-    total = linear * difference.abs().sum(dtype=torch.float64)
-    slope = torch.full_like(ours, linear)
+    # d|E| / dE points along E; both parts grow where |E| > |T|, for the logarithm rises with its argument.
+    slope = difference.sign()
+    total = linear * difference.abs_().sum()
     if logarithmic:
-        theirs.add_(floor)
         raised = ours + floor
-        total = total + logarithmic * (raised / theirs).log_().abs_().sum(dtype=torch.float64)
-        slope.addcdiv_(torch.full_like(ours, logarithmic), raised)
+        slope.mul_((logarithmic / raised).add_(linear))
+        total = total + logarithmic * raised.div_(theirs.add_(floor)).log_().abs_().sum()
+    else:
+        slope.mul_(linear)
     if gradient is not None:
-        # d|E| / dE points along E; both parts grow where |E| > |T|, for the logarithm rises with its argument.
-        torch.mul(estimate, slope.mul_(difference.sign_()).div_(ours).div_(count), out=gradient)
+        torch.mul(estimate, slope.div_(ours), out=gradient)
     return total
 
 
 def _magnitude(spectrum: Tensor) -> Tensor:
-    return (spectrum.real * spectrum.real).addcmul_(spectrum.imag, spectrum.imag).add_(TINY).sqrt_()
+    squares = torch.view_as_real(spectrum).square()
+    return (squares[..., 0] + squares[..., 1]).add_(TINY).sqrt_()
