@@ -23,6 +23,7 @@ def _run(script, *arguments, cwd):
         ("train.py", ["model=tfswa_huge"], "model/tfswa_huge"),
         ("train.py", ["optimizer.learning_rate=1"], "optimizer.learning_rate"),
         ("train.py", ["data.root=nowhere"], "data=synthetic"),
+        ("train.py", ["data=null"], "choices are written GROUP=NAME, such as model=tfswa_base"),
         ("eval.py", [], "ckpt"),
         ("eval.py", ["ckpt=gone.ckpt"], "gone.ckpt: no such bundle or checkpoint"),
     ],
@@ -83,6 +84,15 @@ def test_songs_that_are_made_are_made_where_they_are_read(trained_with):
     data = trained_with("data=[synthetic,musdb18hq]")["data"]
     assert data["make"]["tracks"] > 0
     assert data["root"] == data["mixture"][0]["root"] == "data/synthetic"
+
+
+def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeypatch):
+    def broken(*_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        trained_with()
 
 
 @pytest.mark.parametrize("own", ["data.root=elsewhere", "+data.options.grouping=six", "data.kind=auto"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,10 @@ def in_one_sentence(main: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(f"error: {error}")
         except (HydraException, OmegaConfBaseException) as error:
             sys.exit(f"error: {_sentence(error)}")
+        except ValueError as error:
+            if not _hydras(error):
+                raise
+            sys.exit(f"error: {error}; choices are written GROUP=NAME, such as model=tfswa_base")
 
     return run
 
@@ -74,6 +79,12 @@ def _mixture(names: Sequence[str], data: Mapping[str, Any]) -> dict[str, Any]:
     root = next((file["root"] for file in files.values() if "make" in file), "+".join(names))
     common = {key: value for key, value in data.items() if key not in OF_ONE}
     return {**common, "kind": "mixture", "root": root, "mixture": sets}
+
+
+def _hydras(error: BaseException) -> bool:
+    """Whether one of Hydra's own checks raised this, which are not all HydraExceptions."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals["__name__"]).startswith("hydra.")
 
 
 def _sentence(error: BaseException) -> str:
