@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tfswa_unet.dsp import stft
 from tfswa_unet.losses.magnitudes import magnitude_distance
-from tfswa_unet.losses.piecewise import piecewise
 from tfswa_unet.losses.signals import Signals
 
 Resolution = tuple[int, int]
@@ -74,25 +72,18 @@ def multi_resolution_stft(
         in_turn: one resolution a step instead of all, which costs a fraction and is the same on average.
     """
     chosen = [resolutions[estimate.step % len(resolutions)]] if in_turn else resolutions
-    distances = [_at_resolution(estimate, target, n_fft, hop, magnitude, log_magnitude) for n_fft, hop in chosen]
+    distances = [
+        magnitude_distance(
+            estimate.spectrum(n_fft, hop),
+            target.spectrum(n_fft, hop),
+            magnitude / n_fft**0.5,
+            log_magnitude,
+            # A floor of −80 dB under a full-scale sine keeps near-silence from ruling the logarithm.
+            floor=n_fft / 4 * 1e-4,
+        )
+        for n_fft, hop in chosen
+    ]
     return torch.stack(distances).mean()
-
-
-def _at_resolution(
-    estimate: Signals, target: Signals, n_fft: int, hop: int, magnitude: float, log_magnitude: float
-) -> Tensor:
-    # A floor of −80 dB under a full-scale sine keeps near-silence from ruling the logarithm.
-    floor = n_fft / 4 * 1e-4
-
-    def distance(ours: Tensor, theirs: Tensor) -> Tensor:
-        return magnitude_distance(ours, theirs, magnitude / n_fft**0.5, log_magnitude, floor)
-
-    def of_waveforms(ours: Tensor, theirs: Tensor) -> Tensor:
-        return distance(stft(ours, n_fft, hop), stft(theirs, n_fft, hop))
-
-    if (n_fft, hop) == estimate.own:
-        return distance(estimate.spectrum(n_fft, hop), target.spectrum(n_fft, hop))
-    return piecewise(of_waveforms, estimate.waveform, target.waveform)
 
 
 TERMS: dict[str, Callable[..., Tensor]] = {
