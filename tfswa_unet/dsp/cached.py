@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CACHED = 2**16  # elements a thread
+CACHED = 2**17  # elements a thread
 
 
 def pieces(signals: Tensor) -> list[slice]:
