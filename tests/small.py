@@ -3,7 +3,14 @@
 import numpy as np
 import soundfile
 
-NETWORK = ["n_fft=256", "hop=64", "network.widths=[8,16]", "network.depths=[1,1]", "network.mlp_ratios=[1,1]"]
+NETWORK = [
+    "subbands=4",
+    "n_fft=256",
+    "hop=64",
+    "network.widths=[8,16]",
+    "network.depths=[1,1]",
+    "network.mlp_ratios=[1,1]",
+]
 OVERRIDES = [
     *(f"model.{setting}" for setting in NETWORK),
     "model.network.head_width=8",

@@ -23,7 +23,9 @@ def settings(tmp_path):
         soundfile.write(folder / f"{stem}.wav", audio, 44_100)
     network = {"widths": [8, 16], "depths": [1, 1], "mlp_ratios": [1, 1], "head_width": 8}
     preset = models.preset("tfswa_tiny")
-    model = models.build({**preset, "n_fft": 256, "hop": 64, "network": {**preset["network"], **network}})
+    model = models.build(
+        {**preset, "n_fft": 256, "hop": 64, "subbands": 4, "network": {**preset["network"], **network}}
+    )
     bundle = save_bundle(tmp_path / "model.safetensors", model)
     return {
         "ckpt": str(bundle),

@@ -25,7 +25,7 @@ EVEN = {"channels": 1, "compression": 0, "network": {"widths": [64, 64], "detail
 
 
 def small(stems=models.presets.FOUR_STEMS, network=None, **changes):
-    values = {**models.preset("tfswa_multiscale", stems), "n_fft": 512, "hop": 128, **changes}
+    values = {**models.preset("tfswa_multiscale", stems), "n_fft": 512, "hop": 128, "subbands": 4, **changes}
     return models.build({**values, "network": {**values["network"], **SIZES, **(network or {})}})
 
 
