@@ -69,10 +69,9 @@ class SpectralModel(nn.Module):
         return apply_mask(masks, spectra[0], scale / _unit(c.n_fft), c.mask, c.sums_to_mixture)
 
     def _features(self, spectrum: Tensor, scale: Tensor) -> Tensor:
-        """Real maps (b, c·m, n, f) of spectrograms (b, c, n, f); magnitudes follow log(1 + compression · |X| / scale).
+        """Real maps (b, c·m, n, f) of spectrograms (b, c, n, f), of magnitudes |X| / scale as they are or compressed.
 
-        Music falls by 60 dB from its low bins to its high ones; the logarithm makes both as visible to the network, in
-        particular where subbands share a token.
+        Music falls by 60 dB from its low bins to its high ones, which log(1 + compression · |X| / scale) evens out.
         """
         c = self.model_config
         unit = _unit(2 * spectrum.shape[-1] - 2)
