@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -58,6 +60,21 @@ def test_silence_gives_silence():
 def test_level_of_the_input_does_not_matter():
     model, mixture = small(), torch.randn(1, 2, 2_000)
     assert torch.allclose(model(0.01 * mixture), 0.01 * model(mixture), atol=1e-6)
+
+
+@pytest.mark.parametrize("compression", [0, 1, 1000])
+def test_network_sees_magnitudes_as_they_are_or_by_their_logarithm(compression):
+    model, seen = small(channels=1, subbands=1, compression=compression), []
+    model.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    mixture = torch.randn(1, 1, 2_000)
+    model(mixture)
+    window = torch.hann_window(128)
+    spectrum = torch.stft(mixture[0] / mixture.square().mean().sqrt(), 128, 32, 128, window, pad_mode="constant",
+                          return_complex=True)  # fmt: skip
+    expected = spectrum.abs().mT[None, :, :, :-1] * (2 / 128**0.5)
+    if compression:
+        expected = ((1 + compression * expected).log() / math.log(1 + compression) - 0.5) * 4
+    assert torch.allclose(seen[0], expected, atol=1e-4)
 
 
 def test_every_parameter_gets_a_gradient():

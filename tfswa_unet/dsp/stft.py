@@ -35,8 +35,7 @@ def stft(waveform: Tensor, n_fft: int, hop: int) -> Tensor:
         complex spectrogram (..., n, f), n = t // hop + 1, f = n_fft // 2 + 1.
     """
     waveform = waveform if waveform.dtype == torch.float64 else waveform.float()
-    flat = waveform.reshape(-1, waveform.shape[-1])
-    spectrum = _Analysis.apply(F.pad(flat, (n_fft // 2, n_fft // 2)), n_fft, hop)
+    spectrum = _Analysis.apply(waveform.reshape(-1, waveform.shape[-1]), n_fft, hop)
     return spectrum.view(*waveform.shape[:-1], *spectrum.shape[-2:])
 
 
@@ -52,10 +51,7 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
     Returns:
         waveform (..., t).
     """
-    flat = spectrum.reshape(-1, *spectrum.shape[-2:])
-    start = n_fft // 2
-    envelope = _envelope(n_fft, hop, flat.shape[1], flat.device, flat.real.dtype)
-    waveform = _Synthesis.apply(flat, n_fft, hop)[:, start : start + length] / envelope[start : start + length]
+    waveform = _Synthesis.apply(spectrum.reshape(-1, *spectrum.shape[-2:]), n_fft, hop, length)
     return waveform.view(*spectrum.shape[:-2], length)
 
 
@@ -65,55 +61,77 @@ class _Analysis(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, samples: Tensor, n_fft: int, hop: int) -> Tensor:
         ctx.sizes = n_fft, hop, samples.shape[-1]
-        return _analyse(samples, _window(n_fft, samples.device, samples.dtype), hop)
+        window = _window(n_fft, samples.device, samples.dtype)
+        return _analyse(samples, window, hop, frames(samples.shape[-1], hop))
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         n_fft, hop, length = ctx.sizes
         window = _window(n_fft, outputs[0].device, outputs[0].real.dtype) * (n_fft / 2)
         # The inverse transform takes each bin between the ends for two, itself and its mirror image; here each is one.
-        samples = _synthesise(outputs[0], window, hop, ends=2)
-        return F.pad(samples, (0, length - samples.shape[-1])), None, None
+        return _synthesise(outputs[0], window, hop, length, ends=2), None, None
 
 
 class _Synthesis(torch.autograd.Function):
-    """Spectra (signals, n, f) → windowed frames → their overlapping sum (signals, t)."""
+    """Spectra (signals, n, f) → windowed frames → their overlapping sum over its envelope (signals, t)."""
 
     @staticmethod
-    def forward(ctx: Any, spectrum: Tensor, n_fft: int, hop: int) -> Tensor:
-        ctx.sizes = n_fft, hop
-        return _synthesise(spectrum, _window(n_fft, spectrum.device, spectrum.real.dtype), hop)
+    def forward(ctx: Any, spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
+        ctx.sizes = n_fft, hop, spectrum.shape[1]
+        window = _window(n_fft, spectrum.device, spectrum.real.dtype)
+        envelope = _envelope(n_fft, hop, spectrum.shape[1], spectrum.device, spectrum.real.dtype)
+        return _synthesise(spectrum, window, hop, length, envelope)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
-        n_fft, hop = ctx.sizes
-        gradient = _analyse(outputs[0], _window(n_fft, outputs[0].device, outputs[0].dtype) * (2 / n_fft), hop)
+        n_fft, hop, n = ctx.sizes
+        device, dtype = outputs[0].device, outputs[0].dtype
+        window, envelope = _window(n_fft, device, dtype) * (2 / n_fft), _envelope(n_fft, hop, n, device, dtype)
+        gradient = _analyse(outputs[0], window, hop, n, envelope)
         gradient[..., 0] /= 2
         gradient[..., -1] /= 2
-        return gradient, None, None
+        return gradient, None, None, None
 
 
-def _analyse(samples: Tensor, window: Tensor, hop: int) -> Tensor:
-    """Spectra (signals, n, f) of windowed frames, each `hop` samples after the last, of samples (signals, t)."""
-    cut = samples.unfold(-1, len(window), hop)
-    spectrum = cut.new_empty(*cut.shape[:2], len(window) // 2 + 1, dtype=samples.dtype.to_complex())
-    for piece in pieces(cut):
-        spectrum[piece] = torch.fft.rfft(cut[piece] * window)
+def _analyse(samples: Tensor, window: Tensor, hop: int, n: int, envelope: Tensor | None = None) -> Tensor:
+    """Spectra (signals, n, f) of windowed frames, one centred on every `hop`-th of the samples (signals, t).
+
+    The samples are divided by the envelope of that sum of frames, where there is one. Both happen to a few signals at a
+    time, as everything here does: padding all of them first would copy them through memory once more.
+    """
+    signals, length = samples.shape
+    n_fft = len(window)
+    ends = n_fft // 2, (n - 1) * hop + n_fft - n_fft // 2 - length
+    spectrum = samples.new_empty(signals, n, n_fft // 2 + 1, dtype=samples.dtype.to_complex())
+    for piece in pieces(spectrum):
+        part = samples[piece] if envelope is None else samples[piece] / _covered(envelope, n_fft, length)
+        spectrum[piece] = torch.fft.rfft(F.pad(part, ends).unfold(-1, n_fft, hop) * window)
     return spectrum
 
 
-def _synthesise(spectrum: Tensor, window: Tensor, hop: int, ends: int = 1) -> Tensor:
-    """Overlapping sum (signals, t) of windowed frames, of spectra (signals, n, f) whose end bins weigh `ends`-fold."""
-    signals, n, _ = spectrum.shape
-    samples = spectrum.real.new_empty(signals, (n - 1) * hop + len(window))
+def _synthesise(
+    spectrum: Tensor, window: Tensor, hop: int, length: int, envelope: Tensor | None = None, ends: int = 1
+) -> Tensor:
+    """Undo `_analyse`: overlapping sum (signals, t) of windowed frames, of spectra whose end bins weigh `ends`-fold."""
+    n_fft = len(window)
+    samples = spectrum.real.new_empty(len(spectrum), length)
     for piece in pieces(spectrum):
         part = spectrum[piece]
         if ends != 1:
             part = part.clone()
             part[..., 0] *= ends
             part[..., -1] *= ends
-        samples[piece] = _overlap_add(torch.fft.irfft(part, len(window)).mul_(window), hop)
+        total = _covered(_overlap_add(torch.fft.irfft(part, n_fft).mul_(window), hop), n_fft, length)
+        if envelope is not None:
+            total /= _covered(envelope, n_fft, length)
+        reach = total.shape[-1]
+        samples[piece, :reach], samples[piece, reach:] = total, 0
     return samples
+
+
+def _covered(samples: Tensor, n_fft: int, length: int) -> Tensor:
+    """The samples (..., t) proper of a sum of frames, the first of which is centred on the first of them."""
+    return samples[..., n_fft // 2 : n_fft // 2 + length]
 
 
 def _overlap_add(cut: Tensor, hop: int) -> Tensor:
