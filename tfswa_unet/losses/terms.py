@@ -9,13 +9,14 @@ from torch import Tensor
 
 from tfswa_unet.losses.magnitudes import magnitude_distance
 from tfswa_unet.losses.signals import Signals
+from tfswa_unet.losses.waveforms import waveform_distance
 
 Resolution = tuple[int, int]
 
 
 def waveform_l1(estimate: Signals, target: Signals) -> Tensor:
     """Mean absolute difference of waveforms."""
-    return (estimate.waveform - target.waveform).abs().mean()
+    return waveform_distance(estimate.waveform, target.waveform)
 
 
 def spectrum_l1(estimate: Signals, target: Signals) -> Tensor:
