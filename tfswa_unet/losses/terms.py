@@ -54,7 +54,7 @@ def spectrum_snr(estimate: Signals, target: Signals, limit: float = 30.0) -> Ten
 def multi_resolution_stft(
     estimate: Signals,
     target: Signals,
-    resolutions: Sequence[Resolution] = ((2048, 512), (1024, 256), (512, 128)),
+    resolutions: Sequence[Resolution] = ((2048, 512), (1024, 342), (512, 171)),
     magnitude: float = 1.0,
     log_magnitude: float = 1.0,
     in_turn: bool = False,
