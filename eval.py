@@ -12,7 +12,7 @@ from tfswa_unet.entry import in_one_sentence, plain_values
 @in_one_sentence
 def main(config: DictConfig) -> None:
     """Separate every track of a split and write scores.json and a table."""
-    from tfswa_unet.evaluation.job import score_checkpoint
+    from tfswa_unet.evaluation.run import score_checkpoint
 
     score_checkpoint(plain_values(config))
 

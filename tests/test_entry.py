@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfswa_unet.models.presets import choice
+from tfswa_unet.models.config import choice
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,7 +50,7 @@ def trained_with(tmp_path, monkeypatch):
     """Run train.py with overrides in this process and give what it would train with."""
     given = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfswa_unet.training.fit.fit", lambda values, folder: given.append(values))
+    monkeypatch.setattr("tfswa_unet.training.builder.fit", lambda values, folder: given.append(values))
 
     def run(*overrides):
         monkeypatch.setattr(sys, "argv", ["train.py", *overrides, "hydra.run.dir=run"])
@@ -90,7 +90,7 @@ def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeyp
     def broken(*_):
         raise ValueError("a bug")
 
-    monkeypatch.setattr("tfswa_unet.training.fit.fit", broken)
+    monkeypatch.setattr("tfswa_unet.training.builder.fit", broken)
     with pytest.raises(ValueError, match="a bug"):
         trained_with()
 
@@ -121,7 +121,7 @@ def test_an_experiment_with_several_data_sets_is_told_of_mixtures(trained_with, 
 def test_several_data_sets_are_scored_as_their_mixture(tmp_path, monkeypatch):
     given = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfswa_unet.evaluation.job.score_checkpoint", given.append)
+    monkeypatch.setattr("tfswa_unet.evaluation.run.score_checkpoint", given.append)
     monkeypatch.setattr(sys, "argv", ["eval.py", "data=[musdb18hq,dsd100]", "ckpt=model.safetensors"])
     runpy.run_path(str(ROOT / "eval.py"), run_name="__main__")
     (values,) = given

@@ -11,7 +11,7 @@ PACKAGE = Path(tfswa_unet.__file__).parent
 # A room may import itself and what stands above it.
 ROOMS = [
     ["errors"],
-    ["records", "memory", "files"],
+    ["config", "processes", "files"],
     ["types"],
     ["audio"],
     ["dsp"],
@@ -19,6 +19,7 @@ ROOMS = [
     ["models"],
     ["losses"],
     ["data"],
+    ["songs", "doctor"],
     ["bundle"],
     ["inference"],
     ["evaluation"],
@@ -30,7 +31,7 @@ ROOMS = [
 LIBRARIES = {
     "lightning": {"training"},
     "hydra": {"entry"},
-    "omegaconf": {"models", "training", "entry"},
+    "omegaconf": {"models", "training", "entry", "bench"},
     "av": {"audio"},
     "soundfile": {"audio", "data"},
     "torchaudio": {"audio", "data"},
@@ -102,7 +103,7 @@ def test_each_library_has_its_rooms(path):
 
 def test_no_file_is_too_long():
     for path in FILES:
-        assert len(path.read_text().splitlines()) <= 300, path
+        assert len(path.read_text().splitlines()) <= 400, path
 
 
 def test_the_reading_of_imports_sees_what_is_there(tmp_path):

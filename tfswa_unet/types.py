@@ -20,6 +20,8 @@ from torch import Tensor
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+STEMS = ("vocals", "drums", "bass", "other")  # of MUSDB18, and of everything that says nothing else
+MIXTURE = "mixture"  # the sum of a song's stems: its file, its column, its row in tables
 
 
 @dataclass(frozen=True)

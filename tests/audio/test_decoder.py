@@ -8,7 +8,7 @@ import soundfile
 
 from tests.audio.sounds import chirp, ffmpeg
 from tfswa_unet import audio
-from tfswa_unet.audio.decoder import open_decoder
+from tfswa_unet.audio.read import open_decoder
 from tfswa_unet.errors import AudioError
 
 NO_AUDIO = "is not an audio file, or is too damaged to tell"

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tfswa_unet import models
-from tfswa_unet.bench.activations import peak_bytes
+from tfswa_unet.bench.measures import peak_bytes
 
 CPU = torch.device("cpu")
 

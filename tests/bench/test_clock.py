@@ -4,7 +4,7 @@ from itertools import count
 import pytest
 import torch
 
-from tfswa_unet.bench.clock import Stopwatch, median_seconds
+from tfswa_unet.bench.measures import Stopwatch, median_seconds
 
 CPU = torch.device("cpu")
 

@@ -8,12 +8,12 @@ import torch
 
 from tests.small import write_songs
 from tfswa_unet import audio
-from tfswa_unet.bench import data, layouts, musdb_reader
+from tfswa_unet.bench import data, layouts
 from tfswa_unet.bench.data import DataSetting, measure_data
 from tfswa_unet.data import load_tracks, reading
 from tfswa_unet.data.augmentation import AUGMENTATIONS
 from tfswa_unet.errors import ConfigError, DataError
-from tfswa_unet.models.presets import choice
+from tfswa_unet.models.config import choice
 
 STEMS = ("vocals", "drums", "bass", "other")
 PACKET = 1024  # samples, of AAC
@@ -115,7 +115,7 @@ def test_the_songs_are_the_same_in_every_layout(songs):
 @pytest.mark.parametrize("reader", ["musdb", "musdb_wav"])
 def test_musdb_gives_the_stems_in_our_order(songs, reader):
     place = songs[reader]
-    whole = musdb_reader.MusdbSegments(place.root, reader == "musdb_wav", 2.5, 44_100, 8)[3]
+    whole = layouts.MusdbSegments(place.root, reader == "musdb_wav", 2.5, 44_100, 8)[3]
     tracks = load_tracks(place.kind, place.root, "train")
     track = tracks[np.random.default_rng(3).integers(len(tracks))]
     for found, stem in zip(whole, STEMS, strict=True):
@@ -125,7 +125,7 @@ def test_musdb_gives_the_stems_in_our_order(songs, reader):
 
 
 def test_musdb_draws_other_places_each_time(songs):
-    segments = musdb_reader.MusdbSegments(songs["musdb_wav"].root, True, 0.2, 44_100, 8)
+    segments = layouts.MusdbSegments(songs["musdb_wav"].root, True, 0.2, 44_100, 8)
     first, second = segments[0], segments[1]
     assert first.shape == (4, 2, 8_820)
     assert torch.equal(first, segments[0])

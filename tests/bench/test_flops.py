@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from tfswa_unet.bench.flops import count_flops, flops_per_second
+from tfswa_unet.bench.measures import count_flops, flops_per_second
 from tfswa_unet.nn import attend
 
 

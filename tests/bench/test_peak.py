@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tfswa_unet.bench.peak import CLEAR, PeakMemory
-from tfswa_unet.memory import keep_pages
+from tfswa_unet.bench.measures import CLEAR, PeakMemory
+from tfswa_unet.processes import keep_pages
 
 CPU = torch.device("cpu")
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux resets the high-water mark")
@@ -25,7 +25,7 @@ def test_only_what_came_after_counts():
 
 
 def test_unknown_where_the_mark_cannot_be_reset(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfswa_unet.bench.peak.CLEAR", tmp_path / CLEAR.name / "none")
+    monkeypatch.setattr("tfswa_unet.bench.measures.CLEAR", tmp_path / CLEAR.name / "none")
     peak = PeakMemory(CPU)
     assert peak.start_mb is None
     assert peak.megabytes() is None

@@ -8,7 +8,7 @@ from torch import nn
 import tfswa_unet.nn
 from tests.cli.conftest import small_config
 from tfswa_unet import models
-from tfswa_unet.bench.shares import AFTER, BEFORE, KINDS, REST, module_shares
+from tfswa_unet.bench.forward import AFTER, BEFORE, KINDS, REST, module_shares
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ class Clock:
 
 @pytest.fixture
 def time(monkeypatch):
-    monkeypatch.setattr("tfswa_unet.bench.shares.time", clock := Clock())
+    monkeypatch.setattr("tfswa_unet.bench.forward.time", clock := Clock())
     return clock
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning import Callback
 from torch.utils.data import DataLoader, Dataset
 
-from tfswa_unet.bench.steps import PARTS, SplitStep, run_steps
+from tfswa_unet.bench.train import PARTS, SplitStep, run_steps
 from tfswa_unet.losses import WeightedLoss
 
 HEAVY = {"multi_resolution_stft": {"resolutions": [(2048, hop) for hop in range(96, 104)]}}

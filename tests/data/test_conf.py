@@ -6,13 +6,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from tfswa_unet.config import from_values
 from tfswa_unet.data import Mixing, StemPlan
 from tfswa_unet.data.augmentation import build_augmentation
+from tfswa_unet.data.collection import DataSet
 from tfswa_unet.data.segments import samples
 from tfswa_unet.data.sets.layouts import LAYOUTS
 from tfswa_unet.data.tracks import KINDS
-from tfswa_unet.data.weights import DataSet
-from tfswa_unet.records import from_values
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfswa_unet.data.drawing import pick
+from tfswa_unet.data.mixing import pick
 
 CHANCES = np.array([0, 3, 0, 1, 4, 2, 0], float)
 

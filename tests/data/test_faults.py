@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from tests.data.conftest import noise
+from tests.conftest import noise
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, load_tracks
 from tfswa_unet.errors import AudioError, ConfigError, DataError
 

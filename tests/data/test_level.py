@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfswa_unet.data.level import BLOCK, is_below
+from tfswa_unet.data.reading import BLOCK, is_below
 
 
 @pytest.mark.parametrize("level", [-60.0, -30.0, -1.0])

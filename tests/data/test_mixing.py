@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfswa_unet.data.mixing import Crop, Mixer, Mixing
-from tfswa_unet.data.music.music import Key, Music
+from tfswa_unet.data.music import Key, Music
 from tfswa_unet.errors import ConfigError
 
 LENGTHS = [1000, 2000, 4000, 5000, 8000, 90]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tfswa_unet.data.processes import in_processes
 from tfswa_unet.errors import DataError
+from tfswa_unet.processes import in_processes
 
 KILLED = """
 import time
 from tests.data.test_processes import note
-from tfswa_unet.data.processes import in_processes
+from tfswa_unet.processes import in_processes
 if __name__ == "__main__":
     list(in_processes(note, [({folder!r}, k, 60) for k in range(4)], 2))
 """

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.data.conftest import noise
-from tfswa_unet.data.sources import read_source
+from tests.conftest import noise
+from tfswa_unet.data.reading import read_source
 from tfswa_unet.errors import AudioError
 from tfswa_unet.types import Source
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfswa_unet.data import Mixing, SegmentDataset, StemPlan
-from tfswa_unet.data.weights import chances, load_data
+from tfswa_unet.data.collection import chances, load_data
 from tfswa_unet.errors import ConfigError, DataError
 
 FOUR = ["vocals", "drums", "bass", "other"]

@@ -50,7 +50,7 @@ def _torch_istft(spectrum, n_fft, hop, length):
 @pytest.mark.parametrize(("n_fft", "hop"), [(64, 16), (64, 32), (64, 13)])
 @pytest.mark.parametrize("cached", [1, 2**16])
 def test_values_and_gradients_equal_torchs(n_fft, hop, length, cached, monkeypatch):
-    monkeypatch.setattr("tfswa_unet.dsp.cached.CACHED", cached)
+    monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", cached)
     torch.manual_seed(0)
     waveform = torch.randn(3, length, dtype=torch.float64, requires_grad=True)
     spectra = [f(waveform, n_fft, hop) for f in (stft, _torch_stft)]

@@ -9,8 +9,7 @@ import pytest
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation import bsseval
-from tfswa_unet.evaluation.bsseval import REST, museval_json, score
-from tfswa_unet.evaluation.track_scores import METRICS
+from tfswa_unet.evaluation.bsseval import METRICS, REST, museval_json, score
 
 from .sounds import noise
 

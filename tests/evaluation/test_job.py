@@ -9,7 +9,7 @@ import soundfile
 from tfswa_unet import models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.errors import ConfigError, DataError, ModelError
-from tfswa_unet.evaluation.job import score_checkpoint
+from tfswa_unet.evaluation.run import score_checkpoint
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tfswa_unet.evaluation import provenance
+from tfswa_unet.evaluation import report
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def repository(tmp_path, monkeypatch):
 
     git("init", "--quiet")
     (tmp_path / "__init__.py").write_text("a = 1\n")
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    monkeypatch.setattr(report, "PACKAGE", tmp_path)
     return git
 
 
@@ -26,27 +26,27 @@ def test_commit_names_the_head_and_says_when_files_differ(repository, tmp_path):
     repository("commit", "--quiet", "-m", "first")
     head = repository("rev-parse", "HEAD")
     (tmp_path / "untracked.txt").write_text("")
-    assert provenance.commit() == head
+    assert report.commit() == head
     (tmp_path / "__init__.py").write_text("a = 2\n")
-    assert provenance.commit() == f"{head}+dirty"
+    assert report.commit() == f"{head}+dirty"
 
 
 def test_commit_of_a_repository_that_does_not_hold_the_package_is_none(repository, tmp_path):
     (tmp_path / "other.txt").write_text("")
     repository("add", "other.txt")
     repository("commit", "--quiet", "-m", "first")
-    assert provenance.commit() is None
+    assert report.commit() is None
 
 
 def test_commit_outside_git_is_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    monkeypatch.setattr(report, "PACKAGE", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert provenance.commit() is None
+    assert report.commit() is None
 
 
 def test_content_hash_of_files_and_folders(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    assert provenance.content_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
-    whole = provenance.content_hash(tmp_path)
+    assert report.content_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    whole = report.content_hash(tmp_path)
     (tmp_path / "a").rename(tmp_path / "b")
-    assert provenance.content_hash(tmp_path) != whole
+    assert report.content_hash(tmp_path) != whole

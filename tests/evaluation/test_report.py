@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfswa_unet.evaluation.bsseval import museval_json
+from tfswa_unet.evaluation.bsseval import METRICS, TrackScores, museval_json
 from tfswa_unet.evaluation.report import MODEL, Scores, aggregate
-from tfswa_unet.evaluation.track_scores import METRICS, TrackScores
 
 STEMS = ("vocals", "bass")
 

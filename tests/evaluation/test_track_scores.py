@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from tfswa_unet.evaluation.track_scores import TrackScores
+from tfswa_unet.evaluation.bsseval import TrackScores
 
 
 def test_json_round_trip_is_exact():

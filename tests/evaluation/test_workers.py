@@ -5,8 +5,7 @@ import os
 import pytest
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.evaluation.scorer import _explained
-from tfswa_unet.evaluation.workers import THREAD_VARIABLES, scoring_processes
+from tfswa_unet.evaluation.scorer import THREAD_VARIABLES, _explained, scoring_processes
 
 
 def test_processes_have_one_thread_and_their_death_is_explained(monkeypatch):

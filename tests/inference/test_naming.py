@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.inference.naming import Naming
+from tfswa_unet.inference.request import Naming
 
 
 def test_names_follow_the_template():

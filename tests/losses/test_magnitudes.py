@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from tfswa_unet.losses import magnitudes
-from tfswa_unet.losses.magnitudes import magnitude_distance
+from tfswa_unet.losses import distances
+from tfswa_unet.losses.distances import magnitude_distance
 
 
 def _spectra(dtype=torch.complex128):
@@ -11,7 +11,7 @@ def _spectra(dtype=torch.complex128):
 
 
 def _by_autograd(estimate, target, linear, logarithmic, floor):
-    ours, theirs = ((x.real**2 + x.imag**2 + magnitudes.TINY).sqrt() for x in (estimate, target))
+    ours, theirs = ((x.real**2 + x.imag**2 + distances.TINY).sqrt() for x in (estimate, target))
     logs = ((ours + floor).log() - (theirs + floor).log()).abs().mean()
     return linear * (ours - theirs).abs().mean() + logarithmic * logs
 
@@ -19,7 +19,7 @@ def _by_autograd(estimate, target, linear, logarithmic, floor):
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.1), (0.0, 1.0, 0.1), (0.3, 2.0, 1e-3)])
 @pytest.mark.parametrize("at_once", [1, 100, 2**19])
 def test_value_and_gradient_equal_autograds(weights, at_once, monkeypatch):
-    monkeypatch.setattr("tfswa_unet.dsp.cached.CACHED", at_once)
+    monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", at_once)
     estimate, target = _spectra()
     value = magnitude_distance(estimate, target, *weights)
     (gradient,) = torch.autograd.grad(3 * value, estimate)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tfswa_unet.losses.waveforms import waveform_distance
+from tfswa_unet.losses.distances import waveform_distance
 
 
 def _waveforms():
@@ -14,7 +14,7 @@ def _waveforms():
 
 @pytest.mark.parametrize("at_once", [1, 700, 2**19])
 def test_value_and_gradient_equal_torchs(at_once, monkeypatch):
-    monkeypatch.setattr("tfswa_unet.dsp.cached.CACHED", at_once)
+    monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", at_once)
     estimate, target = _waveforms()
     values = [distance(estimate, target) for distance in (waveform_distance, F.l1_loss)]
     assert values[0].item() == pytest.approx(values[1].item(), rel=1e-12)

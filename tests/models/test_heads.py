@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tfswa_unet import models
+from tfswa_unet.types import STEMS
 
 HEADS = [
     ("vocals",),
     ("vocals", "rest"),
-    models.presets.FOUR_STEMS,
+    STEMS,
     ("kick", "snare", "piano", "guitar", "rest"),
 ]
 NARROW = {"widths": [8] * 4, "depths": [1] * 4, "mlp_ratios": [1] * 4, "detail": 4, "head_width": 8, "window": [4, 4]}

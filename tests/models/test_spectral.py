@@ -6,6 +6,7 @@ import torch
 from tfswa_unet import models
 from tfswa_unet.dsp import MASKS
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.types import STEMS
 
 SMALL = {
     "widths": [8, 16],
@@ -23,7 +24,7 @@ SMALL = {
 }
 
 
-def small(stems=models.presets.FOUR_STEMS, **changes):
+def small(stems=STEMS, **changes):
     """A model of the base preset's form, small enough for a test."""
     network = {**SMALL, **changes.pop("network", {})}
     base = models.preset("tfswa_base", tuple(stems))

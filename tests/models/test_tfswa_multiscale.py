@@ -6,6 +6,7 @@ from tfswa_unet import models
 from tfswa_unet.bundle import load_model, save_bundle
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.nn import Stage
+from tfswa_unet.types import STEMS
 
 SIZES = {
     "widths": [8, 16],
@@ -24,7 +25,7 @@ SIZES = {
 EVEN = {"channels": 1, "compression": 0, "network": {"widths": [64, 64], "detail": 16}}
 
 
-def small(stems=models.presets.FOUR_STEMS, network=None, **changes):
+def small(stems=STEMS, network=None, **changes):
     values = {**models.preset("tfswa_multiscale", stems), "n_fft": 512, "hop": 128, "subbands": 4, **changes}
     return models.build({**values, "network": {**values["network"], **SIZES, **(network or {})}})
 

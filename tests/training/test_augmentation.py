@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.training.test_fit import StopAt
+from tfswa_unet.config import from_values
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.records import from_values
 from tfswa_unet.training import builder
 from tfswa_unet.training.builder import TrainConfig, build_run, make_data
 from tfswa_unet.training.module import SeparationModule

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tfswa_unet.config import from_values
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.records import from_values
 from tfswa_unet.training.builder import TrainConfig, make_data
 
 

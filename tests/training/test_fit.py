@@ -7,8 +7,7 @@ import torch
 from lightning import Callback
 
 from tfswa_unet.bundle import load_model
-from tfswa_unet.training.builder import build_run
-from tfswa_unet.training.fit import fit
+from tfswa_unet.training.builder import build_run, fit
 
 
 class StopAt(Callback):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfswa_unet.audio import tags
-from tfswa_unet.audio.faults import truncated
+from tfswa_unet.audio.decode import truncated
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:

@@ -1,10 +1,11 @@
-"""Examples a second that training can be given: by each reader of a data set, beside musdb's own."""
+"""What each augmentation costs where it acts on every example."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,53 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from tfswa_unet.bench.augmenting import AugmentationCost, measure_augmentations
-from tfswa_unet.bench.layouts import MADE, DataSetAt, made_songs, own_songs
-from tfswa_unet.bench.musdb_reader import MusdbSegments, check_musdb
-from tfswa_unet.bench.subject import check_positive
+from tfswa_unet.bench.layouts import MADE, DataSetAt, MusdbSegments, check_musdb, made_songs, own_songs
+from tfswa_unet.bench.measures import median_seconds
+from tfswa_unet.bench.subject import check_positive, mixtures
+from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
-from tfswa_unet.data.augmentation import build_augmentation, split
-from tfswa_unet.data.processes import processors
+from tfswa_unet.data.augmentation import AUGMENTATIONS, build_augmentation, split
 from tfswa_unet.errors import ConfigError, unknown
-from tfswa_unet.memory import keep_pages
-from tfswa_unet.models.presets import FOUR_STEMS, choice
-from tfswa_unet.records import from_values
+from tfswa_unet.models.config import choice
+from tfswa_unet.processes import keep_pages, processors
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
+from tfswa_unet.types import STEMS
+
+RUNS = 3
+ALL = "strong"  # the file of conf/augmentation that names all of them
+
+
+@dataclass(frozen=True)
+class AugmentationCost:
+    """One augmentation with its settings in conf/augmentation/strong, but for p = 1, alone on a batch."""
+
+    augmentation: str
+    milliseconds: float  # for one example, all its stems
+    in_workers: bool  # runs in the loader's processes, on one thread each; else in training's own
+
+
+def measure_augmentations(batch: int, stems: int, seconds: float, rate: int) -> list[AugmentationCost]:
+    """Median time of each augmentation on the CPU, of a batch of `batch` stereo examples at `rate` Hz."""
+    sounds = mixtures(batch * stems, 2, seconds, rate).unflatten(0, (batch, stems)) / stems
+    costs = []
+    for name, settings in choice("augmentation", ALL).items():
+        augment = build_augmentation({name: {**settings, "p": 1.0}}, rate=rate).train()
+        in_workers = AUGMENTATIONS[name].in_workers
+        with _threads(1 if in_workers else torch.get_num_threads()):
+            elapsed = median_seconds(lambda augment=augment: augment(sounds), RUNS, sounds.device)  # type: ignore[misc]
+        costs.append(AugmentationCost(name, 1000 * elapsed / batch, in_workers))
+    return costs
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
 
 RATE, CHANNELS = 44_100, 2
 BASELINE = "musdb"  # of the ratios: musdb's own reader on .stem.mp4
@@ -107,7 +143,7 @@ def measure_data(setting: DataSetting) -> DataRecord:
             del loader  # its processes end before others are measured
     musdb = speeds.get((BASELINE, PLAIN))
     rows = tuple(DataRow(*which, speed, speed / musdb if musdb else None) for which, speed in speeds.items())
-    costs = measure_augmentations(setting.batch, len(FOUR_STEMS), setting.seconds, RATE)
+    costs = measure_augmentations(setting.batch, len(STEMS), setting.seconds, RATE)
     return DataRecord(replace(setting, threads=torch.get_num_threads()), rows, tuple(costs))
 
 
@@ -147,7 +183,7 @@ def _loader(setting: DataSetting, reader: str, place: DataSetAt, cache: str, aug
         "samples_per_epoch": ENDLESS,
         "cache": cache if reader == CACHED else None,
     }
-    plan = StemPlan.from_config({stem: [stem] for stem in FOUR_STEMS})
+    plan = StemPlan.from_config({stem: [stem] for stem in STEMS})
     config = from_values(LoaderConfig, values, "data")
     return SegmentDataModule(config, plan, RATE, CHANNELS, seed=0, augmentation=augmentation).train_dataloader()
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfswa_unet import audio
-from tfswa_unet.bench.clock import median_seconds
-from tfswa_unet.bench.music import mixtures
-from tfswa_unet.bench.peak import PeakMemory
-from tfswa_unet.bench.subject import Record, check_positive, prepare
+from tfswa_unet.bench.measures import PeakMemory, median_seconds
+from tfswa_unet.bench.subject import Record, check_positive, mixtures, prepare
 from tfswa_unet.inference import Separator, separate_file
 
 RATE, CHANNELS = 44_100, 2  # of the song

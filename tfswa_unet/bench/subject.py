@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from tfswa_unet import models
 from tfswa_unet.bundle import load_model, read_facts
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
-from tfswa_unet.memory import keep_pages
+from tfswa_unet.processes import keep_pages
+from tfswa_unet.songs import synthesize
 
 CPU_FACTS = Path("/proc/cpuinfo")
 BF16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and on Arm
@@ -127,3 +130,15 @@ def _device_name(device: torch.device) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+SHORTEST = 1.0  # s, of a synthetic song
+
+
+def mixtures(batch: int, channels: int, seconds: float, rate: int) -> Tensor:
+    """A synthetic song (b, c, t) at `rate` Hz, each example of the batch from another moment on."""
+    song = np.sum(list(synthesize(0, max(seconds, SHORTEST), rate).values()), axis=0)
+    song = song[:, : max(1, round(seconds * rate))]
+    wide = np.stack([song[channel % len(song)] for channel in range(channels)])
+    shifts = (example * wide.shape[1] // batch for example in range(batch))
+    return torch.from_numpy(np.stack([np.roll(wide, shift, axis=1) for shift in shifts]).astype(np.float32))

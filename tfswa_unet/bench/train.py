@@ -1,33 +1,104 @@
-"""Training as it is done: the real step on batches of the real loader."""
+"""The training step cut into parts, each of which can be timed."""
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 
-from tfswa_unet.bench.activations import peak_bytes
-from tfswa_unet.bench.clock import Stopwatch
-from tfswa_unet.bench.flops import count_flops
-from tfswa_unet.bench.music import mixtures
-from tfswa_unet.bench.peak import BYTES, PeakMemory
-from tfswa_unet.bench.steps import SplitStep, run_steps
-from tfswa_unet.bench.subject import Record, Subject, check_positive, prepare
+from tfswa_unet.bench.measures import BYTES, PeakMemory, Stopwatch, count_flops, peak_bytes
+from tfswa_unet.bench.subject import Record, Subject, check_positive, mixtures, prepare
+from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
-from tfswa_unet.data.synthetic import write_dataset
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.models.presets import choice
-from tfswa_unet.records import from_values
+from tfswa_unet.losses import Signals
+from tfswa_unet.models.config import choice
+from tfswa_unet.songs import write_dataset
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
-from tfswa_unet.training.optimizers import make_optimizer
+from tfswa_unet.training.optimization import make_optimizer
+
+PARTS = ("data", "augmentation", "forward", "loss", "loss_backward", "network_backward", "optimizer")
+
+
+class SplitStep:
+    """`SeparationModule.training_step` with its backward pass and update, cut where the model's output is.
+
+    The loss sees the output detached; its gradient there is then sent through the network. The parameters' gradients
+    are those of the whole step.
+
+    Args:
+        module: on the subject's device.
+        optimizer: of its parameters.
+        subject: whose precision the forward pass runs at.
+    """
+
+    def __init__(self, module: SeparationModule, optimizer: Optimizer, subject: Subject) -> None:
+        self.module = module.train()
+        self.optimizer = optimizer
+        self.subject = subject
+        self.taken = 0  # steps, since some terms of the loss take turns
+
+    def __call__(self, batch: Tensor, lap: Callable[[str], None]) -> None:
+        """Train on stems (b, s', c, t), calling `lap` with the name of each part when it is done."""
+        with self.subject.autocast():
+            stems = self.module.augmentation(batch)
+            lap("augmentation")
+            spectra = self.module.model.spectra(stems.sum(dim=1))
+            lap("forward")
+            estimate = spectra.detach().requires_grad_()
+            loss = self._loss(estimate, stems)
+            lap("loss")
+        loss.backward()
+        lap("loss_backward")
+        spectra.backward(estimate.grad)
+        lap("network_backward")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is no trainer to log to
+            self.module.configure_gradient_clipping(self.optimizer)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.taken += 1
+        lap("optimizer")
+
+    def _loss(self, spectra: Tensor, stems: Tensor) -> Tensor:
+        config = self.module.model.model_config
+        targets = stems[:, : spectra.shape[1]]
+        length = targets.shape[-1]
+        estimate = Signals(config.n_fft, config.hop, length, spectrum=spectra, step=self.taken)
+        return self.module.loss(estimate, Signals(config.n_fft, config.hop, length, waveform=targets))[0]
+
+
+def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int = 0) -> Stopwatch:
+    """Time consecutive steps; waiting for a batch and bringing it to the device is the part "data".
+
+    Args:
+        step: what is done with each batch.
+        batches: stems (b, s', c, t), drain + steps of them at least.
+        steps: to time.
+        drain: batches to throw away first: what workers had in store when nobody was training would make a slow loader
+            look fast.
+    """
+    for _ in range(drain):
+        next(batches)
+    watch = Stopwatch(step.subject.device)
+    for _ in range(steps):
+        watch.start()
+        batch = next(batches).to(step.subject.device, non_blocking=True)
+        watch.lap("data")
+        step(batch, watch.lap)
+    return watch
+
 
 WARM_UP = 2  # steps: the first makes the optimizer's state, the second is the first of the usual ones
 PREFETCHED = 2  # batches that each of a loader's workers has in store

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(model: Any) -> dict[str, Any]:
     """Facts of a model: name, stems, rate (Hz), sizes, cost, and how far it sees."""
-    from tfswa_unet.bench.flops import flops_per_second
+    from tfswa_unet.bench.measures import flops_per_second
     from tfswa_unet.bench.receptive import receptive_field
 
     parameters = sum(parameter.numel() for parameter in model.parameters())

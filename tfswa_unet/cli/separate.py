@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfswa_unet.inference import FileResult, Separator
-    from tfswa_unet.inference.songs import Song
+    from tfswa_unet.inference.request import Song
 
 HELP = "separate songs into stems"
 EXAMPLES = """\
@@ -119,7 +119,7 @@ def _separator(args: argparse.Namespace) -> Separator:
     from tfswa_unet.errors import ConfigError
     from tfswa_unet.inference import Separator
     from tfswa_unet.inference.precision import pick_device
-    from tfswa_unet.memory import keep_pages
+    from tfswa_unet.processes import keep_pages
 
     if args.threads is not None:
         if args.threads < 1:

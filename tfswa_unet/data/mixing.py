@@ -1,4 +1,4 @@
-"""Where the stems of one training example come from: one song, or several."""
+"""Numbers drawn by their chances."""
 
 from __future__ import annotations
 
@@ -8,10 +8,59 @@ from math import isfinite
 
 import numpy as np
 
-from tfswa_unet.data.drawing import pick
-from tfswa_unet.data.music.match import KEY_DISTANCES, Matches
-from tfswa_unet.data.music.music import Music
+from tfswa_unet.data.music import Music
 from tfswa_unet.errors import ConfigError, unknown
+
+LEAST = 1e-9  # share of all chances below which what is left counts as nothing
+
+
+def pick(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ()) -> int:
+    """Return a number k with a chance of `sums[k] - sums[k - 1]` in `sums[-1]`; none of `used` where others are left.
+
+    One draw and one search, however many there are: the stretches of those used are taken out of the line and jumped
+    over.
+    """
+    gaps = [(float(sums[k - 1]) if k else 0.0, float(sums[k])) for k in sorted(used)]
+    total = float(sums[-1])
+    left = total - sum(end - start for start, end in gaps)
+    if left <= LEAST * total:
+        gaps, left = [], total
+    at = rng.random() * left
+    for start, end in gaps:
+        if at >= start:
+            at += end - start
+    # Rounding may lead past the end, behind which lie only numbers without a chance.
+    last = int(np.searchsorted(sums, total))
+    return min(int(np.searchsorted(sums, at, side="right")), last)
+
+
+KEY_DISTANCES = range(8)  # steps that two keys may lie apart, 6 around the circle and one over to the relative key
+
+
+class Matches:
+    """The songs of alike tempo and compatible key of each of `music`, within tolerances, see `mixing.Mixing`.
+
+    A song of which one of them is not known fits in that with every other, so that none is left out of training.
+    """
+
+    def __init__(self, music: Sequence[Music], tempo_tolerance: float, key_distance: int) -> None:
+        tempos = [np.nan if each.tempo is None else each.tempo for each in music]
+        self._octaves = np.log2(np.array(tempos, float))
+        self._fifths = np.array([np.nan if each.key is None else each.key.fifths for each in music], float)
+        self._minor = np.array([each.key is not None and each.key.minor for each in music], bool)
+        self._tempo_tolerance = np.log2(1 + tempo_tolerance)
+        self._key_distance = key_distance
+
+    def of(self, track: int) -> np.ndarray:
+        """Return for every song whether it goes with number `track`; no song goes with itself."""
+        apart = np.abs(self._octaves - self._octaves[track]) % 1
+        around = np.abs(self._fifths - self._fifths[track])
+        steps = np.minimum(around, 12 - around) + (self._minor != self._minor[track])
+        # What is not known is NaN, which is no more than anything.
+        fits = ~(np.minimum(apart, 1 - apart) > self._tempo_tolerance) & ~(steps > self._key_distance)
+        fits[track] = False
+        return fits
+
 
 MODES = ("song", "random", "aligned", "matched")
 

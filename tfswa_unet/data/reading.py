@@ -1,19 +1,144 @@
-"""Crops of stems as a model wants them: its stems, its rate, its channels, its length."""
+"""Whether anything can be heard."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from math import gcd
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from tfswa_unet import audio
 from tfswa_unet.data.cache.pcm import SUFFIX, read_header, read_into, read_pcm
-from tfswa_unet.data.channels import match_channels, stem_name
-from tfswa_unet.data.sources import read_source
 from tfswa_unet.data.stems import REMAINDER, StemPlan, source_names
-from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.data.tracks import ON_ERROR, OnError
+from tfswa_unet.errors import ConfigError, DataError, UserError, unknown
 from tfswa_unet.types import Source, Track
+
+BLOCK = 1 << 15  # samples
+
+
+def is_below(audio: np.ndarray, level: float) -> bool:
+    """Say whether the RMS of audio (c, t), float32, over all of it lies below a level in dB full scale."""
+    limit, energy = 10 ** (level / 10) * audio.size, 0.0
+    for channel in audio:
+        for start in range(0, len(channel), BLOCK):
+            block = channel[start : start + BLOCK]
+            energy += float(np.dot(block, block))
+            # What is not silent is mostly known from its first block.
+            if energy >= limit:
+                return False
+    return True
+
+
+def match_channels(audio: np.ndarray, channels: int, name: str) -> np.ndarray:
+    """Return audio (c, t) with `channels` channels, or with 1, to be copied to all; to 1 channel it is averaged.
+
+    Raises DataError, which calls the audio `name`, for any other number of channels.
+    """
+    check_channels(audio.shape[0], channels, name)
+    return audio.mean(axis=0, keepdims=True) if channels == 1 < audio.shape[0] else audio
+
+
+def check_channels(found: int, channels: int, name: str) -> None:
+    """Raise DataError where audio of `found` channels cannot be brought to `channels`."""
+    if found not in (1, channels) and channels != 1:
+        raise DataError(f"The {name} has {found} channels, expected 1 or {channels}: mix it down or remove the track.")
+
+
+def stem_name(stem: str, track: str) -> str:
+    """Return what messages call a stem of a track."""
+    return f"stem {stem!r} of track {track!r}"
+
+
+log = logging.getLogger(__name__)
+
+
+class Faults:
+    """Which of `tracks` could not be read, known to all processes that read them.
+
+    With `on_error` "skip" each is logged once, in a sentence. Raises ConfigError for another `on_error`.
+    """
+
+    def __init__(self, tracks: Sequence[Track], on_error: OnError = "raise") -> None:
+        if on_error not in ON_ERROR:
+            raise unknown("data.on_error", on_error, ON_ERROR)
+        self.on_error = on_error
+        self._names = tuple(track.name for track in tracks)
+        self._seen = torch.zeros(len(tracks), dtype=torch.bool).share_memory_()
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """Names of the tracks that could not be read so far."""
+        return tuple(name for name, seen in zip(self._names, self._seen.tolist(), strict=True) if seen)
+
+    def summary(self) -> str | None:
+        """Return a sentence on how many tracks were gone without, and which; None where there was none."""
+        if not self.tracks:
+            return None
+        return f"{len(self.tracks)} of {len(self._names)} tracks could not be read: {', '.join(self.tracks)}."
+
+    @contextmanager
+    def of(self, track: int) -> Iterator[None]:
+        """Note what cannot be read inside as a fault of track number `track`; the error goes on."""
+        try:
+            yield
+        except UserError as error:
+            if self.on_error == "skip" and not self._seen[track]:
+                self._seen[track] = True
+                log.warning("track %r: %s; others take its place (data.on_error=skip)", self._names[track], error)
+            raise
+
+    def first(self, attempts: Iterable[Callable[[], Tensor]]) -> Tensor:
+        """Return what the first of the attempts gives that does not fail; with "raise" that is the first or its error.
+
+        Raises DataError where all attempts fail.
+        """
+        last: UserError | None = None
+        for attempt in attempts:
+            try:
+                return attempt()
+            except UserError as error:
+                if self.on_error == "raise":
+                    raise
+                last = error
+        raise DataError(f"No track could be read, although data.on_error=skip tried others; the last fault: {last}")
+
+
+def read_source(source: Source, start: int = 0, length: int | None = None) -> np.ndarray:
+    """Return samples `start` to `start + length` of a stem, (c, t) in float32, summed over its files.
+
+    `length` counts samples at the files' rate and must lie inside the track; None goes to the end of a stem that knows
+    its own length. A file that ends before is silent from there on, and a mono file among stereo ones plays on both
+    sides. Raises AudioError for what cannot be read.
+    """
+    if length is None:
+        if source.length is None and not source.more:
+            return audio.read(source.path, source.start + start, None, source.stream)
+        length = max(_length(part) for part in source.parts) - start
+    pieces = [_read(part, start, length) for part in source.parts]
+    if len(pieces) == 1 and pieces[0].shape[1] == length:
+        return pieces[0]
+    total = np.zeros((max(piece.shape[0] for piece in pieces), length), np.float32)
+    for piece in pieces:
+        total[:, : piece.shape[1]] += piece
+    return total
+
+
+def _read(part: Source, start: int, length: int) -> np.ndarray:
+    if part.length is not None:
+        length = min(length, part.length - start)
+    if length <= 0:
+        return np.zeros((1, 0), np.float32)
+    return audio.read(part.path, part.start + start, length, part.stream)
+
+
+def _length(part: Source) -> int:
+    return audio.probe(part.path, part.stream).length - part.start if part.length is None else part.length
+
 
 # Source samples read on both sides of a crop before it is resampled: more than the resampling filter reaches.
 CONTEXT = 1024

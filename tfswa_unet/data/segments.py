@@ -13,14 +13,12 @@ from torch.utils.data import Dataset, Sampler
 
 from tfswa_unet.data.augmentation import Compose
 from tfswa_unet.data.batches import empty
-from tfswa_unet.data.faults import Faults
-from tfswa_unet.data.indexing import OnError
-from tfswa_unet.data.level import is_below
+from tfswa_unet.data.collection import chances
 from tfswa_unet.data.mixing import Crop, Mixer, Mixing
-from tfswa_unet.data.music.music import Music
-from tfswa_unet.data.reading import StemReader
+from tfswa_unet.data.music import Music
+from tfswa_unet.data.reading import Faults, StemReader, is_below
 from tfswa_unet.data.stems import StemPlan
-from tfswa_unet.data.weights import chances
+from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.types import Track
 

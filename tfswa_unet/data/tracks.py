@@ -1,19 +1,131 @@
-"""The one way from a folder on disk to the tracks of a split, whatever the data set's layout."""
+"""From songs found by name to tracks: every file is opened once, for its length and rate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tfswa_unet import audio
-from tfswa_unet.data.indexing import OnError, Probe, index
 from tfswa_unet.data.sets import musdb
 from tfswa_unet.data.sets.layouts import KINDS, LAYOUTS, Layout, check_options, detect, is_manifest
-from tfswa_unet.data.sets.songs import Song, entries
-from tfswa_unet.data.sets.splits import assign
-from tfswa_unet.errors import DataError, unknown
-from tfswa_unet.types import SPLITS, Split, Track
+from tfswa_unet.data.sets.songs import Song, assign, entries, summed
+from tfswa_unet.errors import AudioError, DataError, UserError, unknown
+from tfswa_unet.types import MIXTURE, SPLITS, Source, Split, Track
+
+THREADS = 8
+OnError = Literal["raise", "skip"]
+Probe = Callable[[Path, int], audio.AudioInfo]
+ON_ERROR: tuple[OnError, ...] = ("raise", "skip")
+
+log = logging.getLogger(__name__)
+
+
+def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = audio.probe) -> list[Track]:
+    """Return the tracks of `songs`, probing their files in a few threads.
+
+    A song that cannot be used is refused, or, with on_error "skip", logged in a sentence, left out and counted.
+
+    Raises:
+        AudioError: a file of the named track cannot be read.
+        DataError: the files of one song differ in length, rate or channels, or no song is left.
+        ConfigError: another `on_error`.
+    """
+    if on_error not in ON_ERROR:
+        raise unknown("data.on_error", on_error, ON_ERROR)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = list(pool.map(partial(_attempt, probe=probe), songs))
+    faults = [item for item in found if isinstance(item, UserError)]
+    if faults and on_error == "raise":
+        raise faults[0]
+    for fault in faults:
+        log.warning("%s", fault)
+    if faults and len(faults) == len(found):
+        raise DataError(f"None of the {len(found)} songs can be used; the first: {faults[0]}")
+    if faults:
+        log.warning("%d of %d songs left out, for the reasons above (data.on_error=skip).", len(faults), len(found))
+    return [item for item in found if isinstance(item, Track)]
+
+
+def _attempt(song: Song, probe: Probe) -> Track | UserError:
+    try:
+        return _track(song, probe)
+    except UserError as error:
+        return error
+
+
+@dataclass(frozen=True)
+class _File:
+    """One of the files that a song's stems are made of, opened."""
+
+    stem: str
+    label: str
+    part: Source
+    info: audio.AudioInfo
+
+    @property
+    def length(self) -> int:
+        return self.info.length - self.part.start if self.part.length is None else self.part.length
+
+
+def _track(song: Song, probe: Probe) -> Track:
+    if song.fault is not None:
+        raise song.fault
+    named = dict(song.sources) | ({} if song.mixture is None else {MIXTURE: song.mixture})
+    files = [
+        _open(song, stem, part, len(source.parts), probe) for stem, source in named.items() for part in source.parts
+    ]
+    rate = _common(song, "rate", "Hz", [(file.label, file.info.rate) for file in files], "resample")
+    for stem in named:
+        counts = [(file.label, file.info.channels) for file in files if file.stem == stem and file.info.channels > 1]
+        _common(song, "number of channels", "channels", counts, "mix")
+    lengths = [(file.label, file.length) for file in files]
+    if not song.ragged:
+        length = _common(song, "length", "samples", lengths, "cut or pad")
+        return Track(song.name, song.split, rate, length, song.sources, song.mixture)
+    length = max(file.length for file in files)
+    ended = {stem: summed([_ended(file, length) for file in files if file.stem == stem]) for stem in named}
+    mixture = ended.pop(MIXTURE, None)
+    return Track(song.name, song.split, rate, length, ended, mixture)
+
+
+def _open(song: Song, stem: str, part: Source, count: int, probe: Probe) -> _File:
+    try:
+        info = probe(part.path, part.stream)
+    except AudioError as error:
+        raise AudioError(f"track {song.name!r}: {error}") from None
+    file = _File(stem, stem if count == 1 else f"{stem}/{part.path.name}", part, info)
+    if file.length < 1 or part.start + file.length > info.length:
+        raise DataError(
+            f"Track {song.name!r} takes samples {part.start} to {part.start + max(file.length, 0)} of {part.path}, "
+            f"which has {info.length} ({info.seconds:.2f} s at {info.rate} Hz): choose an earlier start or a shorter "
+            "duration."
+        )
+    return file
+
+
+def _ended(file: _File, length: int) -> Source:
+    return replace(file.part, more=(), length=file.length if file.length < length else None)
+
+
+def _common(song: Song, quantity: str, unit: str, values: Sequence[tuple[str, int]], remedy: str) -> int:
+    if len({value for _, value in values}) > 1:
+        listed = ", ".join(f"{label} {value}" for label, value in values)
+        raise DataError(
+            f"The stems of track {song.name!r} ({_place(song)}) differ in {quantity}: {listed} {unit}; "
+            f"{remedy} them to one {quantity} or remove the track."
+        )
+    return values[0][1] if values else 0
+
+
+def _place(song: Song) -> str:
+    source = next(iter(song.sources.values()))
+    return str(source.path if source.stream else source.path.parent)
+
 
 WAYS_ON = "set data.root=/path/to/musdb18hq, or make songs to train on with data=synthetic"
 

@@ -1,10 +1,8 @@
 """Signals between the waveform and the network: spectrograms, subbands, level, masks."""
 
-from tfswa_unet.dsp.cached import pieces
-from tfswa_unet.dsp.level import level
+from tfswa_unet.dsp.fourier import frames, istft, pieces, stft
+from tfswa_unet.dsp.maps import level, stack_subbands, unstack_subbands
 from tfswa_unet.dsp.masking import MASKS, apply_mask, mask_maps
-from tfswa_unet.dsp.stft import frames, istft, stft
-from tfswa_unet.dsp.subbands import stack_subbands, unstack_subbands
 
 __all__ = [
     "frames",

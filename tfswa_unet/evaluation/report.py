@@ -1,20 +1,135 @@
-"""From windows to one number a stem: medians over windows, then over tracks, with what was left out counted."""
+"""Names of score files."""
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfswa_unet.evaluation.track_scores import METRICS, TrackScores
+import tfswa_unet
+from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
+from tfswa_unet.evaluation.settings import EvaluationSettings
+from tfswa_unet.evaluation.song import ALPHA, HOP, N_FFT, Song
+from tfswa_unet.types import MIXTURE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+
+def file_name(track: str) -> str:
+    """A track's name without what cannot stand in a file name."""
+    return track.replace("/", "_").replace("\\", "_")
+
+
+PACKAGE = Path(tfswa_unet.__file__).resolve().parent
+
+
+def commit() -> str | None:
+    """The commit that this package stands at, with "+dirty" where tracked files differ; None outside git."""
+    # A package installed inside somebody else's repository is not tracked there: that commit says nothing of ours.
+    if _git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None
+    head = _git("rev-parse", "HEAD")
+    return f"{head}+dirty" if head and _git("status", "--porcelain", "--untracked-files=no") else head
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their names."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            if path.is_dir():
+                digest.update(file.relative_to(path).as_posix().encode())
+            with file.open("rb") as stream:
+                while chunk := stream.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()
+
+
+@cache
+def source_hash() -> str:
+    """SHA-256 of this package's Python files: changed code never takes over scores of older code."""
+    digest = hashlib.sha256()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions of what a score depends on; None for what is not installed."""
+    return {name: _version(name) for name in ("tfswa-unet", "torch", "numpy", "museval")}
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+SHIFTS = 1  # a track is separated once; averages over shifted passes are not offered
+
+
+def describe(settings: EvaluationSettings, songs: Sequence[Song], checkpoint_hash: str | None) -> dict[str, Any]:
+    """Plain values, ready for JSON, that say how scores came about."""
+    checkpoint = {"name": settings.checkpoint.name, "sha256": checkpoint_hash} if settings.checkpoint else None
+    return {
+        "model": settings.model,
+        "checkpoint": checkpoint,
+        "metric": _metric(settings),
+        "data": settings.data_root.resolve().name if settings.data_root else None,
+        "split": "+".join(sorted({song.track.split for song in songs})),
+        "tracks": [song.track.name for song in songs],
+        "max_seconds": settings.max_seconds,
+        "stems": {stem: list(sources) for stem, sources in songs[0].plan.items()},
+        "overlap": settings.overlap,
+        "segment_seconds": settings.segment_seconds,
+        "shifts": SHIFTS,
+        "seed": settings.seed,
+        "precision": settings.precision,
+        "commit": commit(),
+        "versions": versions(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _metric(settings: EvaluationSettings) -> dict[str, Any]:
+    full = settings.metrics == "full"
+    return {
+        "name": "BSSEval v4",
+        "metrics": settings.metrics,
+        "computed": "SDR, ISR, SIR, SAR by museval" if full else "SDR only, exactly as museval; no ISR, SIR, SAR",
+        "unit": "dB",
+        "window_seconds": settings.window_seconds,
+        "hop_seconds": settings.hop_seconds,
+        "aggregation": "median over windows, then median over tracks; NaN and infinite windows left out; "
+        "average: mean over stems",
+        "silence": "a window where reference or estimate of any scored stem is silent is NaN for all stems; "
+        "stems silent throughout a track are left out of that track",
+        "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
+        "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) over a whole track, mean over tracks",
+        "irm": f"ideal ratio mask |S|^{ALPHA:g}, STFT {N_FFT}, hop {HOP}",
+    }
+
+
 MODEL = "model"
-MIXTURE = "mixture"
 Values = Mapping[str, float]  # metric → dB
 
 

@@ -1,4 +1,4 @@
-"""The whole evaluation: separate every track, score it beside the reference methods, write and summarise."""
+"""How a model is scored: everything that a score's reader must know to repeat it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from tfswa_unet.errors import DataError
-from tfswa_unet.evaluation.bsseval import REST, load_museval
-from tfswa_unet.evaluation.cache import ScoreCache
-from tfswa_unet.evaluation.files import file_name
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tfswa_unet.bundle import load_model
+from tfswa_unet.config import from_values
+from tfswa_unet.data import StemPlan, load_data
+from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.evaluation.bsseval import load_museval
 from tfswa_unet.evaluation.plots import spectrograms
-from tfswa_unet.evaluation.provenance import content_hash
-from tfswa_unet.evaluation.record import describe
-from tfswa_unet.evaluation.references import Audio
-from tfswa_unet.evaluation.report import MODEL, Scores, aggregate
-from tfswa_unet.evaluation.scorer import Book, Progress, Scorer
+from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, content_hash, describe, file_name
+from tfswa_unet.evaluation.scorer import Book, ScoreCache, Scorer, ScoringProgress, scoring_processes
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.song import Song
-from tfswa_unet.evaluation.workers import scoring_processes
+from tfswa_unet.evaluation.song import REST, Audio, Song
 from tfswa_unet.files import write_text
-from tfswa_unet.types import Track
+from tfswa_unet.inference import Separator
+from tfswa_unet.processes import keep_pages
+from tfswa_unet.types import SPLITS, Track
 
 Separate = Callable[[Audio, int], Mapping[str, Audio]]
 
@@ -42,7 +45,7 @@ def evaluate(
     out: Path,
     *,
     settings: EvaluationSettings,
-    on_progress: Progress | None = None,
+    on_progress: ScoringProgress | None = None,
 ) -> Scores:
     """Separate and score tracks, and write `out/scores.json`.
 
@@ -128,3 +131,77 @@ def _songs(tracks: Sequence[Track], plan: Plan, settings: EvaluationSettings) ->
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """See conf/eval.yaml."""
+
+    ckpt: str
+    data: dict[str, Any]
+    split: str
+    out: str | None
+    metrics: Any
+    max_tracks: int | None
+    max_seconds: float | None
+    workers: int | None
+    pictures: int
+    device: str
+    precision: Any
+    segment: float
+    overlap: float
+    batch: int | None
+    paths: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ConfigError(f"split={self.split}: expected one of {', '.join(SPLITS)}")
+        if self.max_tracks is not None and self.max_tracks < 1:
+            raise ConfigError(f"max_tracks={self.max_tracks}: expected 1 or more, or null for all")
+
+
+def score_checkpoint(values: Mapping[str, Any]) -> Scores:
+    """Score a checkpoint or bundle as configured; print the table and where the files lie.
+
+    Raises:
+        UserError: for a checkpoint, data set or setting that cannot be used, before any track is separated.
+    """
+    keep_pages()
+    config = from_values(EvalConfig, values, "config")
+    model = load_model(config.ckpt)
+    tracks = load_data(config.data, config.split)[: config.max_tracks]  # type: ignore[arg-type]
+    plan = StemPlan.from_config(model.config["stems"])
+    separator = Separator(
+        model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
+    )
+    checkpoint = Path(config.ckpt)
+    settings = EvaluationSettings(
+        model=model.config["name"],
+        checkpoint=checkpoint,
+        data_root=Path(config.data["root"]),
+        overlap=config.overlap / config.segment,
+        segment_seconds=config.segment,
+        precision=separator.precision,
+        metrics=config.metrics,
+        max_seconds=config.max_seconds,
+        workers=config.workers,
+        pictures=config.pictures,
+    )
+    out = Path(config.out) if config.out else checkpoint.parent / f"scores-{checkpoint.stem}-{config.split}"
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    )
+    with bar:
+        task = bar.add_task("scoring", total=None)
+        scores = evaluate(
+            separator.separate,
+            tracks,
+            plan,
+            out,
+            settings=settings,
+            on_progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
+        )
+    Console().print(scores.table())
+    Console().print(f"scores: {out / 'scores.json'}", soft_wrap=True)
+    return scores

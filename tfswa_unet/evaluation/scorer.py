@@ -1,37 +1,168 @@
-"""Scores songs here or in other processes, and keeps every result on disk as soon as it is there."""
+"""Scores of a track are kept and taken again while everything they depend on is the same."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.evaluation.bsseval import museval_json
-from tfswa_unet.evaluation.cache import ScoreCache
-from tfswa_unet.evaluation.files import file_name
-from tfswa_unet.evaluation.references import Stems
-from tfswa_unet.evaluation.report import MODEL
+from tfswa_unet.evaluation.bsseval import TrackScores, museval_json, score
+from tfswa_unet.evaluation.report import MODEL, file_name, source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.song import Song
-from tfswa_unet.evaluation.track_scores import TrackScores
-from tfswa_unet.evaluation.workers import Job, reference_stems, run_job, score_song
+from tfswa_unet.evaluation.song import REFERENCES, Song, Stems
 from tfswa_unet.files import write_text
 
-Progress = Callable[[int, int, str], None]
+
+@dataclass(frozen=True)
+class ScoreCache:
+    """A JSON file a track and method in `folder`.
+
+    A model's scores depend on its checkpoint, on how it was applied and on this package's code. Those of a reference
+    method depend on the data and the metric only, so every checkpoint shares them.
+    """
+
+    folder: Path
+    settings: EvaluationSettings
+    checkpoint_hash: str | None
+
+    def load(self, song: Song, method: str) -> TrackScores | None:
+        """Scores of an earlier run, or None where there are none that still hold."""
+        try:
+            stored = json.loads(self._path(song, method).read_text(encoding="utf-8"))
+            fingerprint = self._fingerprint(song, method)
+            if fingerprint is None or stored["fingerprint"] != fingerprint:
+                return None
+            return TrackScores.from_dict(stored["scores"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def save(self, song: Song, method: str, scores: TrackScores) -> None:
+        """Keep scores for later runs."""
+        stored = {"fingerprint": self._fingerprint(song, method), "scores": scores.to_dict()}
+        write_text(self._path(song, method), json.dumps(stored))
+
+    def _path(self, song: Song, method: str) -> Path:
+        return self.folder / method / f"{file_name(song.track.name)}.json"
+
+    def _fingerprint(self, song: Song, method: str) -> str | None:
+        """None where nothing identifies the model: such scores are never taken again."""
+        settings = self.settings
+        parts = [
+            method,
+            song.track.name,
+            song.length,
+            song.track.rate,
+            [[stem, list(sources)] for stem, sources in song.plan.items()],
+            [
+                [name, str(part.path), part.stream, part.start, part.length, *_state(part.path)]
+                for name, source in song.track.sources.items()
+                for part in source.parts
+            ],
+            [settings.metrics, settings.window_seconds, settings.hop_seconds],
+            versions()["museval"],
+        ]
+        if method not in settings.references:
+            if self.checkpoint_hash is None:
+                return None
+            parts += [self.checkpoint_hash, source_hash(), settings.model]
+            parts += [settings.overlap, settings.segment_seconds, settings.seed, settings.precision]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One track by one method; a model's stems lie in `estimates` as an array (s, c, t) in the order of the targets."""
+
+    song: Song
+    method: str
+    settings: EvaluationSettings
+    estimates: Path | None = None
+
+
+def run_job(job: Job) -> TrackScores:
+    """Read a job's audio and score it; the file of estimates is deleted."""
+    if job.estimates is None:
+        return score_song(job.song, reference_stems(job.song, job.method), job.settings)
+    stacked = np.load(job.estimates, allow_pickle=False)
+    job.estimates.unlink()
+    return score_song(job.song, dict(zip(job.song.targets, stacked, strict=True)), job.settings)
+
+
+def reference_stems(song: Song, method: str) -> Stems:
+    """The stems (c, t) that one of the reference methods gives for a song."""
+    return REFERENCES[method](song.mixture, song.targets)
+
+
+def score_song(song: Song, estimates: Stems, settings: EvaluationSettings) -> TrackScores:
+    """Score stems (c, t) under the names of `song.targets`."""
+    # Truncated, as museval turns seconds into samples.
+    rate = song.track.rate
+    window, hop = (max(1, int(seconds * rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
+    return score(song.track.name, song.targets, estimates, window, hop, settings.metrics)
+
+
+@contextmanager
+def scoring_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread each; what is still waiting when the block ends early is dropped."""
+    spawn = get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        with _one_thread():
+            # BLAS reads its thread count when it is loaded, so all processes are started while the variables are set.
+            for _ in range(workers):
+                pool.submit(int)
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+ScoringProgress = Callable[[int, int, str], None]
 
 
 class Book:
     """The scores of an evaluation by track and method: from earlier runs, or entered as they come in."""
 
     def __init__(
-        self, out: Path, settings: EvaluationSettings, cache: ScoreCache, total: int, on_progress: Progress | None
+        self,
+        out: Path,
+        settings: EvaluationSettings,
+        cache: ScoreCache,
+        total: int,
+        on_progress: ScoringProgress | None,
     ) -> None:
         self.out, self.settings, self.cache = out, settings, cache
         self.total, self.on_progress = total, on_progress

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.evaluation.references import REFERENCES
+from tfswa_unet.evaluation.song import REFERENCES
 
 Metrics = Literal["full", "sdr"]
 

@@ -10,12 +10,10 @@ from typing import Any, Literal
 
 from tfswa_unet import audio
 from tfswa_unet.errors import UserError
-from tfswa_unet.inference.delay import Delay
-from tfswa_unet.inference.request import Request
+from tfswa_unet.inference.request import Request, Song, find_songs
 from tfswa_unet.inference.separator import BLOCK_SECONDS, Poll, Progress, Separator
-from tfswa_unet.inference.songs import Song, find_songs
 from tfswa_unet.inference.stem_files import open_stem_files
-from tfswa_unet.inference.targets import NullError, Targets
+from tfswa_unet.inference.targets import Delay, NullError, Targets
 
 
 @dataclass(frozen=True)

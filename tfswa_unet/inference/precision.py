@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -80,3 +82,23 @@ def _fast_bf16(device: torch.device) -> bool:
     # Elsewhere CPUs emulate bf16, which is slower than fp32. torch tells of these units on Linux only.
     units = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return device.type == "cpu" and any(unit is not None and unit() for unit in units)
+
+
+def compile_network(model: Any, call: Callable[[], object]) -> None:
+    """Compile a model's network in place and make the first call, which is when the compiler works, for minutes.
+
+    Args:
+        model: whose `network` is compiled, or all of it where it has none.
+        call: runs the model on inputs of the size to come.
+
+    Raises:
+        ConfigError: where torch cannot compile here, for instance without a C++ compiler.
+    """
+    getattr(model, "network", model).compile()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's advice to its developers
+            call()
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ConfigError(f"--compile: torch.compile failed here ({reason[:200]}): leave it out") from error

@@ -1,21 +1,121 @@
-"""What a user asks of a separation into files, checked before any of it begins."""
+"""Which files a user means by naming files and folders."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 from tfswa_unet.audio import FORMATS, AudioInfo, check_format
-from tfswa_unet.errors import ConfigError, did_you_mean
-from tfswa_unet.inference.naming import TEMPLATE, Naming
-from tfswa_unet.inference.songs import Song
+from tfswa_unet.errors import AudioError, ConfigError, did_you_mean
 from tfswa_unet.inference.stem_files import CLIPS, Clip, nearest_folder
 from tfswa_unet.inference.targets import Targets
+
+EXTENSIONS = frozenset(
+    [".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".wma", ".webm", ".mka"]
+)
+
+
+@dataclass(frozen=True)
+class Song:
+    """An audio file, and the name by which its stems are filed."""
+
+    path: Path
+    track: str
+
+
+def find_songs(inputs: Iterable[str | Path], out: str | Path | None = None) -> list[Song]:
+    """Songs of the given files, and of all folders below the given folders, in a stable order.
+
+    A file's track is its name without ending; in a folder it is the path from that folder, so that equal names in two
+    albums stay apart. Hidden files and what lies in the output folder `out` are passed over.
+
+    Raises:
+        AudioError: for an input that does not exist, or a folder without audio files.
+    """
+    songs: dict[Path, Song] = {}
+    for given in map(Path, inputs):
+        if given.is_dir():
+            found = [Song(path, str(path.relative_to(given).with_suffix(""))) for path in _audio_below(given, out)]
+            if not found:
+                raise AudioError(f"{given} holds no audio files: expected endings such as .wav, .flac, .mp3 or .m4a")
+        elif given.exists():
+            found = [Song(given, given.stem)]
+        else:
+            raise AudioError(f"{given}: no such file or folder")
+        for song in found:
+            songs.setdefault(song.path.resolve(), song)
+    return list(songs.values())
+
+
+def _audio_below(folder: Path, out: str | Path | None) -> list[Path]:
+    skipped = Path(out).resolve() if out is not None and Path(out).resolve() != folder.resolve() else None
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in EXTENSIONS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and (skipped is None or skipped not in path.resolve().parents)
+    )
+
+
+FIELDS = ("track", "stem", "ext")
+TEMPLATE = "{track}/{stem}.{ext}"
+
+
+@dataclass(frozen=True)
+class Naming:
+    """A template of output names, such as "{track}/{stem}.{ext}", checked when made.
+
+    Raises:
+        ConfigError: for unknown fields, for braces that do not match, or where the names would not end in the format's
+            own ending.
+    """
+
+    out: Path
+    template: str
+    extension: str
+
+    def __post_init__(self) -> None:
+        given = f"the template {self.template!r}"
+        try:
+            parts = list(string.Formatter().parse(self.template))
+        except ValueError as error:
+            raise ConfigError(f"{given} cannot be read ({error}): write fields as {{track}}") from error
+        for _, name, spec, conversion in parts:
+            if name is not None and (name not in FIELDS or spec or conversion):
+                written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+                raise ConfigError(
+                    f"{given} has the unknown field {{{written}}}: expected {{track}}, {{stem}} and {{ext}}"
+                )
+        name = self.template.format(track="track", stem="stem", ext=self.extension)
+        if not name.endswith(f".{self.extension}"):
+            raise ConfigError(f"{given} gives {name}, which does not end in .{self.extension}: end it with .{{ext}}")
+
+    def paths(self, track: str, stems: Iterable[str]) -> dict[str, Path]:
+        """File of each stem of a track.
+
+        Raises:
+            ConfigError: when two stems share a file, or one lies outside the output folder.
+        """
+        paths = {stem: self.out / self.template.format(track=track, stem=stem, ext=self.extension) for stem in stems}
+        root = self.out.resolve()
+        for path in paths.values():
+            if root not in path.resolve().parents:
+                raise ConfigError(
+                    f"the template {self.template!r} puts {path} outside {self.out}: "
+                    "remove what leads out of the folder"
+                )
+        if len(set(paths.values())) < len(paths):
+            raise ConfigError(f"the template {self.template!r} gives all stems of {track} one name: add {{stem}} to it")
+        return paths
+
 
 _FLOAT_BYTES = 4
 _LOSSY_BYTES = 1  # more than any lossy format needs for a sample

@@ -1,4 +1,4 @@
-"""A model put to work on arrays and streams of any rate and length."""
+"""Names of stems as users write them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,29 @@ import torch
 from torch import Tensor, nn
 
 from tfswa_unet.audio.resample import StreamResampler
-from tfswa_unet.errors import AudioError, ConfigError, ModelError
-from tfswa_unet.inference.compiled import compile_network
-from tfswa_unet.inference.names import check_names
+from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
 from tfswa_unet.inference.overlap_add import Plan, Segment, cut, join
-from tfswa_unet.inference.precision import PARITY, Precision, parity, pick_device, pick_precision
+from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.types import StemModel
+
+
+def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The wanted stems in the model's order; all of them for None.
+
+    Raises:
+        ConfigError: for a stem that the model does not give, or none at all.
+    """
+    if wanted is None:
+        return tuple(known)
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"the model gives no stem {name!r}{did_you_mean(name, known)}: it gives {', '.join(known)}"
+            )
+    if not wanted:
+        raise ConfigError(f"no stem is asked for: name at least one of {', '.join(known)}")
+    return tuple(name for name in known if name in wanted)
+
 
 Progress = Callable[[int, int], None]  # samples done, samples in all
 Poll = Callable[[], bool]

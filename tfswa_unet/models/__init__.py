@@ -1,9 +1,7 @@
 """The family: a spectral wrapper around each network, built from plain configuration."""
 
-from tfswa_unet.models.config import ModelConfig
-from tfswa_unet.models.family import build
-from tfswa_unet.models.presets import names, preset
-from tfswa_unet.models.spectral import SpectralModel
+from tfswa_unet.models.config import ModelConfig, names, preset
+from tfswa_unet.models.spectral import SpectralModel, build
 from tfswa_unet.models.tfswa_multiscale import TFSWAMultiscale, TFSWAMultiscaleConfig
 from tfswa_unet.models.tfswa_resunet import TFSWAResUNet, TFSWAResUNetConfig
 from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tfswa_unet.config import from_values
 from tfswa_unet.dsp import apply_mask, istft, level, mask_maps, stack_subbands, stft, unstack_subbands
+from tfswa_unet.errors import unknown
 from tfswa_unet.models.config import ModelConfig
+from tfswa_unet.models.tfswa_multiscale import TFSWAMultiscale, TFSWAMultiscaleConfig
+from tfswa_unet.models.tfswa_resunet import TFSWAResUNet, TFSWAResUNetConfig
+from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig
 
 
 class SpectralModel(nn.Module):
@@ -93,3 +99,25 @@ class SpectralModel(nn.Module):
 def _unit(n_fft: int) -> float:
     """Brings the bins of noise of unit level near one."""
     return 2 / n_fft**0.5
+
+
+# name → network(maps in, maps out, bins, configuration), its configuration
+ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
+    "tfswa_unet": (TFSWAUNet, TFSWAUNetConfig),
+    "tfswa_resunet": (TFSWAResUNet, TFSWAResUNetConfig),
+    "tfswa_multiscale": (TFSWAMultiscale, TFSWAMultiscaleConfig),
+}
+
+
+def build(values: Mapping[str, Any]) -> SpectralModel:
+    """Make a model with fresh weights from plain values, as `SpectralModel.config` gives them.
+
+    Raises:
+        ConfigError: for unknown, missing or impossible values.
+    """
+    config = from_values(ModelConfig, values, "model")
+    if config.architecture not in ARCHITECTURES:
+        raise unknown("model.architecture", config.architecture, ARCHITECTURES)
+    network, network_config = ARCHITECTURES[config.architecture]
+    sizes: Any = from_values(network_config, config.network, "model.network")
+    return SpectralModel(config, network(config.maps_in, config.maps_out, config.bins, sizes))

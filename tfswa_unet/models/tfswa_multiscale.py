@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig, make_stage
 from tfswa_unet.nn import PatchStem
-from tfswa_unet.nn.patch import Patch
+from tfswa_unet.nn.conv import Patch
 
 
 @dataclass(frozen=True)

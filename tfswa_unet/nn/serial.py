@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tfswa_unet.nn.attention import Axis, SequenceAttention
-from tfswa_unet.nn.window import Window, WindowAttention
+from tfswa_unet.nn.attention import Axis, SequenceAttention, Window, WindowAttention
 
 
 class MLP(nn.Sequential):

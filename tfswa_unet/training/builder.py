@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +12,19 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from tfswa_unet.bundle import load_model
+from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
-from tfswa_unet.data.synthetic import write_dataset
 from tfswa_unet.errors import ConfigError, DataError
-from tfswa_unet.evaluation.provenance import commit
-from tfswa_unet.records import from_values
+from tfswa_unet.evaluation.report import commit
+from tfswa_unet.processes import keep_pages
+from tfswa_unet.songs import write_dataset
 from tfswa_unet.training.callbacks import CallbackConfig, make_callbacks
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
@@ -209,3 +214,55 @@ def _write_facts(values: Mapping[str, Any], folder: Path) -> None:
     OmegaConf.save(OmegaConf.create(dict(values)), folder / "config.yaml")
     facts = {"commit": commit(), "torch": torch.__version__, "lightning": L.__version__}
     (folder / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def fit(values: Mapping[str, Any], folder: Path) -> float:
+    """Train as configured; checkpoints, logs and the resolved configuration go to `folder`.
+
+    Returns:
+        the best validation SDR in dB.
+
+    Raises:
+        UserError: for a configuration, data set or checkpoint that cannot be used, before training starts.
+    """
+    keep_pages()
+    _quiet()
+    run = build_run(values, folder)
+    console = Console(stderr=True)
+    if run.trainer.is_global_zero:
+        parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
+        console.print(
+            f"{run.module.model.model_config.name}: {parameters / 1e6:.1f} M parameters, stems "
+            f"{', '.join(run.module.model.stems)}; {len(run.data.training.reader.lengths)} train and "
+            f"{len(run.data.validation.reader.lengths)} valid tracks; everything goes to {folder}"
+        )
+    try:
+        run.trainer.fit(run.module, run.data, ckpt_path=run.resume, weights_only=True)
+    finally:
+        # Runs of one sweep share a process: an open W&B run would swallow the next one.
+        if any(isinstance(logger, WandbLogger) for logger in run.trainer.loggers):
+            import wandb
+
+            wandb.finish()
+    checkpoint = next(c for c in run.trainer.callbacks if isinstance(c, ModelCheckpoint))  # type: ignore[attr-defined]
+    best = float(checkpoint.best_model_score) if checkpoint.best_model_score is not None else float("nan")
+    if run.trainer.is_global_zero:
+        console.print(f"best validation SDR {best:.2f} dB: {checkpoint.best_model_path or checkpoint.last_model_path}")
+        if run.module.bad_steps:
+            console.print(f"{run.module.bad_steps} steps had a non-finite gradient and were left out")
+    return best
+
+
+def _quiet() -> None:
+    """Keep Lightning's advice for its developers, and its advertisements, off the user's screen."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        ".*LeafSpec.*",
+        ".*does not have many workers.*",
+        ".*smaller than the logging interval.*",
+        ".*dirpath has changed.*",
+        ".*sync_dist.*",  # the module sums over processes itself
+        ".*Grad strides do not match bucket view strides.*",
+        ".*dataloader is not resumable.*",  # the sampler goes on with the next example, see SegmentDataModule
+    ):
+        warnings.filterwarnings("ignore", message)

@@ -1,11 +1,14 @@
-"""What watches a run: checkpoints, early stopping, the progress bar, samples to look at and listen to."""
+"""Something to look at and listen to while a model trains."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -14,8 +17,59 @@ from lightning.pytorch.callbacks import (
     RichProgressBar,
 )
 from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
-from tfswa_unet.training.samples import Samples
+from tfswa_unet.evaluation.plots import spectrograms
+
+
+class Samples(Callback):
+    """Log one validation segment, separated, as sound and as a picture of spectrograms.
+
+    Goes to the loggers that take pictures and audio (TensorBoard, W&B).
+
+    Args:
+        every_n_epochs: epochs between samples.
+    """
+
+    def __init__(self, every_n_epochs: int) -> None:
+        self.every_n_epochs = every_n_epochs
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.current_epoch % self.every_n_epochs:
+            return
+        model: Any = pl_module.model
+        stems = trainer.datamodule.validation[0]  # type: ignore[attr-defined]
+        mixture = stems.sum(dim=0)
+        with torch.inference_mode():
+            estimates = model(mixture[None].to(pl_module.device))[0].float().cpu().numpy()
+        sounds = {"mixture": mixture.numpy(), **dict(zip(model.stems, estimates, strict=True))}
+        picture = self._picture(sounds, model.rate, f"epoch {trainer.current_epoch}")
+        for logger in trainer.loggers:
+            self._log(logger, sounds, picture, model.rate, trainer.global_step)
+
+    @staticmethod
+    def _picture(sounds: dict[str, np.ndarray], rate: int, title: str) -> np.ndarray:
+        """Pixels (height, width, 3), 0…255."""
+        from matplotlib.image import imread
+
+        stems = {name: sound for name, sound in sounds.items() if name != "mixture"}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "spectrograms.png"
+            spectrograms(path, sounds["mixture"], stems, rate, title)
+            return (imread(path)[..., :3] * 255).astype(np.uint8)
+
+    @staticmethod
+    def _log(logger: Any, sounds: dict[str, np.ndarray], picture: np.ndarray, rate: int, step: int) -> None:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image("samples/spectrograms", picture, step, dataformats="HWC")
+            for name, sound in sounds.items():
+                mono = torch.from_numpy(sound).mean(dim=0).clamp(-1, 1)
+                logger.experiment.add_audio(f"samples/{name}", mono, step, sample_rate=rate)
+        elif isinstance(logger, WandbLogger):
+            import wandb
+
+            audio = {f"samples/{n}": wandb.Audio(s.T.clip(-1, 1), sample_rate=rate) for n, s in sounds.items()}
+            logger.experiment.log({"samples/spectrograms": wandb.Image(picture), **audio}, commit=False)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from tfswa_unet.data.augmentation import Compose, build_augmentation
 from tfswa_unet.data.augmentation.compose import Config
 from tfswa_unet.data.batches import loader
 from tfswa_unet.data.cache import PcmCache, progress_bars
-from tfswa_unet.data.indexing import OnError
-from tfswa_unet.data.music.listen import listen_to
-from tfswa_unet.data.music.music import Music
-from tfswa_unet.data.processes import processors
+from tfswa_unet.data.music import Music, listen_to
+from tfswa_unet.data.tracks import OnError
+from tfswa_unet.processes import processors
 from tfswa_unet.types import Split, Track
 
 log = logging.getLogger(__name__)

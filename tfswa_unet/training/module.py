@@ -12,9 +12,7 @@ from tfswa_unet.data.augmentation import build_augmentation, split
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.losses import Signals, WeightedLoss
 from tfswa_unet.models import build
-from tfswa_unet.training.optimizers import make_optimizer
-from tfswa_unet.training.progress import Progress, progress
-from tfswa_unet.training.schedules import make_schedule
+from tfswa_unet.training.optimization import Progress, make_optimizer, make_schedule, progress
 
 
 class SeparationModule(L.LightningModule):

@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 import torch
 
-from tfswa_unet.data.augmentation.filters import (
+from tfswa_unet.data.augmentation.effects import (
     fft_size,
     filtered,
     high_pass,

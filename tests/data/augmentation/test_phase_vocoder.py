@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 import torch
 
-from tfswa_unet.data.augmentation.phase_vocoder import fit, stretch
+from tfswa_unet.data.augmentation.pitch import fit, stretch
 
 RATE = 16_000
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tfswa_unet.data.augmentation import TimeStretch, stretch
-from tfswa_unet.data.augmentation.phase_vocoder import fit
+from tfswa_unet.data.augmentation.pitch import fit
 from tfswa_unet.errors import ConfigError
 
 

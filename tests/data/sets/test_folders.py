@@ -3,11 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.data.conftest import noise
+from tests.conftest import noise
 from tfswa_unet.data import StemPlan, load_tracks
-from tfswa_unet.data.reading import StemReader
+from tfswa_unet.data.reading import StemReader, read_source
 from tfswa_unet.data.sets.folders import list_folders
-from tfswa_unet.data.sources import read_source
 from tfswa_unet.errors import DataError
 
 

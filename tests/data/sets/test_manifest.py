@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from tests.data.conftest import noise
+from tests.conftest import noise
 from tfswa_unet.data import load_tracks
+from tfswa_unet.data.reading import read_source
 from tfswa_unet.data.sets.layouts import detect
-from tfswa_unet.data.sources import read_source
 from tfswa_unet.errors import AudioError, DataError
 
 RATE = 8_000

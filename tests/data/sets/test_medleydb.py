@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.data.conftest import noise
+from tests.conftest import noise
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.sets.instruments import STEM_OF
+from tfswa_unet.data.reading import read_source
 from tfswa_unet.data.sets.layouts import detect
-from tfswa_unet.data.sources import read_source
+from tfswa_unet.data.sets.medleydb import STEM_OF
 from tfswa_unet.errors import ConfigError, DataError
 
 LABELS = ["acoustic guitar", "vocalists", "electric bass", "vibraphone", "male singer", "drum set", "tambourine"]

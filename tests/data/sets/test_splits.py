@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfswa_unet.data.sets.songs import Song
-from tfswa_unet.data.sets.splits import assign
+from tfswa_unet.data.sets.songs import Song, assign
 from tfswa_unet.types import Source
 
 

@@ -13,8 +13,8 @@ from tfswa_unet.cli.data.options import add_option, parse_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tfswa_unet.data.doctor import Diagnosis
-    from tfswa_unet.data.doctor.finding import Severity
+    from tfswa_unet.doctor import Diagnosis
+    from tfswa_unet.doctor.findings import Severity
 
 HELP = "examine every file of a data set: lengths, NaN, clipping, silence, copies across splits, do the stems add up"
 EXAMPLES = """\
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 def _diagnose(args: argparse.Namespace, console: Console) -> Diagnosis:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tfswa_unet.data.doctor import diagnose
+    from tfswa_unet.doctor import diagnose
 
     columns = (TextColumn("songs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=args.json) as progress:

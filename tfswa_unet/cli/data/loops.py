@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tfswa_unet.data.loops import parse_bpm, write_songs
+    from tfswa_unet.songs import parse_bpm, write_songs
 
     console = Console(highlight=False, soft_wrap=True)
     columns = (TextColumn("songs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tfswa_unet.data.synthetic import write_dataset
+    from tfswa_unet.songs import write_dataset
 
     console = Console(highlight=False, soft_wrap=True)
     columns = (TextColumn("songs"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -10,21 +10,12 @@ import torch
 from torch import nn
 
 from tfswa_unet.data.augmentation.base import Augmentation
-from tfswa_unet.data.augmentation.bleed import Bleed
-from tfswa_unet.data.augmentation.channel_swap import ChannelSwap
-from tfswa_unet.data.augmentation.distortion import Distortion
-from tfswa_unet.data.augmentation.equaliser import Equaliser
-from tfswa_unet.data.augmentation.frequency_mask import FrequencyMask
-from tfswa_unet.data.augmentation.gain import Gain
-from tfswa_unet.data.augmentation.loudness import Loudness
-from tfswa_unet.data.augmentation.mixup import Mixup
+from tfswa_unet.data.augmentation.effects import Distortion, Equaliser, Reverb
+from tfswa_unet.data.augmentation.levels import ChannelSwap, Gain, Loudness, Polarity
+from tfswa_unet.data.augmentation.masks import FrequencyMask, TimeMask
 from tfswa_unet.data.augmentation.mp3 import Mp3
-from tfswa_unet.data.augmentation.pitch import Pitch
-from tfswa_unet.data.augmentation.polarity import Polarity
-from tfswa_unet.data.augmentation.remix import Remix
-from tfswa_unet.data.augmentation.reverb import Reverb
-from tfswa_unet.data.augmentation.time_mask import TimeMask
-from tfswa_unet.data.augmentation.time_stretch import TimeStretch
+from tfswa_unet.data.augmentation.pitch import Pitch, TimeStretch
+from tfswa_unet.data.augmentation.remix import Bleed, Mixup, Remix
 from tfswa_unet.errors import ConfigError, unknown
 
 AUGMENTATIONS: dict[str, type[Augmentation]] = {

@@ -1,29 +1,118 @@
-"""The cache of a data set: every stem decoded once, found by its content, read as crops ever after."""
+"""Tracks that cannot be cached: refused, or left out."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
 from tfswa_unet import audio
-from tfswa_unet.data.cache import pcm, space
+from tfswa_unet.data.cache import pcm
 from tfswa_unet.data.cache.decode import Stem, write_stem
-from tfswa_unet.data.cache.facts import Facts
-from tfswa_unet.data.cache.left_out import LeftOut
-from tfswa_unet.data.channels import check_channels, stem_name
-from tfswa_unet.data.indexing import OnError
-from tfswa_unet.data.processes import in_processes, processors
-from tfswa_unet.errors import AudioError, ConfigError, DataError
+from tfswa_unet.data.cache.pcm import SUFFIX, Facts
+from tfswa_unet.data.reading import check_channels, stem_name
+from tfswa_unet.data.tracks import ON_ERROR, OnError
+from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError, unknown
+from tfswa_unet.files import free_bytes
+from tfswa_unet.processes import in_processes, processors
 from tfswa_unet.types import Source, Track
+
+log = logging.getLogger(__name__)
+
+
+class LeftOut:
+    """With "skip", tracks that cannot be cached are logged and left out; raises ConfigError for another `on_error`."""
+
+    def __init__(self, on_error: OnError) -> None:
+        if on_error not in ON_ERROR:
+            raise unknown("data.on_error", on_error, ON_ERROR)
+        self._skip = on_error == "skip"
+        self._stems: dict[Path, AudioError] = {}
+
+    @contextmanager
+    def if_unfit(self, track: Track) -> Iterator[None]:
+        """Leave out the track for which the planning inside fails."""
+        try:
+            yield
+        except UserError as error:
+            if not self._skip:
+                raise
+            _log_left_out(track, error)
+
+    def note(self, path: Path, error: AudioError) -> None:
+        """Note that the stem to be written to `path` cannot be decoded."""
+        if not self._skip:
+            raise error
+        self._stems[path] = error
+
+    def has(self, track: Track, stems: Mapping[str, Stem]) -> bool:
+        """Say whether any of a track's stems failed, and log it."""
+        error = next((self._stems[stem.path] for stem in stems.values() if stem.path in self._stems), None)
+        if error is not None:
+            _log_left_out(track, error)
+        return error is not None
+
+
+def _log_left_out(track: Track, error: UserError) -> None:
+    log.warning("track %r: %s; it is left out (data.on_error=skip)", track.name, error)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Report]:
+    """Give the `on_progress` of a build; draws a bar a phase on the terminal's error stream, on the first rank only."""
+    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    silent = os.environ.get("LOCAL_RANK", "0") != "0"
+    with Progress(*columns, console=Console(stderr=True), disable=silent) as progress:
+        tasks: dict[str, object] = {}
+
+        def report(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase)
+            progress.update(tasks[phase], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield report
+
+
+MARGIN = 1.02  # free space asked for over the bytes of the files
+SPOOL = 2  # bytes of float32, held while a stem is decoded, for each byte of its file
+
+
+def check_space(folder: Path, missing: Sequence[Stem], workers: int, max_gb: float | None) -> None:
+    """Refuse stems that the disk of `folder` cannot hold, or that let the cache grow over `max_gb` · 10⁹ bytes.
+
+    Raises DataError for the disk and ConfigError for `max_gb`.
+    """
+    if not missing:
+        return
+    sizes = sorted((stem.size for stem in missing), reverse=True)
+    needed = sum(sizes)
+    what = f"The cache {folder} needs {needed / 1e9:.2f} GB more for {len(sizes)} stems"
+    held = sum(path.stat().st_size for path in folder.glob(f"[!.]*{SUFFIX}"))
+    if max_gb is not None and held + needed > max_gb * 1e9:
+        raise ConfigError(
+            f"{what} and holds {held / 1e9:.2f} GB, over the {max_gb:g} GB that it may hold (--max-gb, "
+            "or data.cache_max_gb): allow more, or delete what other data sets have left in it."
+        )
+    free = free_bytes(folder)
+    if needed * MARGIN + SPOOL * sum(sizes[:workers]) > free:
+        raise DataError(
+            f"{what} and its disk has {free / 1e9:.2f} GB free: choose another disk (--out, or data.cache=FOLDER), or "
+            "train without it (data.cache=null)."
+        )
+
 
 DEFAULT_FOLDER = Path("data/cache")
 WORTH = 1000.0  # s of stems that make starting one more process worth its while
@@ -108,7 +197,7 @@ class PcmCache:
             if verify:
                 _drop_damaged(list(stems.values()), report)
             missing = [stem for stem in stems.values() if not stem.is_made]
-            space.check(self.folder, missing, workers or processors(), max_gb)
+            check_space(self.folder, missing, workers or processors(), max_gb)
             _make(missing, workers, left_out, report)
         finally:
             with suppress(OSError):  # facts are found anew where they are missing

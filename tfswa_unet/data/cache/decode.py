@@ -12,8 +12,7 @@ import numpy as np
 
 from tfswa_unet import audio
 from tfswa_unet.data.cache.pcm import CHUNK, LEVELS, size_in_bytes, step, write_pcm
-from tfswa_unet.data.channels import match_channels
-from tfswa_unet.data.sources import read_source
+from tfswa_unet.data.reading import match_channels, read_source
 from tfswa_unet.errors import AudioError, DataError
 from tfswa_unet.files import replacing
 from tfswa_unet.types import Source

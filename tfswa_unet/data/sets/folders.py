@@ -7,10 +7,9 @@ from pathlib import Path
 
 from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError
-from tfswa_unet.types import SPLITS, Source, Split
+from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".w64", ".caf"})
-MIXTURE = "mixture"
 
 
 def list_folders(root: Path) -> list[Song]:

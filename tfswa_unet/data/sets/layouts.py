@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tfswa_unet.data.sets import manifest, musdb
-from tfswa_unet.data.sets.dsd100 import is_dsd100, list_dsd100
 from tfswa_unet.data.sets.folders import list_folders
 from tfswa_unet.data.sets.medleydb import is_medleydb, list_medleydb
 from tfswa_unet.data.sets.moisesdb import is_moisesdb, list_moisesdb
+from tfswa_unet.data.sets.musdb import is_dsd100, list_dsd100
 from tfswa_unet.data.sets.songs import Song
 from tfswa_unet.errors import ConfigError, DataError, unknown
-from tfswa_unet.types import SPLITS
+from tfswa_unet.types import SPLITS, STEMS
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _is_musdb18hq(root: Path) -> bool:
     sources = [source for song in songs for source in song.sources.items()]
     return (
         any((root / split).is_dir() for split in SPLITS)
-        and {stem for stem, _ in sources} == set(musdb.STEMS)
+        and {stem for stem, _ in sources} == set(STEMS)
         and all(source.path.suffix == ".wav" and not source.more for _, source in sources)
     )
 

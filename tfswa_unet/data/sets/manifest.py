@@ -14,12 +14,11 @@ from typing import cast
 from tfswa_unet import audio
 from tfswa_unet.data.sets.songs import Song, attempt, summed
 from tfswa_unet.errors import AudioError, DataError, did_you_mean
-from tfswa_unet.types import SPLITS, Source, Split
+from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 
 COLUMNS = ("track", "stem", "path", "split", "start", "duration", "stream")
 NEEDED = COLUMNS[:3]
 SUFFIXES = (".csv", ".json")
-MIXTURE = "mixture"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""MedleyDB 1 and 2 (zenodo.org/records/1649325, 1715175): many stems a song, summed by instrument to four."""
+"""MedleyDB 1 and 2."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,40 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from tfswa_unet.data.sets.instruments import STEM_OF, UNSPLIT
 from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError, did_you_mean, unknown
-from tfswa_unet.types import Source
+from tfswa_unet.types import STEMS, Source
 
-STEMS = ("vocals", "drums", "bass", "other")
+# What holds all instruments at once, or nobody knows which.
+UNSPLIT = frozenset({"Main System", "Unlabeled"})
+
+_LABELS = {
+    "vocals": """
+        male singer, female singer, male speaker, female speaker, male rapper, female rapper, beatboxing, vocalists,
+        male screamer, female screamer, male vocalist, female vocalist, choir, crowd
+    """,
+    "drums": """
+        triangle, sleigh bells, cowbell, cabasa, high hat, gong, guiro, gu, cymbal, castanet, claps, snaps, rattle,
+        shaker, maracas, toms, snare drum, kick drum, bass drum, bongo, conga, tambourine, darbuka, doumbek, tabla,
+        auxiliary percussion, drum set, drum machine
+    """,
+    "bass": "electric bass, double bass, bass guitar, synth bass",
+    "other": """
+        erhu, violin, viola, cello, violin section, viola section, cello section, string section, acoustic guitar,
+        banjo, guzheng, harp, harpsichord, liuqin, mandolin, oud, slide guitar, ukulele, zhongruan, sitar, dulcimer,
+        yangqin, piano, tack piano, dizi, flute, flute section, piccolo, bamboo flute, panpipes, recorder,
+        alto saxophone, baritone saxophone, bass clarinet, clarinet, clarinet section, tenor saxophone,
+        soprano saxophone, oboe, english horn, bassoon, bagpipe, trumpet, cornet, trombone, french horn, euphonium,
+        tuba, brass section, french horn section, trombone section, horn section, trumpet section, harmonica,
+        concertina, accordion, bandoneon, harmonium, pipe organ, melodica, chimes, xylophone, vibraphone, marimba,
+        glockenspiel, whistle, timpani, clean electric guitar, distorted electric guitar, lap steel guitar,
+        electric piano, electronic organ, synthesizer, theremin, fx/processed sound, scratches, sampler
+    """,
+}
+
+STEM_OF: Mapping[str, str] = {
+    label: stem for stem, labels in _LABELS.items() for label in re.split(r",\s*", labels.strip())
+}
 
 
 def is_medleydb(root: Path) -> bool:

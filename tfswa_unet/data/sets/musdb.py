@@ -1,4 +1,4 @@
-"""MUSDB18 (stem.mp4 files) and MUSDB18-HQ (wav folders), with musdb's 86/14/50 split (doi:10.5281/zenodo.3338373)."""
+"""MUSDB18, MUSDB18-HQ and DSD100, which share their songs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import yaml  # type: ignore[import-untyped]
 
 from tfswa_unet.data.sets.songs import Song, attempt, entries
 from tfswa_unet.errors import DataError
-from tfswa_unet.types import SPLITS, Source, Split
+from tfswa_unet.types import SPLITS, STEMS, Source, Split
 
-STEMS = ("vocals", "drums", "bass", "other")
 STREAMS = {"mixture": 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
 SUFFIX = ".stem.mp4"
 
@@ -71,3 +70,35 @@ def _hq_song(folder: Path, split: Split) -> Song | None:
             "or set data.kind=folders, which takes a missing stem as silence."
         )
     return Song(folder.name, split, {stem: found[stem] for stem in STEMS}, found.get("mixture"))
+
+
+DSD100_SPLITS: dict[str, Split] = {"Dev": "train", "Test": "test"}
+
+
+def is_dsd100(root: Path) -> bool:
+    """Say whether `root` looks like DSD100."""
+    return any((root / "Sources" / folder).is_dir() for folder in DSD100_SPLITS)
+
+
+def list_dsd100(root: Path) -> list[Song]:
+    """Return the songs of root/Sources/Dev|Test/<song>/{vocals,drums,bass,other}.wav.
+
+    root/Mixtures/Dev|Test/<song>/mixture.wav is optional. A song that lacks a stem carries the fault.
+    """
+    found = [
+        attempt(folder.name, split, partial(_song, root, folder, split))
+        for part, split in DSD100_SPLITS.items()
+        for folder in entries(root / "Sources" / part)
+        if folder.is_dir()
+    ]
+    return [song for song in found if song is not None]
+
+
+def _song(root: Path, folder: Path, split: Split) -> Song:
+    files = {path.stem: Source(path) for path in entries(folder) if path.suffix == ".wav"}
+    if missing := [f"{stem}.wav" for stem in STEMS if stem not in files]:
+        raise DataError(f"The song {folder} lacks {', '.join(missing)}: put the files back, or remove the folder.")
+    mixture = root / "Mixtures" / folder.parent.name / folder.name / "mixture.wav"
+    return Song(
+        folder.name, split, {stem: files[stem] for stem in STEMS}, Source(mixture) if mixture.is_file() else None
+    )

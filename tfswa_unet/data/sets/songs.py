@@ -1,9 +1,9 @@
-"""A song as the layouts find it: by file names alone, before any file has been opened."""
+"""Songs as data sets list them: names, files, splits."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -61,3 +61,27 @@ def entries(folder: Path) -> list[Path]:
         raise DataError(
             f"The folder {folder} cannot be read ({error.strerror}): allow reading it, or move it away."
         ) from None
+
+
+ONE_IN = 8
+
+
+def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
+    """Return the songs with their final split, so that no song both trains and validates.
+
+    Training songs with a name in `official`, or one that differs in spaces and the like, validate, as do the songs of a
+    valid folder. Where that leaves no song to validate with, the first of every eight training songs by name does, as
+    long as there are two or more.
+    """
+    keys = {key(name) for name in official}
+    songs = [
+        replace(song, split="valid") if song.split == "train" and key(song.name) in keys else song for song in songs
+    ]
+    valid = {song.name for song in songs if song.split == "valid"}
+    if not valid:
+        train = sorted(song.name for song in songs if song.split == "train")
+        valid = set(train[::ONE_IN]) if len(train) > 1 else set()
+        return [
+            replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs
+        ]
+    return [song for song in songs if song.split != "train" or song.name not in valid]

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.data.test_key import RATE, cadence
+from tests.songs.conftest import beat
+from tfswa_unet.data import music as listening
+from tfswa_unet.data.cache import PcmCache
+from tfswa_unet.data.music import Key, Music, estimate, listen_to
+from tfswa_unet.errors import AudioError
+
+SONGS = {"slow": (90, Key(0, False)), "fast": (140, Key(9, True))}
+
+
+@pytest.fixture
+def tracks(make_track):
+    """Songs of noise hits and a cadence, of known tempo and key."""
+
+    def song(name, bpm, key):
+        drums = beat(bpm, bpm // 6, RATE)
+        other = np.tile(cadence(key), 3)[:, : drums.shape[1]]
+        return make_track(name, {"drums": np.repeat(drums, 2, axis=0), "other": other}, RATE)
+
+    return [song(name, *facts) for name, facts in SONGS.items()]
+
+
+def check(found):
+    for music, (bpm, key) in zip(found, SONGS.values(), strict=True):
+        assert music.tempo == pytest.approx(bpm, rel=0.01)
+        assert music.key == key
+
+
+def test_tempo_and_key_of_a_track_are_found_in_its_stems(tracks):
+    alone = [estimate(track) for track in tracks]
+    check(alone)
+    assert listen_to(tracks) == alone
+
+
+def test_processes_find_the_same(tracks):
+    assert listen_to(tracks, workers=2) == listen_to(tracks, workers=1)
+
+
+def test_what_is_known_is_not_estimated_again(tracks, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    cached = PcmCache(folder, RATE, 2).build(tracks, workers=1).tracks
+    told = []
+    found = listen_to(cached, folder, on_progress=lambda *args: told.append(args))
+    check(found)
+    assert told == [("listening", 1, 2), ("listening", 2, 2)]
+    assert sorted(path.name for path in folder.iterdir() if path.suffix == ".json") == ["index.json", "music.json"]
+    moved = folder.rename(tmp_path / "moved")
+    cached = PcmCache(moved, RATE, 2).build(tracks, workers=1).tracks
+    monkeypatch.setattr(listening, "estimate", lambda track: pytest.fail(f"{track.name} estimated again"))
+    assert listen_to(cached[::-1], moved) == found[::-1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"format": 1, "tracks": {"x": {"tempo": 0, "key": null}}}',
+        '{"format": 0, "tracks": {}}',
+        '{"format": 1, "tracks": {"x": {"tempo": 1, "key": {"tonic": 15, "minor": 0}}}}',
+    ],
+)
+def test_a_damaged_memory_is_found_anew_and_others_findings_stay(tracks, tmp_path, text):
+    folder = tmp_path / "cache"
+    cached = PcmCache(folder, RATE, 2).build(tracks, workers=1).tracks
+    (folder / "music.json").write_text(text)
+    check(listen_to(cached, folder))
+    check(listen_to(cached[:1], folder) + listen_to(cached[1:], folder))
+    stored = json.loads((folder / "music.json").read_text())["tracks"]
+    assert len(stored) == 2
+
+
+def test_a_track_that_cannot_be_read_is_refused_or_unknown(tracks, tmp_path):
+    (tmp_path / "fast" / "other.wav").write_bytes(b"nothing")
+    with pytest.raises(AudioError, match=r"other\.wav"):
+        listen_to(tracks)
+    found = listen_to(tracks, tmp_path / "cache", on_error="skip")
+    assert found[1] == Music(None, None)
+    assert found[0].key == Key(0, False)
+    assert len(json.loads((tmp_path / "cache" / "music.json").read_text())["tracks"]) == 1

@@ -1,0 +1,197 @@
+import hashlib
+import json
+import os
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import soundfile
+
+from tfswa_unet.data import load_tracks
+from tfswa_unet.errors import DataError
+from tfswa_unet.songs import synthesize, write_dataset
+from tfswa_unet.songs.synthetic import make_recipe
+from tfswa_unet.types import STEMS
+
+FILES = ["bass.wav", "drums.wav", "mixture.wav", "other.wav", "vocals.wav"]
+
+
+def digest(root):
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    out = tmp_path_factory.mktemp("data") / "songs"
+    write_dataset(out, 4, 1.5, seed=3, workers=1)
+    return out
+
+
+@pytest.fixture
+def copy(dataset, tmp_path):
+    return shutil.copytree(dataset, tmp_path / "copy")
+
+
+def test_layout(dataset):
+    songs = sorted(path.relative_to(dataset).as_posix() for path in dataset.glob("*/*"))
+    assert songs == ["test/song-0004", "train/song-0001", "train/song-0002", "valid/song-0003"]
+    for song in songs:
+        assert sorted(path.name for path in (dataset / song).iterdir()) == FILES
+    assert sorted(path.name for path in dataset.iterdir()) == ["synthetic.json", "test", "train", "valid"]
+
+
+def test_files_are_16_bit_stereo_and_the_mixture_is_the_sum(dataset):
+    for song in dataset.glob("*/*"):
+        info = soundfile.info(song / "mixture.wav")
+        assert (info.samplerate, info.channels, info.frames, info.subtype) == (44_100, 2, 66_150, "PCM_16")
+        total = sum(soundfile.read(song / f"{stem}.wav", dtype="int16")[0].astype(int) for stem in STEMS)
+        mixture = soundfile.read(song / "mixture.wav", dtype="int16")[0]
+        assert np.array_equal(mixture, total)
+        assert np.abs(mixture.astype(int)).max() < 32_000
+
+
+def test_files_hold_the_synthesized_song(dataset):
+    stems = synthesize(make_recipe(4, 1.5, 3).song_seed(0), 1.5)
+    for stem, sound in stems.items():
+        written = soundfile.read(dataset / "train" / "song-0001" / f"{stem}.wav", dtype="float32")[0].T
+        assert np.abs(written - sound).max() <= 0.5 / 32_768 + 1e-7
+
+
+def test_the_reader_finds_the_splits(dataset):
+    found = {
+        split: [track.name for track in load_tracks("auto", dataset, split)] for split in ("train", "valid", "test")
+    }
+    assert found == {"train": ["song-0001", "song-0002"], "valid": ["song-0003"], "test": ["song-0004"]}
+
+
+def test_bytes_depend_on_the_seed_alone(dataset, tmp_path):
+    write_dataset(tmp_path / "again", 4, 1.5, seed=3, workers=2)
+    assert digest(tmp_path / "again") == digest(dataset)
+    write_dataset(tmp_path / "other", 1, 1.5, seed=4, workers=1)
+    one, two = digest(tmp_path / "other"), digest(dataset)
+    assert all(one[f"train/song-0001/{name}"] != two[f"train/song-0001/{name}"] for name in FILES)
+
+
+def test_an_interrupted_run_is_completed_and_nothing_done_twice(copy, dataset):
+    shutil.rmtree(copy / "train" / "song-0002")
+    (copy / "valid" / "song-0003" / "bass.wav").unlink()
+    stale = copy / "train" / ".song-0002-x"
+    stale.mkdir()
+    (stale / "vocals.wav").write_bytes(b"half")
+    os.utime(stale, (0, 0))
+    kept = (copy / "train" / "song-0001" / "bass.wav").stat().st_mtime_ns
+    calls = []
+    write_dataset(copy, 4, 1.5, seed=3, workers=1, on_progress=lambda *call: calls.append(call))
+    assert calls == [(2, 4), (3, 4), (4, 4)]
+    assert digest(copy) == digest(dataset)
+    assert (copy / "train" / "song-0001" / "bass.wav").stat().st_mtime_ns == kept
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_leaves_no_half_song(tmp_path, workers):
+    out = tmp_path / "songs"
+    write_dataset(out, 2, 1, seed=0, workers=1)
+    shutil.rmtree(out / "train" / "song-0001")
+    (out / "train" / "song-0001").write_text("in the way")
+    shutil.rmtree(out / "test" / "song-0002")
+    with pytest.raises(DataError) as error:
+        write_dataset(out, 2, 1, seed=0, workers=workers)
+    assert str(error.value).startswith(f"{out / 'train' / 'song-0001'} cannot be written (")
+    assert str(error.value).endswith("): make room for it there, then run again")
+    assert [path.name for path in (out / "train").iterdir()] == ["song-0001"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seconds": 2}, "seconds 1.5 where 2.0 is asked for"),
+        ({"tracks": 5}, "tracks 4 where 5 is asked for"),
+        ({"seed": 9}, "seed 3 where 9 is asked for"),
+        ({"test_tracks": 2}, "test_tracks 1 where 2 is asked for"),
+    ],
+)
+def test_another_data_set_in_the_same_place_is_refused(dataset, change, message):
+    before = digest(dataset)
+    arguments = {"tracks": 4, "seconds": 1.5, "seed": 3, **change}
+    with pytest.raises(DataError) as error:
+        write_dataset(dataset, **arguments, workers=1)
+    assert str(error.value).startswith(f"{dataset} holds other synthetic songs, ")
+    assert message in str(error.value)
+    assert str(error.value).endswith("choose another folder, ask for what it holds, or delete it")
+    assert digest(dataset) == before
+
+
+def test_a_data_set_of_another_generator_is_refused(copy):
+    manifest = json.loads((copy / "synthetic.json").read_text())
+    (copy / "synthetic.json").write_text(json.dumps({**manifest, "generator": 0}))
+    with pytest.raises(DataError, match="generator 0 where 1 is asked for"):
+        write_dataset(copy, 4, 1.5, 3)
+
+
+def test_a_broken_manifest_is_refused(copy):
+    (copy / "synthetic.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be read as JSON: choose another folder, or delete"):
+        write_dataset(copy, 4, 1.5, 3)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError) as error:
+        write_dataset(tmp_path, 1, 1, 0)
+    assert str(error.value) == (
+        f"{tmp_path} holds files that are no synthetic songs (there is no synthetic.json): choose an empty folder"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "songs").write_text("mine")
+    with pytest.raises(DataError, match=r"songs cannot take synthetic songs \(.+\): choose a folder that you can"):
+        write_dataset(tmp_path / "songs", 1, 1, 0)
+
+
+def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")(10**9, 10**9, 1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(DataError) as error:
+        write_dataset(tmp_path / "deep" / "songs", 10, 60, 0)
+    assert "needs 0.54 GB for its songs and has 0.00 GB free: ask for fewer or shorter songs" in str(error.value)
+    assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tracks": 0}, "0 synthetic songs were asked for; ask for tracks >= 1"),
+        ({"seconds": 0.2}, "a synthetic song of 0.2 s cannot be made; give at least 1 s"),
+        ({"seed": -2}, "seed -2 is negative; give 0 or more"),
+        ({"workers": 0}, "0 workers were asked for; give workers >= 1, or leave it out to use every processor"),
+        ({"test_tracks": 3}, "3 of 3 synthetic songs cannot be for testing; give 0 to 2 test tracks"),
+    ],
+)
+def test_impossible_requests_are_refused_before_anything_is_made(tmp_path, change, message):
+    with pytest.raises(DataError) as error:
+        write_dataset(tmp_path / "songs", **{"tracks": 3, "seconds": 1, "seed": 0, **change})
+    assert str(error.value) == message
+    assert not (tmp_path / "songs").exists()
+
+
+@pytest.mark.parametrize(
+    ("tracks", "test_tracks", "expected"),
+    [
+        (1, None, (1, 0, 0)),
+        (2, None, (1, 0, 1)),
+        (3, None, (1, 1, 1)),
+        (10, None, (8, 1, 1)),
+        (100, None, (80, 10, 10)),
+        (5, 0, (4, 1, 0)),
+        (5, 4, (1, 0, 4)),
+    ],
+)
+def test_splits(tracks, test_tracks, expected):
+    recipe = make_recipe(tracks, 1, 0, test_tracks)
+    splits = [recipe.split(index) for index in range(tracks)]
+    assert tuple(splits.count(split) for split in ("train", "valid", "test")) == expected

@@ -1,0 +1,126 @@
+"""One training loop for every network: the same wall-clock, batches, loss, optimizer and schedule."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tfswa_unet.bench.measures import synchronise
+from tfswa_unet.bench.setting import tell
+from tfswa_unet.errors import ModelError
+from tfswa_unet.losses import Signals, WeightedLoss
+from tfswa_unet.training.optimization import make_optimizer
+
+OPTIMIZER = {"name": "adamw", "weight_decay": 0.01, "betas": [0.9, 0.99]}  # conf/optimizer/adamw.yaml
+# Where losses look that want a spectrogram, for networks that make none of their own.
+N_FFT, HOP = 2048, 512
+BAD_STEPS = 20  # in a row, before training stops
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained."""
+
+    minutes: float
+    lr: float
+    loss: dict[str, Any]  # as in conf/loss
+    warmup: float = 0.02  # share of the time
+    clip: float = 1.0  # largest gradient norm
+    report_seconds: float = 30.0  # between lines of progress
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training did; `loss` is the mean over the last tenth of the steps."""
+
+    steps: int
+    seconds: float  # s of training
+    audio_seconds: float  # s of mixtures seen, repetitions included
+    segments_per_second: float
+    loss: float
+    bad_steps: int  # left out because their gradient was not finite
+
+
+def rate(share: float, warmup: float) -> float:
+    """Factor on the learning rate: a linear warm-up, from a tenth so that the first step moves, times half a cosine."""
+    return min(1.0, 0.1 + 0.9 * share / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def train(model: Any, batches: Iterator[Tensor], training: Training, name: str) -> Trained:
+    """Train until the time is up; the clock runs from the first batch's arrival to the last step's end.
+
+    Args:
+        model: maps mixtures (b, c, t) to stems (b, s, c, t); with `spectra`, losses are read off those as in
+            `SeparationModule`.
+        batches: stems (b, s, c, t); the mixture is their sum.
+        training: how.
+        name: for lines of progress.
+
+    Raises:
+        ModelError: when too many steps in a row have no finite gradient.
+    """
+    device = next(model.parameters()).device
+    loss = WeightedLoss(training.loss)
+    optimizer = make_optimizer({**OPTIMIZER, "lr": training.lr}, model)
+    model.train()
+    limit = 60 * training.minutes
+    losses: list[float] = []
+    heard, bad, in_a_row = 0.0, 0, 0
+    stems = next(batches)
+    start = time.perf_counter()
+    elapsed = told = 0.0
+    while elapsed < limit:
+        for group in optimizer.param_groups:
+            group["lr"] = training.lr * rate(elapsed / limit, training.warmup)
+        stems = stems.to(device, non_blocking=True)
+        total = objective(model, loss, stems, len(losses))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+        if torch.isfinite(norm):
+            optimizer.step()
+            in_a_row = 0
+        else:
+            bad, in_a_row = bad + 1, in_a_row + 1
+            if in_a_row >= BAD_STEPS:
+                raise ModelError(f"{name}: {BAD_STEPS} steps in a row had no finite gradient: lower its learning rate")
+        losses.append(total.item())
+        heard += stems.shape[0] * stems.shape[-1] / model.rate
+        synchronise(device)
+        elapsed = time.perf_counter() - start
+        if elapsed - told >= training.report_seconds:
+            told = elapsed
+            tell(f"{name}: {elapsed:.0f} of {limit:.0f} s, step {len(losses)}, loss {_last(losses):.4g}")
+        if elapsed < limit:
+            stems = next(batches)
+    return Trained(
+        steps=len(losses),
+        seconds=elapsed,
+        audio_seconds=heard,
+        segments_per_second=len(losses) * stems.shape[0] / elapsed,
+        loss=_last(losses),
+        bad_steps=bad,
+    )
+
+
+def objective(model: Any, loss: WeightedLoss, stems: Tensor, step: int) -> Tensor:
+    """The loss of a model on stems (b, s, c, t)."""
+    mixture, length = stems.sum(dim=1), stems.shape[-1]
+    if hasattr(model, "spectra"):
+        own = (model.model_config.n_fft, model.model_config.hop)
+        estimate = Signals(*own, length, spectrum=model.spectra(mixture), step=step)
+    else:
+        own = (N_FFT, HOP)
+        estimate = Signals(*own, length, waveform=model(mixture), step=step)
+    return loss(estimate, Signals(*own, length, waveform=stems))[0]
+
+
+def _last(losses: list[float]) -> float:
+    recent = losses[-max(1, len(losses) // 10) :]
+    return sum(recent) / len(recent)

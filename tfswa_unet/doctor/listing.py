@@ -1,0 +1,124 @@
+"""The songs of a data set as far as they can be listed: what a layout refuses is told, and examined where it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tfswa_unet.data.sets import musdb
+from tfswa_unet.data.sets.folders import SUFFIXES, list_folders
+from tfswa_unet.data.sets.layouts import KINDS, LAYOUTS, check_options, detect, is_manifest
+from tfswa_unet.data.sets.songs import Song, assign, entries
+from tfswa_unet.doctor.findings import Finding
+from tfswa_unet.errors import DataError, unknown
+from tfswa_unet.types import MIXTURE, SPLITS, STEMS, Source, Split
+
+FOLDERS = ("musdb18hq", "folders")  # the layouts with a folder a song and a file a stem
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The songs in their final splits, the stems that each must have, and what the listing itself found."""
+
+    kind: str
+    songs: tuple[Song, ...]
+    expected: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def list_dataset(kind: str, root: Path, options: Mapping[str, Any]) -> Listing:
+    """List a data set of any kind; no audio file is opened.
+
+    Raises ConfigError for an unknown kind or option, and DataError where the root is missing or holds nothing of the
+    kind.
+    """
+    if kind not in KINDS:
+        raise unknown("--kind", kind, KINDS)
+    if not root.exists():
+        raise DataError(f"{root} does not exist: give the folder that holds the data set's songs")
+    if not (root.is_dir() and kind != "manifest") and not (is_manifest(root) and kind in ("manifest", "auto")):
+        raise DataError(f"{root} is no data set of kind {kind}: give a folder of songs, or their table (.csv, .json)")
+    kind = detect(root) if kind == "auto" else kind
+    check_options(kind, options)
+    layout = LAYOUTS[kind]
+    listed = _list_musdb18hq(root) if kind == "musdb18hq" else layout.list_songs(root, **options)
+    findings = list(_empty_folders(root, listed)) if kind in FOLDERS else []
+    if not listed and not findings:
+        raise DataError(f"No songs found under {root}: expected {layout.expected}")
+    songs = []
+    for song in listed:
+        if song.fault is None:
+            songs.append(song)
+            continue
+        saved, faults = _salvage(root, song, kind)
+        songs += saved
+        findings += faults
+    kept = assign(songs, musdb.validation_names() if layout.official else ())
+    findings += _set_aside(songs, kept)
+    order = sorted(kept, key=lambda song: (SPLITS.index(song.split), song.name))
+    return Listing(kind, tuple(order), STEMS if kind in ("musdb18", "musdb18hq") else (), tuple(findings))
+
+
+def _list_musdb18hq(root: Path) -> list[Song]:
+    # As folders, because its own layout refuses a song that lacks a stem.
+    songs = []
+    for song in list_folders(root) if _split_folders(root)[0][1] != root else []:
+        own = {stem: song.sources[stem] for stem in STEMS if stem in song.sources}
+        own = {stem: source for stem, source in own.items() if source.path.suffix == ".wav" and not source.more}
+        if own or song.fault:
+            songs.append(replace(song, sources=own))
+    return songs
+
+
+def _empty_folders(root: Path, songs: Sequence[Song]) -> Iterator[Finding]:
+    full = {(song.split, song.name) for song in songs}
+    for split, folder in _split_folders(root):
+        folders = [path for path in entries(folder) if path.is_dir()]
+        if not folders and folder != root:
+            what, remedy = "the folder of this split is empty", "put its songs there, or remove the folder"
+            yield Finding("warning", "empty", split, "", "", what, remedy, (folder,))
+        for path in folders:
+            if (split, path.name) not in full:
+                what, remedy = "the folder holds no stems", "put the song's stems there, or remove the folder"
+                yield Finding("warning", "empty", split, path.name, "", what, remedy, (path,))
+
+
+def _split_folders(root: Path) -> list[tuple[Split, Path]]:
+    return [(split, root / split) for split in SPLITS if (root / split).is_dir()] or [("train", root)]
+
+
+def _salvage(root: Path, song: Song, kind: str) -> tuple[list[Song], list[Finding]]:
+    """What can be examined of a song that its layout refuses, and why it does."""
+    folder = dict(_split_folders(root)).get(song.split, root) / song.name
+    sources: dict[str, Source] = {}
+    faults = []
+    if kind in FOLDERS and folder.is_dir():
+        wanted = {".wav"} if kind == "musdb18hq" else SUFFIXES
+        for path in entries(folder):
+            if path.suffix.lower() not in wanted or not path.is_file():
+                continue
+            if path.stem in sources:
+                what = f"{sources[path.stem].path.name} and {path.name} are two files for one stem"
+                faults.append(
+                    Finding("error", "two-files", song.split, song.name, path.stem, what, "remove one", (path,))
+                )
+            sources.setdefault(path.stem, Source(path))
+    mixture = sources.pop(MIXTURE, None)
+    if not sources or (kind == "folders" and not faults):
+        remedy = "put this right first: until then the song is not examined"
+        return [], [Finding("error", "layout", song.split, song.name, "", str(song.fault), remedy, (folder,))]
+    return [replace(song, sources=sources, mixture=mixture, fault=None)], faults
+
+
+def _set_aside(songs: Sequence[Song], kept: Sequence[Song]) -> Iterator[Finding]:
+    left = [_files(song) for song in kept]
+    what = "lies in train and in valid under one name, and only validates"
+    for song in songs:
+        if _files(song) not in left:
+            yield Finding("warning", "set-aside", song.split, song.name, "", what, "remove one", _files(song)[1])
+
+
+def _files(song: Song) -> tuple[str, tuple[Path, ...]]:
+    return song.name, tuple(part.path for source in song.sources.values() for part in source.parts)

@@ -1,0 +1,167 @@
+"""Signals a few at a time, so that what is computed of them stays in the processor's caches."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CACHED = 2**17  # elements a thread
+
+
+def pieces(signals: Tensor) -> list[slice]:
+    """Slices of (signals, …) as large as a CPU's caches allow, one signal at least; elsewhere one slice of all."""
+    if signals.device.type != "cpu":
+        return [slice(None)]
+    elements = max(1, signals.shape[1:].numel())
+    at_once = max(1, CACHED * torch.get_num_threads() // elements)
+    return [slice(i, i + at_once) for i in range(0, len(signals), at_once)]
+
+
+def frames(length: int, hop: int) -> int:
+    """Number of frames n that `stft` gives for `length` samples."""
+    return length // hop + 1
+
+
+def stft(waveform: Tensor, n_fft: int, hop: int) -> Tensor:
+    """Transform waveforms with a Hann window, one frame centred on every `hop`-th sample.
+
+    Runs in float32 (float64 stays) whatever the autocast state. The ends are padded with zeros, so that any length
+    from one sample on works.
+
+    Args:
+        waveform: (..., t).
+        n_fft: window length in samples, even.
+        hop: samples between frames.
+
+    Returns:
+        complex spectrogram (..., n, f), n = t // hop + 1, f = n_fft // 2 + 1.
+    """
+    waveform = waveform if waveform.dtype == torch.float64 else waveform.float()
+    spectrum = _Analysis.apply(waveform.reshape(-1, waveform.shape[-1]), n_fft, hop)
+    return spectrum.view(*waveform.shape[:-1], *spectrum.shape[-2:])
+
+
+def istft(spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
+    """Invert `stft`: the least-squares waveform of a spectrogram.
+
+    Args:
+        spectrum: complex (..., n, f).
+        n_fft: window length in samples.
+        hop: samples between frames, at most n_fft / 2.
+        length: samples t to return, at least (n − 1) · hop.
+
+    Returns:
+        waveform (..., t).
+    """
+    waveform = _Synthesis.apply(spectrum.reshape(-1, *spectrum.shape[-2:]), n_fft, hop, length)
+    return waveform.view(*spectrum.shape[:-2], length)
+
+
+class _Analysis(torch.autograd.Function):
+    """Samples (signals, t) → windowed frames → spectra (signals, n, f)."""
+
+    @staticmethod
+    def forward(ctx: Any, samples: Tensor, n_fft: int, hop: int) -> Tensor:
+        ctx.sizes = n_fft, hop, samples.shape[-1]
+        window = _window(n_fft, samples.device, samples.dtype)
+        return _analyse(samples, window, hop, frames(samples.shape[-1], hop))
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        n_fft, hop, length = ctx.sizes
+        window = _window(n_fft, outputs[0].device, outputs[0].real.dtype) * (n_fft / 2)
+        # The inverse transform takes each bin between the ends for two, itself and its mirror image; here each is one.
+        return _synthesise(outputs[0], window, hop, length, ends=2), None, None
+
+
+class _Synthesis(torch.autograd.Function):
+    """Spectra (signals, n, f) → windowed frames → their overlapping sum over its envelope (signals, t)."""
+
+    @staticmethod
+    def forward(ctx: Any, spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
+        ctx.sizes = n_fft, hop, spectrum.shape[1]
+        window = _window(n_fft, spectrum.device, spectrum.real.dtype)
+        envelope = _envelope(n_fft, hop, spectrum.shape[1], spectrum.device, spectrum.real.dtype)
+        return _synthesise(spectrum, window, hop, length, envelope)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        n_fft, hop, n = ctx.sizes
+        device, dtype = outputs[0].device, outputs[0].dtype
+        window, envelope = _window(n_fft, device, dtype) * (2 / n_fft), _envelope(n_fft, hop, n, device, dtype)
+        gradient = _analyse(outputs[0], window, hop, n, envelope)
+        gradient[..., 0] /= 2
+        gradient[..., -1] /= 2
+        return gradient, None, None, None
+
+
+def _analyse(samples: Tensor, window: Tensor, hop: int, n: int, envelope: Tensor | None = None) -> Tensor:
+    """Spectra (signals, n, f) of windowed frames, one centred on every `hop`-th of the samples (signals, t).
+
+    The samples are divided by the envelope of that sum of frames, where there is one. Both happen to a few signals at a
+    time, as everything here does: padding all of them first would copy them through memory once more.
+    """
+    signals, length = samples.shape
+    n_fft = len(window)
+    ends = n_fft // 2, (n - 1) * hop + n_fft - n_fft // 2 - length
+    spectrum = samples.new_empty(signals, n, n_fft // 2 + 1, dtype=samples.dtype.to_complex())
+    for piece in pieces(spectrum):
+        part = samples[piece] if envelope is None else samples[piece] / _covered(envelope, n_fft, length)
+        spectrum[piece] = torch.fft.rfft(F.pad(part, ends).unfold(-1, n_fft, hop) * window)
+    return spectrum
+
+
+def _synthesise(
+    spectrum: Tensor, window: Tensor, hop: int, length: int, envelope: Tensor | None = None, ends: int = 1
+) -> Tensor:
+    """Undo `_analyse`: overlapping sum (signals, t) of windowed frames, of spectra whose end bins weigh `ends`-fold."""
+    n_fft = len(window)
+    samples = spectrum.real.new_empty(len(spectrum), length)
+    for piece in pieces(spectrum):
+        part = spectrum[piece]
+        if ends != 1:
+            part = part.clone()
+            part[..., 0] *= ends
+            part[..., -1] *= ends
+        total = _covered(_overlap_add(torch.fft.irfft(part, n_fft).mul_(window), hop), n_fft, length)
+        if envelope is not None:
+            total /= _covered(envelope, n_fft, length)
+        reach = total.shape[-1]
+        samples[piece, :reach], samples[piece, reach:] = total, 0
+    return samples
+
+
+def _covered(samples: Tensor, n_fft: int, length: int) -> Tensor:
+    """The samples (..., t) proper of a sum of frames, the first of which is centred on the first of them."""
+    return samples[..., n_fft // 2 : n_fft // 2 + length]
+
+
+def _overlap_add(cut: Tensor, hop: int) -> Tensor:
+    """Sum frames (signals, n, n_fft), each `hop` samples after the last: (signals, (n − 1) · hop + n_fft)."""
+    signals, n, n_fft = cut.shape
+    parts = -(-n_fft // hop)
+    if n_fft % hop:
+        cut = F.pad(cut, (0, parts * hop - n_fft))
+    cut = cut.view(signals, n, parts, hop)
+    total = cut.new_zeros(signals, n + parts - 1, hop)
+    for part in range(parts):
+        total[:, part : part + n] += cut[:, :, part]
+    return total.view(signals, -1)[:, : (n - 1) * hop + n_fft]
+
+
+# Cached outside inference mode, or the first inference would leave tensors that training cannot use.
+@lru_cache(maxsize=16)
+def _window(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.hann_window(n_fft, device=device, dtype=dtype)
+
+
+@lru_cache(maxsize=16)
+def _envelope(n_fft: int, hop: int, n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """What the overlapping windows of analysis and synthesis sum to: (t,)."""
+    with torch.inference_mode(False):
+        return _overlap_add(_window(n_fft, device, dtype).square().expand(1, n, n_fft).contiguous(), hop)[0]

@@ -1,0 +1,110 @@
+"""Synthetic bass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfswa_unet.songs.score import Note, Song
+from tfswa_unet.songs.sounds import HOP, TURN, Wavetable, hertz, noise, phase, points, smooth, upsample
+
+# Sixteen steps a bar: root, third, fifth, octave, seventh (approach), - holds, . rests.
+LINES = {
+    "whole": "r---------------",
+    "halves": "r-------r---5---",
+    "eighths": "r-r-r-r-r-r-r-r-",
+    "push": "r--r--r---r--r--",
+    "octaves": "r-o-r-o-r-o-r-o-",
+    "walking": "r---3---5---7---",
+    "funk": "r..ro.r...7.r.5.",
+    "offbeat": "..r-..r-..r-..o-",
+    "fifths": "r-----r-5-----5-",
+    "sparse": "r-----......r-..",
+}
+INTERVALS = {"r": 0, "3": 2, "5": 4, "7": -1, "o": 7}  # in scale degrees
+CENTRE = 36  # MIDI number around which the root is looked for
+
+
+@dataclass(frozen=True)
+class Bass:
+    """An instrument: spectral slopes of its dark and bright waves, envelopes in s, FM depth in turns, string noise."""
+
+    dark: float
+    bright: float
+    odd: bool
+    attack: float
+    sweep: float  # time in which the brightness falls
+    decay: float
+    fm: float
+    click: float
+
+
+SOUNDS = {
+    "sub": Bass(4.0, 2.5, False, 0.008, 0.20, 3.0, 0.0, 0.0),
+    "saw": Bass(2.2, 1.0, False, 0.004, 0.25, 4.0, 0.0, 0.0),
+    "square": Bass(2.2, 1.1, True, 0.004, 0.15, 4.0, 0.0, 0.0),
+    "fm": Bass(3.5, 2.5, False, 0.003, 0.12, 0.9, 0.25, 0.02),
+    "finger": Bass(2.4, 1.5, False, 0.006, 0.18, 1.1, 0.0, 0.03),
+    "pick": Bass(1.9, 1.0, False, 0.002, 0.30, 1.3, 0.0, 0.08),
+    "slap": Bass(2.0, 0.8, False, 0.001, 0.07, 0.7, 0.0, 0.15),
+}
+
+
+def bass(song: Song, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """The bass stem before the desk, in the middle; (2, t)."""
+    mono = play(line(song, rng), SOUNDS[song.bass], rng, rate, round(song.seconds * rate))
+    return np.stack([mono, mono])
+
+
+def line(song: Song, rng: np.random.Generator) -> list[Note]:
+    """Write the bass line, one pattern for the verses and one for the choruses."""
+    verse, chorus = (LINES[str(name)] for name in rng.choice(list(LINES), 2, replace=False))
+    notes = []
+    for bar in song.playing("bass"):
+        section = song.section(bar)
+        pattern = (chorus if section.chorus else verse)[: song.steps]
+        root = song.chord(bar)[0]
+        low = song.near(root, CENTRE)
+        step = 0
+        while step < len(pattern):
+            size = 1
+            while step + size < len(pattern) and pattern[step + size] == "-":
+                size += 1
+            if pattern[step] in INTERVALS:
+                pitch = low + song.pitch(root + INTERVALS[pattern[step]]) - song.pitch(root)
+                start = song.time(bar, step) + abs(rng.normal(0, song.looseness))
+                seconds = (size - rng.uniform(0.05, 0.3)) * song.beat / 4
+                notes.append(Note(start, seconds, pitch, rng.uniform(0.7, 1.0) * (0.7 + 0.3 * section.energy)))
+            step += size
+    return notes
+
+
+def play(notes: list[Note], sound: Bass, rng: np.random.Generator, rate: int, length: int) -> np.ndarray:
+    """Play a line, one note at a time, on one instrument; (t,)."""
+    count, control = points(length), rate / HOP
+    pitch, level, age = np.full(count, CENTRE, float), np.zeros(count), np.full(count, 1e3)
+    strike = np.zeros(count)
+    for note in notes:
+        a, b = round(note.start * control), round((note.start + note.seconds) * control)
+        pitch[a:] = note.pitch
+        level[a + 1 : b] = note.velocity  # one point of silence parts equal notes
+        age[a:] = np.arange(len(age[a:])) / control
+        strike[a : a + round(0.006 * control)] = note.velocity
+    loudness = smooth(level, max(sound.attack, 0.004), rate) * np.exp(-age / sound.decay)
+    frequency = hertz(smooth(pitch, rng.choice([0.002, 0.02]), rate))
+    turn = phase(upsample(frequency, length), rate)
+    if sound.fm:
+        depth = upsample(sound.fm * np.exp(-age / sound.sweep), length)
+        modulator = np.sin((turn * np.uint32(rng.integers(1, 4))).astype(np.float32) * np.float32(2 * np.pi / TURN))
+        turn = turn + (depth * modulator * np.float32(TURN)).astype(np.int64).astype(np.uint32)
+    harmonics = np.arange(1, 200)
+    odd = np.where(sound.odd & (harmonics % 2 == 0), 0.05, 1.0)
+    angles = rng.uniform(-0.5, 0.5, len(harmonics)) - np.pi / 2
+    dark = Wavetable(odd * harmonics**-sound.dark, angles, rate)(turn, frequency)
+    bright = Wavetable(odd * harmonics**-sound.bright, angles, rate)(turn, frequency)
+    edge = upsample(rng.uniform(0.5, 1) * np.exp(-age / sound.sweep) + rng.uniform(0, 0.25), length)
+    out = (dark + edge * (bright - dark)) * upsample(loudness, length)
+    if sound.click:
+        out += np.float32(sound.click) * noise(rng, length) * upsample(smooth(strike, 0.002, rate), length)
+    return out

@@ -1,0 +1,131 @@
+"""Write songs as folders of wav files: claim a folder, check the disk, each song whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfswa_unet import audio
+from tfswa_unet.errors import DataError
+from tfswa_unet.files import free_bytes, write_text
+from tfswa_unet.types import MIXTURE
+
+LEVELS = 2**15  # of a 16-bit sample, on each side of zero
+HEADER = 4096  # bytes, more than any of a wav file
+MARGIN = 1.02  # free space asked for over the bytes of the files
+STALE = 3600.0  # s after which a temporary folder belongs to nobody any more
+
+
+def claim(out: Path, name: str, recipe: Any, what: str) -> None:
+    """Write a recipe, a dataclass, to out/name if `out` is new or empty, or accept the same recipe that lies there.
+
+    `what` are the songs in the plural, such as "synthetic songs". What was interrupted long ago is cleared away.
+
+    Raises:
+        DataError: the folder holds anything else, or cannot be made.
+    """
+    manifest = out / name
+    try:
+        # Listed before the manifest is looked for: another process may be claiming the folder for the same songs.
+        filled = out.exists() and any(not path.name.startswith(".") for path in out.iterdir())
+        if manifest.exists():
+            _compare(manifest, asdict(recipe), what)
+        elif filled:
+            raise DataError(f"{out} holds files that are no {what} (there is no {name}): choose an empty folder")
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            write_text(manifest, json.dumps(asdict(recipe), indent=2) + "\n")
+    except OSError as error:
+        raise DataError(f"{out} cannot take {what} ({error.strerror}): choose a folder that you can write to") from None
+    for left in out.glob("*/.*-*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > STALE:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def check_space(out: Path, songs: int, stems: int, frames: int) -> None:
+    """Refuse `songs` songs of `stems` stems and a mixture, `frames` samples long, that the disk of `out` cannot hold.
+
+    Raises:
+        DataError: with the bytes that are needed and those that are free.
+    """
+    needed = songs * (stems + 1) * (4 * frames + HEADER) * MARGIN
+    free = free_bytes(out)
+    if needed > free:
+        raise DataError(
+            f"{out} needs {needed / 1e9:.2f} GB for its songs and has {free / 1e9:.2f} GB free: "
+            "ask for fewer or shorter songs, or choose another disk"
+        )
+
+
+def is_whole(folder: Path, stems: Iterable[str], frames: int) -> bool:
+    """Say whether a song's folder holds its stems and their mixture, each `frames` samples long or longer."""
+    try:
+        return all((folder / f"{name}.wav").stat().st_size >= 4 * frames for name in (MIXTURE, *stems))
+    except OSError:
+        return False
+
+
+def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None:
+    """Write stems (c, t) at `rate` Hz and their sum, mixture.wav, in 16 bits to a folder that appears when it is whole.
+
+    The written mixture is exactly the sum of the written stems. Several processes may write the same song at once.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    # Sums of a few values that 16 bits can hold are exact in float32.
+    rounded = {name: np.rint(stem * LEVELS) / np.float32(LEVELS) for name, stem in stems.items()}
+    mixture = np.sum(list(rounded.values()), axis=0)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            for name, sound in {MIXTURE: mixture, **rounded}.items():
+                audio.write(part / f"{name}.wav", sound, rate, format="wav16")
+            part.chmod(0o755)  # mkdtemp makes folders that only their owner may read
+            _put(part, folder, stems, mixture.shape[-1])
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be written ({error.strerror}): make room for it there, then run again"
+        ) from None
+
+
+def _put(part: Path, folder: Path, stems: Iterable[str], frames: int) -> None:
+    if is_whole(folder, stems, frames):
+        return  # another process was faster
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.replace(part, folder)
+    except OSError:
+        if not is_whole(folder, stems, frames):
+            raise
+
+
+def _compare(manifest: Path, asked: Mapping[str, Any], what: str) -> None:
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise DataError(
+            f"{manifest} cannot be read as JSON: choose another folder, or delete {manifest.parent} and start anew"
+        )
+    differences = [
+        f"{key} {found.get(key)} where {value} is asked for" for key, value in asked.items() if found.get(key) != value
+    ]
+    if differences:
+        raise DataError(
+            f"{manifest.parent} holds other {what}, {', '.join(differences)}: choose another folder, ask for what it "
+            "holds, or delete it"
+        )
