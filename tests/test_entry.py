@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfswa_unet.models.config import choice
+from tfswa_unet.config import choice
 
 ROOT = Path(__file__).parents[1]
 

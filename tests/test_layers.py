@@ -30,8 +30,8 @@ ROOMS = [
 ]
 LIBRARIES = {
     "lightning": {"training"},
-    "hydra": {"entry"},
-    "omegaconf": {"models", "training", "entry", "bench"},
+    "hydra": {"config", "entry"},
+    "omegaconf": {"config", "training", "entry", "bench"},
     "av": {"audio"},
     "soundfile": {"audio", "data"},
     "torchaudio": {"audio", "data"},

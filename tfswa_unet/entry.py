@@ -63,7 +63,7 @@ def plain_values(config: DictConfig) -> dict[str, Any]:
 
 
 def _mixture(names: Sequence[str], data: Mapping[str, Any]) -> dict[str, Any]:
-    from tfswa_unet.models.config import choice
+    from tfswa_unet.config import choice
 
     files = {name: choice("data", name) for name in names}
     sets = [{"name": name} | {key: file[key] for key in OF_ONE if key in file} for name, file in files.items()]

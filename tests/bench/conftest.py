@@ -92,7 +92,9 @@ def bundle(tmp_path_factory):
 @pytest.fixture
 def module():
     """A small model in training, without augmentation."""
-    return SeparationModule(small_config(), {"waveform_l1": {}}, {"name": "adam", "lr": 1e-3}, {"name": "constant"}, {})
+    return SeparationModule(
+        small_config(), {"waveform_l1": {"weight": 1.0}}, {"name": "adam", "lr": 1e-3}, {"name": "constant"}, {}
+    )
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from tests.small import write_songs
 from tfswa_unet import audio
 from tfswa_unet.bench import data, layouts
 from tfswa_unet.bench.data import DataSetting, measure_data
+from tfswa_unet.config import choice
 from tfswa_unet.data import load_tracks, reading
 from tfswa_unet.data.augmentation import AUGMENTATIONS
 from tfswa_unet.errors import ConfigError, DataError
-from tfswa_unet.models.config import choice
 
 STEMS = ("vocals", "drums", "bass", "other")
 PACKET = 1024  # samples, of AAC

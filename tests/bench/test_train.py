@@ -2,8 +2,8 @@ import pytest
 
 from tests.small import write_songs
 from tfswa_unet.bench.train import PARTS, TrainSetting, measure_training
+from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError
-from tfswa_unet.models.config import choice
 
 
 def _measured(bundle, **options):

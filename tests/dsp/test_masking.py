@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from tfswa_unet.dsp import MASKS, apply_mask, mask_maps
+from tfswa_unet.dsp import MASKS, apply_mask
 from tfswa_unet.errors import ConfigError
 
 SCALE = torch.tensor([0.5, 2.0])
 
 
 def _inputs(kind, scale=1.0):
-    maps = scale * torch.randn(2, 4, 2, mask_maps(kind), 6, 9)
+    maps = scale * torch.randn(2, 4, 2, MASKS[kind].maps, 6, 9)
     return maps, torch.randn(2, 2, 6, 9, dtype=torch.complex64)
 
 
@@ -60,4 +60,4 @@ def test_silence_stays_silence(kind):
 
 def test_unknown_mask():
     with pytest.raises(ConfigError, match=r"unknown model\.mask 'tanh': expected one of sigmoid, softmax, complex"):
-        mask_maps("tanh")
+        MASKS["tanh"]

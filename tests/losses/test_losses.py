@@ -6,6 +6,13 @@ from tfswa_unet.dsp import stft
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.losses import TERMS, Signals, WeightedLoss
 
+SMALL = {"resolutions": ((512, 128), (256, 64)), "magnitude": 1.0, "log_magnitude": 1.0, "in_turn": False}
+OPTIONS = {"spectrum_snr": {"limit": 30.0}, "multi_resolution_stft": SMALL}
+
+
+def _term(name, **changes):
+    return TERMS.bind(name, {**OPTIONS.get(name, {}), **changes})
+
 
 def _signals(waveform):
     return Signals(512, 128, waveform.shape[-1], waveform=waveform)
@@ -21,9 +28,10 @@ def pair():
 def test_smallest_for_equal_stems_and_finite_gradient_at_silence(name, pair):
     truth, _ = pair
     smallest = -30.0 if name == "spectrum_snr" else 0.0
-    assert TERMS[name](_signals(truth), _signals(truth)).item() == pytest.approx(smallest, abs=1e-5)
+    term = _term(name)
+    assert term(_signals(truth), _signals(truth)).item() == pytest.approx(smallest, abs=1e-5)
     silence = torch.zeros_like(truth, requires_grad=True)
-    TERMS[name](_signals(silence), _signals(truth * 0)).backward()
+    term(_signals(silence), _signals(truth * 0)).backward()
     assert torch.isfinite(silence.grad).all()
 
 
@@ -61,21 +69,18 @@ def test_multi_resolution_against_numpy(pair):
         floor = n_fft / 4 * 1e-4
         expected += 2.0 * np.abs(ours - truth).mean() / n_fft**0.5
         expected += 0.5 * np.abs(np.log(ours + floor) - np.log(truth + floor)).mean()
-    value = TERMS["multi_resolution_stft"](*signals, resolutions=resolutions, magnitude=2.0, log_magnitude=0.5)
+    value = _term("multi_resolution_stft", resolutions=resolutions, magnitude=2.0, log_magnitude=0.5)(*signals)
     assert value.item() == pytest.approx(expected / 2, rel=1e-4)
 
 
 def test_resolutions_in_turn_are_all_of_them_on_average(pair):
     ours, truth = pair
     resolutions = [(512, 128), (256, 64), (128, 32)]
-    term = TERMS["multi_resolution_stft"]
-    turns = [
-        term(Signals(512, 128, 4_000, ours, step=step), _signals(truth), resolutions, in_turn=True).item()
-        for step in range(6)
-    ]
+    in_turn = _term("multi_resolution_stft", resolutions=resolutions, in_turn=True)
+    turns = [in_turn(Signals(512, 128, 4_000, ours, step=step), _signals(truth)).item() for step in range(6)]
     assert turns[:3] == turns[3:]
     assert len(set(turns)) == 3
-    every = term(_signals(ours), _signals(truth), resolutions).item()
+    every = _term("multi_resolution_stft", resolutions=resolutions)(_signals(ours), _signals(truth)).item()
     assert sum(turns[:3]) / 3 == pytest.approx(every, rel=1e-6)
 
 
@@ -89,19 +94,15 @@ def test_weighted_sum_and_names(pair):
 
 def test_every_argument_changes_the_result(pair):
     signals = [_signals(x) for x in pair]
-    term = TERMS["multi_resolution_stft"]
-    values = {
-        term(*signals).item(),
-        term(*signals, resolutions=[(512, 128)]).item(),
-        term(*signals, magnitude=0.0).item(),
-        term(*signals, log_magnitude=0.0).item(),
-    }
+    changes = [{}, {"resolutions": [(512, 128)]}, {"magnitude": 0.0}, {"log_magnitude": 0.0}]
+    values = {_term("multi_resolution_stft", **change)(*signals).item() for change in changes}
     assert len(values) == 4
+    assert _term("spectrum_snr")(*signals).item() != _term("spectrum_snr", limit=0.0)(*signals).item()
 
 
 def test_float32_under_autocast(pair):
     ours, truth = pair
-    loss = WeightedLoss({name: {"weight": 1.0} for name in TERMS})
+    loss = WeightedLoss({name: {"weight": 1.0, **OPTIONS.get(name, {})} for name in TERMS})
     with torch.autocast("cpu", torch.bfloat16):
         inside, _ = loss(_signals(ours), _signals(truth))
     outside, _ = loss(_signals(ours), _signals(truth))
@@ -119,8 +120,15 @@ def test_spectrum_of_the_model_needs_no_waveform(pair):
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ({"l1": {}}, r"unknown loss 'l1': expected one of waveform_l1"),
-        ({"waveform_l1": {"power": 2}}, r"loss\.waveform_l1 got unknown power: it takes weight"),
+        ({"l1": {}}, r"unknown loss 'l1' ?.*: expected one of waveform_l1"),
+        ({"waveform_l1": {"weight": 1.0, "power": 2}}, r"unknown option loss\.waveform_l1\.power: it takes no options"),
+        (
+            {"spectrum_snr": {"weight": 1.0, "limits": 2}},
+            r"spectrum_snr\.limits \(did you mean limit\?\): it takes",
+        ),
+        ({"spectrum_snr": {"weight": 1.0}}, r"loss\.spectrum_snr\.limit is missing: give it a value"),
+        ({"spectrum_snr": {"weight": 1.0, "limit": "low"}}, r"loss\.spectrum_snr\.limit is 'low', expected a number"),
+        ({"waveform_l1": {}}, r"loss\.waveform_l1\.weight is missing: give it a value"),
         ({"waveform_l1": {"weight": 0}}, r"no term with a weight"),
     ],
 )

@@ -17,11 +17,10 @@ from torch.utils.data import DataLoader
 from tfswa_unet.bench.layouts import MADE, DataSetAt, MusdbSegments, check_musdb, made_songs, own_songs
 from tfswa_unet.bench.measures import median_seconds
 from tfswa_unet.bench.subject import check_positive, mixtures
-from tfswa_unet.config import from_values
+from tfswa_unet.config import choice, from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import AUGMENTATIONS, build_augmentation, split
 from tfswa_unet.errors import ConfigError, unknown
-from tfswa_unet.models.config import choice
 from tfswa_unet.processes import keep_pages, processors
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.types import STEMS

@@ -14,12 +14,10 @@ from torch import Tensor
 from tfswa_unet.bench.measures import synchronise
 from tfswa_unet.bench.setting import tell
 from tfswa_unet.errors import ModelError
-from tfswa_unet.losses import Signals, WeightedLoss
+from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.training.optimization import make_optimizer
 
 OPTIMIZER = {"name": "adamw", "weight_decay": 0.01, "betas": [0.9, 0.99]}  # conf/optimizer/adamw.yaml
-# Where losses look that want a spectrogram, for networks that make none of their own.
-N_FFT, HOP = 2048, 512
 BAD_STEPS = 20  # in a row, before training stops
 
 
@@ -79,7 +77,7 @@ def train(model: Any, batches: Iterator[Tensor], training: Training, name: str) 
         for group in optimizer.param_groups:
             group["lr"] = training.lr * rate(elapsed / limit, training.warmup)
         stems = stems.to(device, non_blocking=True)
-        total = objective(model, loss, stems, len(losses))
+        total, _ = objective(model, loss, stems, len(losses))
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip)
@@ -107,18 +105,6 @@ def train(model: Any, batches: Iterator[Tensor], training: Training, name: str) 
         loss=_last(losses),
         bad_steps=bad,
     )
-
-
-def objective(model: Any, loss: WeightedLoss, stems: Tensor, step: int) -> Tensor:
-    """The loss of a model on stems (b, s, c, t)."""
-    mixture, length = stems.sum(dim=1), stems.shape[-1]
-    if hasattr(model, "spectra"):
-        own = (model.model_config.n_fft, model.model_config.hop)
-        estimate = Signals(*own, length, spectrum=model.spectra(mixture), step=step)
-    else:
-        own = (N_FFT, HOP)
-        estimate = Signals(*own, length, waveform=model(mixture), step=step)
-    return loss(estimate, Signals(*own, length, waveform=stems))[0]
 
 
 def _last(losses: list[float]) -> float:

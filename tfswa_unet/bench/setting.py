@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.bench.subject import check_positive
+from tfswa_unet.config import choice
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, load_tracks
 from tfswa_unet.data.batches import loader
 from tfswa_unet.errors import ConfigError, UserError
 from tfswa_unet.evaluation.song import Song
 from tfswa_unet.files import write_text
 from tfswa_unet.inference.precision import pick_device
-from tfswa_unet.models.config import choice
 from tfswa_unet.processes import keep_pages
 from tfswa_unet.songs import write_dataset
 from tfswa_unet.types import STEMS, Track

@@ -17,12 +17,11 @@ from torch.optim import Optimizer
 
 from tfswa_unet.bench.measures import BYTES, PeakMemory, Stopwatch, count_flops, peak_bytes
 from tfswa_unet.bench.subject import Record, Subject, check_positive, mixtures, prepare
-from tfswa_unet.config import from_values
+from tfswa_unet.config import choice, from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.losses import Signals
-from tfswa_unet.models.config import choice
+from tfswa_unet.losses import compare_stems, estimate_stems
 from tfswa_unet.songs import write_dataset
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
@@ -54,10 +53,10 @@ class SplitStep:
         with self.subject.autocast():
             stems = self.module.augmentation(batch)
             lap("augmentation")
-            spectra = self.module.model.spectra(stems.sum(dim=1))
+            spectra = estimate_stems(self.module.model, stems.sum(dim=1))
             lap("forward")
             estimate = spectra.detach().requires_grad_()
-            loss = self._loss(estimate, stems)
+            loss, _ = compare_stems(self.module.model, self.module.loss, estimate, stems, self.taken)
             lap("loss")
         loss.backward()
         lap("loss_backward")
@@ -70,13 +69,6 @@ class SplitStep:
         self.optimizer.zero_grad(set_to_none=True)
         self.taken += 1
         lap("optimizer")
-
-    def _loss(self, spectra: Tensor, stems: Tensor) -> Tensor:
-        config = self.module.model.model_config
-        targets = stems[:, : spectra.shape[1]]
-        length = targets.shape[-1]
-        estimate = Signals(config.n_fft, config.hop, length, spectrum=spectra, step=self.taken)
-        return self.module.loss(estimate, Signals(config.n_fft, config.hop, length, waveform=targets))[0]
 
 
 def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int = 0) -> Stopwatch:

@@ -2,7 +2,7 @@
 
 from tfswa_unet.dsp.fourier import frames, istft, pieces, stft
 from tfswa_unet.dsp.maps import level, stack_subbands, unstack_subbands
-from tfswa_unet.dsp.masking import MASKS, apply_mask, mask_maps
+from tfswa_unet.dsp.masking import MASKS, Mask, apply_mask, mask
 
 __all__ = [
     "frames",
@@ -14,5 +14,6 @@ __all__ = [
     "level",
     "MASKS",
     "apply_mask",
-    "mask_maps",
+    "Mask",
+    "mask",
 ]

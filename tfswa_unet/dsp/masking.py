@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from tfswa_unet.errors import unknown
+from tfswa_unet.config import Registry
 
-# How many real maps each kind needs for each stem, channel and bin.
-MASKS = {"sigmoid": 1, "softmax": 1, "complex": 2, "magnitude": 1, "spectrum": 2}
+ToStems = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def mask_maps(kind: str) -> int:
-    """Number of real maps that a mask of this kind needs for each stem, channel and bin.
+@dataclass(frozen=True)
+class Mask:
+    """A way from a network's output to stem spectrograms.
 
-    Raises:
-        ConfigError: for a kind that is not in `MASKS`.
+    `stems` maps the output (b, s, c, m, n, f) in float32, the mixture's complex spectrogram (b, c, n, f) and the scale
+    (b,) that the network saw it divided by to complex stem spectrograms (b, s, c, n, f). It takes m = `maps` real maps
+    for each stem, channel and bin. Where `complete`, its stems sum to the mixture by themselves.
     """
-    if kind not in MASKS:
-        raise unknown("model.mask", kind, MASKS)
-    return MASKS[kind]
+
+    stems: ToStems
+    maps: int
+    complete: bool = False
+
+
+MASKS: Registry[Mask] = Registry("model.mask")
+
+
+def mask(
+    name: str, maps: int = 1, complete: bool = False
+) -> Callable[[Callable[[Tensor, Tensor, Tensor], Tensor]], Mask]:
+    """Decorate the `stems` of a `Mask`, which `model.mask=name` chooses from now on."""
+    return lambda stems: MASKS.register(name)(Mask(stems, maps, complete))
 
 
 def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, kind: str, sums_to_mixture: bool) -> Tensor:
@@ -29,44 +44,58 @@ def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, kind: str, sums_to_
     (`magnitude`, `spectrum`), puts out silence.
 
     Args:
-        maps: network output (b, s, c, m, n, f) with m = `mask_maps(kind)`.
+        maps: network output (b, s, c, m, n, f) with m = `MASKS[kind].maps`.
         mixture: complex spectrogram (b, c, n, f).
         scale: what the network saw the mixture divided by, (b,).
-        kind: `sigmoid`, magnitudes in [0, 1] for each stem by itself; `softmax`, magnitudes in [0, 1] that sum to one
-            over the stems; `complex`, an unbounded complex ratio; `magnitude`, the stems' magnitudes, which get the
-            mixture's phase (the paper's, doi 10.1186/s13634-025-01249-0); `spectrum`, the stems' real and imaginary
-            parts.
+        kind: a key of `MASKS`.
         sums_to_mixture: spread what the stems leave of the mixture equally over them; for stems that cover it.
 
     Returns:
         complex stem spectrograms (b, s, c, n, f).
+
+    Raises:
+        ConfigError: for an unknown kind.
     """
-    maps = maps.float()
-    stems = maps.shape[1]
-    if kind == "complex":
-        real, imaginary = maps.unbind(3)
-        mask = torch.complex(real + 1 / stems, imaginary)
-    elif kind == "softmax":
-        return maps.squeeze(3).softmax(dim=1) * mixture[:, None]
-    elif kind == "sigmoid":
-        mask = maps.squeeze(3).sigmoid()
-    else:
-        return _given(maps, mixture, scale, kind, sums_to_mixture)
-    if sums_to_mixture:
-        mask = mask + (1 - mask.sum(dim=1, keepdim=True)) / stems
-    return mask * mixture[:, None]
-
-
-def _given(maps: Tensor, mixture: Tensor, scale: Tensor, kind: str, sums_to_mixture: bool) -> Tensor:
-    """Stems from maps that are the stems themselves, at the level the network works at."""
-    # An example of nothing but zeros gives zeros, whatever the network says.
-    loud = torch.view_as_real(mixture).flatten(1).any(dim=1)
-    maps = maps * (scale * loud)[:, None, None, None, None, None]
-    if kind == "spectrum":
-        stems = torch.complex(*maps.unbind(3))
-    else:
-        # A unit phase that has a value, not NaN, where the mixture is silent.
-        stems = maps.squeeze(3).relu() * torch.sgn(mixture)[:, None]
-    if sums_to_mixture:
+    chosen = MASKS[kind]
+    stems = chosen.stems(maps.float(), mixture, scale)
+    if sums_to_mixture and not chosen.complete:
         stems = stems + (mixture[:, None] - stems.sum(dim=1, keepdim=True)) / stems.shape[1]
     return stems
+
+
+@mask("sigmoid")
+def sigmoid(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+    """Magnitudes in [0, 1] of the mixture's, for each stem by itself."""
+    return maps.squeeze(3).sigmoid() * mixture[:, None]
+
+
+@mask("softmax", complete=True)
+def softmax(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+    """Magnitudes in [0, 1] of the mixture's, which sum to one over the stems."""
+    return maps.squeeze(3).softmax(dim=1) * mixture[:, None]
+
+
+@mask("complex", maps=2)
+def complex_ratio(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+    """An unbounded complex ratio to the mixture, of equal parts where the maps are zero."""
+    real, imaginary = maps.unbind(3)
+    return torch.complex(real + 1 / maps.shape[1], imaginary) * mixture[:, None]
+
+
+@mask("magnitude")
+def magnitude(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+    """The stems' magnitudes, which get the mixture's phase: the paper's head (doi 10.1186/s13634-025-01249-0)."""
+    # A unit phase that has a value, not NaN, where the mixture is silent.
+    return _scaled(maps, mixture, scale).squeeze(3).relu() * torch.sgn(mixture)[:, None]
+
+
+@mask("spectrum", maps=2)
+def spectrum(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+    """The stems' real and imaginary parts."""
+    return torch.complex(*_scaled(maps, mixture, scale).unbind(3))
+
+
+def _scaled(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+    """Maps of the stems themselves, at the mixture's level; an example of nothing but zeros gives zeros."""
+    loud = torch.view_as_real(mixture).flatten(1).any(dim=1)
+    return maps * (scale * loud)[:, None, None, None, None, None]

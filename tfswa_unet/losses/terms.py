@@ -1,26 +1,28 @@
-"""Loss terms by name, and their weighted sum."""
+"""The terms a loss is made of; each maps estimated and true stems to one number."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.config import Registry
 from tfswa_unet.losses.distances import magnitude_distance, waveform_distance
 from tfswa_unet.losses.signals import Signals
 
 Resolution = tuple[int, int]
+# Each maps estimated and true stems, and its options, to one number.
+TERMS: Registry[Callable[..., Tensor]] = Registry("loss", positional=2)
 
 
+@TERMS.register("waveform_l1")
 def waveform_l1(estimate: Signals, target: Signals) -> Tensor:
     """Mean absolute difference of waveforms."""
     return waveform_distance(estimate.waveform, target.waveform)
 
 
+@TERMS.register("spectrum_l1")
 def spectrum_l1(estimate: Signals, target: Signals) -> Tensor:
     """Mean absolute difference of the complex spectrograms' real and imaginary parts, at the model's resolution.
 
@@ -30,13 +32,15 @@ def spectrum_l1(estimate: Signals, target: Signals) -> Tensor:
     return torch.view_as_real(difference).abs().mean() / estimate.own[0] ** 0.5
 
 
+@TERMS.register("magnitude_l1")
 def magnitude_l1(estimate: Signals, target: Signals) -> Tensor:
     """Mean absolute difference of magnitude spectrograms at the model's resolution, divided by √n_fft."""
     ours, theirs = estimate.spectrum(*estimate.own), target.spectrum(*estimate.own)
     return magnitude_distance(ours, theirs, estimate.own[0] ** -0.5, 0.0, 1.0)
 
 
-def spectrum_snr(estimate: Signals, target: Signals, limit: float = 30.0) -> Tensor:
+@TERMS.register("spectrum_snr")
+def spectrum_snr(estimate: Signals, target: Signals, limit: float) -> Tensor:
     """Mean over examples and stems of the squared error in dB under the example's energy, at the model's resolution.
 
     A decibel weighs the same in a loud stem and in a soft one. Errors below −`limit` dB hardly count, so that silent
@@ -53,13 +57,14 @@ def spectrum_snr(estimate: Signals, target: Signals, limit: float = 30.0) -> Ten
     return 10 * (error / energy + 10 ** (-limit / 10)).log10().mean()
 
 
+@TERMS.register("multi_resolution_stft")
 def multi_resolution_stft(
     estimate: Signals,
     target: Signals,
-    resolutions: Sequence[Resolution] = ((2048, 512), (1024, 342), (512, 171)),
-    magnitude: float = 1.0,
-    log_magnitude: float = 1.0,
-    in_turn: bool = False,
+    resolutions: tuple[Resolution, ...],
+    magnitude: float,
+    log_magnitude: float,
+    in_turn: bool,
 ) -> Tensor:
     """Mean over resolutions of the L1 differences of magnitudes (over √n_fft) and of their natural logarithms.
 
@@ -87,48 +92,3 @@ def multi_resolution_stft(
         for n_fft, hop in chosen
     ]
     return torch.stack(distances).mean()
-
-
-TERMS: dict[str, Callable[..., Tensor]] = {
-    "waveform_l1": waveform_l1,
-    "spectrum_l1": spectrum_l1,
-    "magnitude_l1": magnitude_l1,
-    "spectrum_snr": spectrum_snr,
-    "multi_resolution_stft": multi_resolution_stft,
-}
-
-
-class WeightedLoss:
-    """Sum of terms from `TERMS`, each by its weight, in float32.
-
-    Args:
-        terms: name → {"weight": number, …arguments of the term}; a weight of 0 leaves the term out.
-
-    Raises:
-        ConfigError: for an unknown term or argument, or when nothing is left to minimise.
-    """
-
-    def __init__(self, terms: Mapping[str, Mapping[str, Any]]) -> None:
-        self.terms: dict[str, tuple[float, dict[str, Any]]] = {}
-        for name, options in terms.items():
-            if name not in TERMS:
-                raise unknown("loss", name, TERMS)
-            arguments = dict(options)
-            weight = float(arguments.pop("weight", 1.0))
-            allowed = list(inspect.signature(TERMS[name]).parameters)[2:]
-            surplus = sorted(set(arguments) - set(allowed))
-            if surplus:
-                raise ConfigError(
-                    f"loss.{name} got unknown {', '.join(surplus)}: it takes weight{''.join(', ' + a for a in allowed)}"
-                )
-            if weight:
-                self.terms[name] = (weight, arguments)
-        if not self.terms:
-            raise ConfigError("the loss has no term with a weight: set loss.waveform_l1.weight=1, for instance")
-
-    def __call__(self, estimate: Signals, target: Signals) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the sum, and each unweighted term under its name."""
-        with torch.autocast(target.waveform.device.type, enabled=False):
-            parts = {name: TERMS[name](estimate, target, **options) for name, (_, options) in self.terms.items()}
-        total = torch.stack([self.terms[name][0] * part for name, part in parts.items()]).sum()
-        return total, {name: part.detach() for name, part in parts.items()}

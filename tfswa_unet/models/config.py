@@ -1,18 +1,18 @@
-"""Everything that makes a model but its weights."""
+"""Everything that makes a model but its weights, and the named presets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from tfswa_unet.dsp import mask_maps
+from tfswa_unet.config import Registry, choice, choices
+from tfswa_unet.dsp import MASKS
 from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.types import STEMS
 
 FEATURES = {"complex": 2, "magnitude": 1, "both": 3}
+# Networks by `model.architecture`: made of (maps in, maps out, bins, an instance of their `config_type`).
+NETWORKS: Registry[Any] = Registry("model.architecture")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ModelConfig:
     compression: float  # of magnitudes before the network: log(1 + compression · |X|); 0 leaves them as they are
     mask: str
     sums_to_mixture: bool
-    network: dict[str, Any] = field(default_factory=dict)
+    network: dict[str, Any]
 
     def __post_init__(self) -> None:
         if not self.stems:
@@ -44,7 +44,7 @@ class ModelConfig:
             raise ConfigError(f"model.subbands={self.subbands} must divide n_fft / 2 = {self.n_fft // 2}")
         if self.compression < 0:
             raise ConfigError(f"model.compression={self.compression} must be 0 (none) or above")
-        mask_maps(self.mask)
+        MASKS[self.mask]  # refuses an unknown one
 
     @property
     def maps_in(self) -> int:
@@ -54,7 +54,7 @@ class ModelConfig:
     @property
     def maps_out(self) -> int:
         """Feature maps that the network gives."""
-        return len(self.stems) * self.channels * mask_maps(self.mask) * self.subbands
+        return len(self.stems) * self.channels * MASKS[self.mask].maps * self.subbands
 
     @property
     def bins(self) -> int:
@@ -76,31 +76,6 @@ class ModelConfig:
         return int(n_fft), int(hop)
 
 
-def _folder(group: str) -> Path:
-    """A group of conf, beside the package in a checkout, inside it when installed from a wheel."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return (installed if installed.is_dir() else package.parent / "conf") / group
-
-
-def choices(group: str) -> list[str]:
-    """Names of the files of a configuration group."""
-    return sorted(path.stem for path in _folder(group).glob("*.yaml"))
-
-
-def choice(group: str, name: str) -> dict[str, Any]:
-    """The values of one file of a configuration group, such as ("loss", "fast"), as `python train.py` takes them.
-
-    Raises:
-        ConfigError: for a name that the group lacks, with the nearest known one.
-    """
-    known = choices(group)
-    if name not in known:
-        raise unknown(group, name, known)
-    values: Any = OmegaConf.to_container(_compose(group, name))
-    return values
-
-
 def names() -> list[str]:
     """Names that `model=` and `preset` take."""
     return choices("model")
@@ -113,10 +88,3 @@ def preset(name: str, stems: tuple[str, ...] = STEMS) -> dict[str, Any]:
         ConfigError: for an unknown name, with the nearest known one.
     """
     return {**choice("model", name), "stems": {stem: [stem] for stem in stems}}
-
-
-def _compose(group: str, name: str) -> Any:
-    """One file of a group over those that its Hydra defaults name."""
-    own: Any = OmegaConf.load(_folder(group) / f"{name}.yaml")
-    bases = [entry for entry in own.pop("defaults", []) if entry != "_self_"]
-    return OmegaConf.merge(*(_compose(group, base) for base in bases), own)

@@ -11,12 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tfswa_unet.config import from_values
-from tfswa_unet.dsp import apply_mask, istft, level, mask_maps, stack_subbands, stft, unstack_subbands
-from tfswa_unet.errors import unknown
-from tfswa_unet.models.config import ModelConfig
-from tfswa_unet.models.tfswa_multiscale import TFSWAMultiscale, TFSWAMultiscaleConfig
-from tfswa_unet.models.tfswa_resunet import TFSWAResUNet, TFSWAResUNetConfig
-from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig
+from tfswa_unet.dsp import MASKS, apply_mask, istft, level, stack_subbands, stft, unstack_subbands
+from tfswa_unet.models.config import NETWORKS, ModelConfig
 
 
 class SpectralModel(nn.Module):
@@ -70,7 +66,7 @@ class SpectralModel(nn.Module):
         features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
         maps = self.network(*(stack_subbands(seen, c.subbands) for seen in features))
         full = unstack_subbands(maps, c.subbands)
-        masks = full.unflatten(1, (len(c.stems), c.channels, mask_maps(c.mask)))
+        masks = full.unflatten(1, (len(c.stems), c.channels, MASKS[c.mask].maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
         return apply_mask(masks, spectra[0], scale / _unit(c.n_fft), c.mask, c.sums_to_mixture)
 
@@ -101,14 +97,6 @@ def _unit(n_fft: int) -> float:
     return 2 / n_fft**0.5
 
 
-# name → network(maps in, maps out, bins, configuration), its configuration
-ARCHITECTURES: dict[str, tuple[type[nn.Module], type]] = {
-    "tfswa_unet": (TFSWAUNet, TFSWAUNetConfig),
-    "tfswa_resunet": (TFSWAResUNet, TFSWAResUNetConfig),
-    "tfswa_multiscale": (TFSWAMultiscale, TFSWAMultiscaleConfig),
-}
-
-
 def build(values: Mapping[str, Any]) -> SpectralModel:
     """Make a model with fresh weights from plain values, as `SpectralModel.config` gives them.
 
@@ -116,8 +104,6 @@ def build(values: Mapping[str, Any]) -> SpectralModel:
         ConfigError: for unknown, missing or impossible values.
     """
     config = from_values(ModelConfig, values, "model")
-    if config.architecture not in ARCHITECTURES:
-        raise unknown("model.architecture", config.architecture, ARCHITECTURES)
-    network, network_config = ARCHITECTURES[config.architecture]
-    sizes: Any = from_values(network_config, config.network, "model.network")
+    network = NETWORKS[config.architecture]
+    sizes = from_values(network.config_type, config.network, "model.network")
     return SpectralModel(config, network(config.maps_in, config.maps_out, config.bins, sizes))

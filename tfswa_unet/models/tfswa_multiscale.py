@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.models.config import NETWORKS
 from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig, make_stage
 from tfswa_unet.nn import PatchStem
 from tfswa_unet.nn.conv import Patch
@@ -77,6 +79,7 @@ class Stream(nn.Module):
         return self.project(self.stage(tokens))
 
 
+@NETWORKS.register("tfswa_multiscale")
 class TFSWAMultiscale(TFSWAUNet):
     """Map maps (b, c_in, n, f), and those of the same mixture at each of `scales`, to (b, c_out, n, f).
 
@@ -88,6 +91,8 @@ class TFSWAMultiscale(TFSWAUNet):
     Raises:
         ConfigError: as `TFSWAUNet` does.
     """
+
+    config_type: ClassVar[type] = TFSWAMultiscaleConfig
 
     def __init__(self, maps_in: int, maps_out: int, bins: int, config: TFSWAMultiscaleConfig) -> None:
         super().__init__(maps_in, maps_out, bins, config)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.models.config import NETWORKS
 from tfswa_unet.nn import Chain, ConvDecoder, ConvEncoder, SequenceBlock, SerialTFSWA, TokenRCM
 
 
@@ -50,6 +52,7 @@ MODULES: dict[str, Callable[[int, TFSWAResUNetConfig], nn.Module]] = {
 }
 
 
+@NETWORKS.register("tfswa_resunet")
 class TFSWAResUNet(nn.Module):
     """Map spectrogram maps (b, c_in, n, f) to (b, c_out, n, f), for any n.
 
@@ -60,6 +63,8 @@ class TFSWAResUNet(nn.Module):
     Raises:
         ConfigError: when f cannot be halved as often as there are encoder blocks.
     """
+
+    config_type: ClassVar[type] = TFSWAResUNetConfig
 
     def __init__(self, maps_in: int, maps_out: int, bins: int, config: TFSWAResUNetConfig) -> None:
         super().__init__()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.models.config import NETWORKS
 from tfswa_unet.nn import BlockForm, Chain, ConvHead, ConvStem, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
 
 
@@ -62,6 +63,7 @@ class TFSWAUNetConfig:
         return BlockForm(self.head_width, self.window, self.rotary, self.arrangement, self.norm)
 
 
+@NETWORKS.register("tfswa_unet")
 class TFSWAUNet(nn.Module):
     """Map spectrogram maps (b, c_in, n, f) to (b, c_out, n, f), for any n.
 
@@ -72,6 +74,8 @@ class TFSWAUNet(nn.Module):
     Raises:
         ConfigError: when the widths and head width do not fit, or f cannot be halved as often as there are stages.
     """
+
+    config_type: ClassVar[type] = TFSWAUNetConfig
 
     def __init__(self, maps_in: int, maps_out: int, bins: int, config: TFSWAUNetConfig) -> None:
         super().__init__()

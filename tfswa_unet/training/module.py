@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tfswa_unet.data.augmentation import build_augmentation, split
 from tfswa_unet.evaluation.metrics import sdr
-from tfswa_unet.losses import Signals, WeightedLoss
+from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
 from tfswa_unet.training.optimization import Progress, make_optimizer, make_schedule, progress
 
@@ -73,7 +73,7 @@ class SeparationModule(L.LightningModule):
         # Drawn from these alone, so that a run resumed in mid-epoch repeats what it would have drawn.
         self.augmentation.seed(self.seed, self.current_epoch, index, self.global_rank)
         stems = self.augmentation(batch)
-        total, parts = self._losses(stems)
+        total, parts = objective(self.model, self.loss, stems, self.global_step)
         self.log("train/loss", total.detach(), prog_bar=True)
         self.log_dict({f"train/{name}": part for name, part in parts.items()})
         return total
@@ -94,14 +94,6 @@ class SeparationModule(L.LightningModule):
         for stem, mean in zip(self.model.stems, means, strict=True):
             self.log(f"val/sdr_{stem}", mean)
         self.log("val/sdr", means.nanmean(), prog_bar=True)
-
-    def _losses(self, stems: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        config = self.model.model_config
-        targets = stems[:, : len(self.model.stems)]
-        length = targets.shape[-1]
-        spectrum = self.model.spectra(stems.sum(dim=1))
-        estimate = Signals(config.n_fft, config.hop, length, spectrum=spectrum, step=self.global_step)
-        return self.loss(estimate, Signals(config.n_fft, config.hop, length, waveform=targets))
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.hparams["optimizer"], self.model)
