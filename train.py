@@ -16,7 +16,7 @@ def main(config: DictConfig) -> float:
     """Train, and return the best validation SDR in dB, which sweepers maximise."""
     from hydra.core.hydra_config import HydraConfig
 
-    from tfswa_unet.training.builder import fit
+    from tfswa_unet.training.fit import fit
 
     return fit(plain_values(config), Path(HydraConfig.get().runtime.output_dir))
 

@@ -143,7 +143,12 @@ def converted(value: Any, hint: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         rest = [each for each in arguments if each is not type(None)]
-        return converted(value, rest[0], where) if len(rest) == 1 else _plain(value)
+        if len(rest) == 1:
+            return converted(value, rest[0], where)
+        if all(isinstance(each, type) for each in rest) and not any(_fits(value, each) for each in rest):
+            expected = " or ".join(dict.fromkeys(EXPECTED.get(each, f"a {each.__name__}") for each in rest))
+            raise ConfigError(f"{where} is {value!r}, expected {expected}")
+        return _plain(value)
     if origin is Literal:
         if value not in arguments:
             raise unknown(where, value, [str(each) for each in arguments])
@@ -157,11 +162,16 @@ def converted(value: Any, hint: Any, where: str) -> Any:
             raise ConfigError(f"{where} is {value!r}, expected a list")
         return tuple(converted(each, arguments[0], f"{where}[{number}]") for number, each in enumerate(value))
     if hint in EXPECTED:
-        fits = isinstance(value, int | float) if hint is float else isinstance(value, hint)
-        if not fits or (isinstance(value, bool) and hint is not bool):
+        if not _fits(value, hint):
             raise ConfigError(f"{where} is {value!r}, expected {EXPECTED[hint]}")
         return float(value) if hint is float else value
     return _plain(value)
+
+
+def _fits(value: Any, kind: type) -> bool:
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,8 @@ from lightning import Callback
 
 from tfswa_unet.bundle import load_model
 from tfswa_unet.losses import objective
-from tfswa_unet.training.builder import build_run, fit
+from tfswa_unet.training.builder import build_run
+from tfswa_unet.training.fit import fit
 
 
 class StopAt(Callback):

@@ -1,9 +1,8 @@
-"""Something to look at and listen to while a model trains."""
+"""What watches a run: checkpoints, early stopping, samples to look at and listen to."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
-    RichProgressBar,
 )
-from lightning.pytorch.callbacks.progress.rich_progress import RichProgressBarTheme
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from tfswa_unet.evaluation.plots import spectrograms
+from tfswa_unet.training.config import CallbackConfig
+from tfswa_unet.training.progress import ProgressLine
 
 
 class Samples(Callback):
@@ -72,16 +71,6 @@ class Samples(Callback):
             logger.experiment.log({"samples/spectrograms": wandb.Image(picture), **audio}, commit=False)
 
 
-@dataclass(frozen=True)
-class CallbackConfig:
-    """See conf/callbacks."""
-
-    checkpoint: dict[str, Any]
-    early_stopping: dict[str, Any]
-    samples: dict[str, Any]
-    progress_bar: bool
-
-
 class Interrupted(Callback):
     """Keep a checkpoint of a run that is broken off, by Ctrl-C or an error, for `resume=`.
 
@@ -103,18 +92,17 @@ def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
             filename="best",
             monitor="val/sdr",
             mode="max",
-            every_n_epochs=config.checkpoint["every_n_epochs"],
+            every_n_epochs=config.checkpoint.every_n_epochs,
             save_last=True,
             enable_version_counter=False,
         ),
         Interrupted(folder / "checkpoints" / "interrupted.ckpt"),
         LearningRateMonitor("step"),
     ]
-    if config.early_stopping["patience"] is not None:
-        callbacks.append(EarlyStopping("val/sdr", mode="max", patience=config.early_stopping["patience"]))
-    if config.samples["every_n_epochs"] is not None:
-        callbacks.append(Samples(config.samples["every_n_epochs"]))
+    if config.early_stopping.patience is not None:
+        callbacks.append(EarlyStopping("val/sdr", mode="max", patience=config.early_stopping.patience))
+    if config.samples.every_n_epochs is not None:
+        callbacks.append(Samples(config.samples.every_n_epochs))
     if config.progress_bar:
-        # Without a style for the metrics' own colour, values are hard to read on light terminals.
-        callbacks.append(RichProgressBar(leave=False, theme=RichProgressBarTheme(metrics_format=".3f")))
+        callbacks.append(ProgressLine())
     return callbacks

@@ -12,7 +12,8 @@ from tfswa_unet.data.augmentation import build_augmentation, split
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
-from tfswa_unet.training.optimization import Progress, make_optimizer, make_schedule, progress
+from tfswa_unet.training.optimization import make_optimizer, make_schedule
+from tfswa_unet.training.progress import RunProgress, run_progress
 
 
 class SeparationModule(L.LightningModule):
@@ -60,7 +61,7 @@ class SeparationModule(L.LightningModule):
         self.augmentation = build_augmentation(for_batches, rate=self.model.rate)
         self.seed = seed
         # Made once for its checks: what cannot be made is refused before a run starts.
-        make_schedule(scheduler, make_optimizer(optimizer, self.model), lambda: Progress(0, 0.0, 0.0))
+        make_schedule(scheduler, make_optimizer(optimizer, self.model), lambda: RunProgress(0, 0.0, 0.0))
         self.gradient_clip = gradient_clip
         self.max_bad_steps = max_bad_steps
         self.bad_steps = 0  # in all
@@ -97,7 +98,7 @@ class SeparationModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.hparams["optimizer"], self.model)
-        schedule = make_schedule(self.hparams["scheduler"], optimizer, lambda: progress(self.trainer))
+        schedule = make_schedule(self.hparams["scheduler"], optimizer, lambda: run_progress(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
