@@ -32,13 +32,13 @@ OVERRIDES = [
 STEMS = ("vocals", "drums", "bass", "other")
 
 
-def write_songs(root, songs=(("train", "a"), ("train", "b"), ("valid", "c"), ("test", "d")), samples=22_050):
+def write_songs(root, songs=(("train", "a"), ("train", "b"), ("valid", "c"), ("test", "d")), samples=22_050, level=0.1):
     """Songs of four stems in MUSDB18-HQ's layout."""
     rng = np.random.default_rng(0)
     for split, name in songs:
         folder = root / split / name
         folder.mkdir(parents=True)
-        stems = {stem: 0.1 * rng.standard_normal((samples, 2)) for stem in STEMS}
+        stems = {stem: level * rng.standard_normal((samples, 2)) for stem in STEMS}
         for stem, audio in [*stems.items(), ("mixture", sum(stems.values()))]:
             soundfile.write(folder / f"{stem}.wav", audio, 44_100)
     return root

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
-    """Base of every error whose cause lies in what the user gave."""
+    """Base of every error whose cause lies in what the user gave; `status` is a command's exit status then."""
+
+    status = 1
 
 
 class AudioError(UserError):
@@ -27,6 +30,20 @@ class ConfigError(UserError):
 
 class ModelError(UserError):
     """A checkpoint or bundle cannot be used as a model."""
+
+
+class RunError(UserError):
+    """A training run cannot go on: its disk is full, or its numbers are no longer finite."""
+
+
+class StoppedError(UserError):
+    """A training run was stopped by a signal, its state kept in `checkpoint`."""
+
+    def __init__(self, what: str, checkpoint: Path, number: int) -> None:
+        super().__init__(f"{what}: go on with resume={checkpoint}")
+        self.what = what
+        self.checkpoint = checkpoint
+        self.status = 128 + number
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

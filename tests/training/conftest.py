@@ -22,8 +22,8 @@ def songs(tmp_path_factory):
     return write_songs(tmp_path_factory.mktemp("songs"))
 
 
-@pytest.fixture
-def config(songs):
+@pytest.fixture(scope="session")
+def make_config(songs):
     """Compose a small training configuration with overrides, as plain values."""
 
     def values(*overrides, small=True):
@@ -36,3 +36,8 @@ def config(songs):
         return plain
 
     return values
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config

@@ -97,5 +97,5 @@ def test_a_checkpoint_from_before_the_seed_was_kept_goes_on(config, tmp_path):
 
     assert SeparationModule.load_from_checkpoint(path, weights_only=True).hparams["seed"] == 0
     second = build_run(config("trainer.max_epochs=2", f"resume={path}"), tmp_path / "second")
-    second.trainer.fit(second.module, second.data, ckpt_path=second.resume, weights_only=True)
+    second.trainer.fit(second.module, second.data, ckpt_path=second.resume.path, weights_only=True)
     assert second.trainer.global_step == 8

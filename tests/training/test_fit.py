@@ -7,6 +7,7 @@ import torch
 from lightning import Callback
 
 from tfswa_unet.bundle import load_model
+from tfswa_unet.errors import RunError
 from tfswa_unet.losses import objective
 from tfswa_unet.training.builder import build_run
 from tfswa_unet.training.fit import fit
@@ -62,7 +63,7 @@ def test_resumed_equals_uninterrupted(config, tmp_path, step):
     assert first.trainer.global_step == step
 
     second = build_run(config(*options, f"resume={tmp_path / 'broken.ckpt'}"), tmp_path / "second")
-    second.trainer.fit(second.module, second.data, ckpt_path=second.resume, weights_only=True)
+    second.trainer.fit(second.module, second.data, ckpt_path=second.resume.path, weights_only=True)
     assert second.trainer.global_step == whole.trainer.global_step == 12
     assert torch.allclose(_weights(second.module), _weights(whole.module), atol=1e-7)
 
@@ -108,7 +109,7 @@ def test_many_non_finite_steps_stop_the_run(config, tmp_path):
     run = build_run(config("trainer.max_epochs=1", "optimizer.lr=0"), tmp_path)
     run.module.max_bad_steps = 3
     next(run.module.model.parameters()).data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match=r"not finite for 3 steps in a row"):
+    with pytest.raises(RunError, match=r"not finite for 3 steps in a row"):
         run.trainer.fit(run.module, run.data)
     assert (tmp_path / "checkpoints" / "interrupted.ckpt").is_file()
 

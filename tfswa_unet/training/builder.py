@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from omegaconf import OmegaConf
 
 from tfswa_unet.bundle import load_model
@@ -21,8 +20,10 @@ from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs import write_dataset
 from tfswa_unet.training.callbacks import make_callbacks
-from tfswa_unet.training.config import LoggerConfig, TrainConfig
+from tfswa_unet.training.checkpoints import Resumable, read_resumable
+from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
+from tfswa_unet.training.loggers import make_loggers
 from tfswa_unet.training.module import SeparationModule
 
 
@@ -30,11 +31,12 @@ from tfswa_unet.training.module import SeparationModule
 class Run:
     """Everything that `Trainer.fit` needs."""
 
+    config: TrainConfig
     module: SeparationModule
     data: SegmentDataModule
     trainer: L.Trainer
     folder: Path
-    resume: Path | None
+    resume: Resumable | None
 
 
 def build_run(values: Mapping[str, Any], folder: Path) -> Run:
@@ -50,14 +52,14 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
         ModelError: for a checkpoint to start from that does not fit.
     """
     config = from_values(TrainConfig, values, "")
-    resume = _checkpoint(config.resume)
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
     module = make_module(config, data.covers_mixture)
-    trainer = make_trainer(config, folder)
+    resume = read_resumable(config.resume, module.hparams)
+    trainer = make_trainer(config, folder, resume.step if resume else None)
     if trainer.is_global_zero:
         _write_facts(values, folder)
-    return Run(module, data, trainer, folder, resume)
+    return Run(config, module, data, trainer, folder, resume)
 
 
 def make_data(config: TrainConfig) -> SegmentDataModule:
@@ -111,7 +113,7 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
     return module
 
 
-def make_trainer(config: TrainConfig, folder: Path) -> L.Trainer:
+def make_trainer(config: TrainConfig, folder: Path, resumed_step: int | None = None) -> L.Trainer:
     """The Lightning trainer with its loggers and callbacks."""
     arguments = {name: value for name, value in vars(config.trainer).items() if name != "gradient_clip"}
     try:
@@ -119,7 +121,7 @@ def make_trainer(config: TrainConfig, folder: Path) -> L.Trainer:
             **arguments,
             strategy=config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
-            logger=_loggers(config.logger, folder),
+            logger=make_loggers(config.logger, folder, resumed_step),
             callbacks=make_callbacks(config.callbacks, folder),
             default_root_dir=folder,
             enable_progress_bar=False,
@@ -129,26 +131,6 @@ def make_trainer(config: TrainConfig, folder: Path) -> L.Trainer:
         )
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise ConfigError(f"trainer/strategy: {' '.join(str(error).split())}") from None
-
-
-def _loggers(config: LoggerConfig, folder: Path) -> list[Logger]:
-    loggers: list[Logger] = []
-    if config.csv:
-        loggers.append(CSVLogger(folder, name="", version="csv"))
-    if config.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
-    if config.wandb:
-        loggers.append(WandbLogger(save_dir=folder, **asdict(config.wandb)))
-    return loggers
-
-
-def _checkpoint(path: str | None) -> Path | None:
-    if path is None:
-        return None
-    found = Path(path).expanduser().resolve()
-    if not found.is_file():
-        raise ConfigError(f"resume={path}: no such checkpoint; expected a file such as runs/…/checkpoints/last.ckpt")
-    return found
 
 
 def _write_facts(values: Mapping[str, Any], folder: Path) -> None:

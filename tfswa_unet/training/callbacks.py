@@ -1,7 +1,9 @@
-"""What watches a run: checkpoints, early stopping, samples to look at and listen to."""
+"""What watches a run: early stopping, silent validations, samples to look at and listen to."""
 
 from __future__ import annotations
 
+import logging
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,16 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import (
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 
 from tfswa_unet.evaluation.plots import spectrograms
+from tfswa_unet.training.checkpoints import MONITOR, Checkpoints
 from tfswa_unet.training.config import CallbackConfig
 from tfswa_unet.training.progress import ProgressLine
+
+log = logging.getLogger(__name__)
 
 
 class Samples(Callback):
@@ -71,36 +72,63 @@ class Samples(Callback):
             logger.experiment.log({"samples/spectrograms": wandb.Image(picture), **audio}, commit=False)
 
 
-class Interrupted(Callback):
-    """Keep a checkpoint of a run that is broken off, by Ctrl-C or an error, for `resume=`.
+class EarlyStopping(Callback):
+    """End a run when `patience` validations in a row brought no better SDR; those without an SDR are not counted.
 
-    Lightning's own callback for this would make the next run in the folder resume unasked.
+    `reason` says why it ended the run, if it did.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.best = -math.inf
+        self.waited = 0
+        self.reason: str | None = None
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        trainer.save_checkpoint(self.path)
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        score = trainer.callback_metrics.get(MONITOR)
+        if trainer.sanity_checking or score is None:
+            return
+        if not math.isfinite(float(score)):
+            return
+        better = float(score) > self.best
+        self.best, self.waited = max(self.best, float(score)), 0 if better else self.waited + 1
+        if self.waited >= self.patience:
+            self.reason = f"{self.waited} validations in a row brought no better SDR than {self.best:.2f} dB"
+            trainer.should_stop = True
+
+
+class SilentValidation(Callback):
+    """Say once that a validation has no SDR, since none of its segments has an audible stem."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        score = trainer.callback_metrics.get(MONITOR)
+        if trainer.sanity_checking or self.told or score is None or math.isfinite(float(score)):
+            return
+        self.told = True
+        log.warning(
+            "validation has no SDR, since every stem is silent in all of its segments: best.ckpt and early stopping "
+            "wait for one; look at the valid songs, or raise data.validation_per_track"
+        )
 
 
 def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
     """Callbacks of a run whose checkpoints lie under `folder`/checkpoints."""
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            dirpath=folder / "checkpoints",
-            filename="best",
-            monitor="val/sdr",
-            mode="max",
-            every_n_epochs=config.checkpoint.every_n_epochs,
-            save_last=True,
-            enable_version_counter=False,
-        ),
-        Interrupted(folder / "checkpoints" / "interrupted.ckpt"),
+        Checkpoints(folder / "checkpoints", config.checkpoint),
         LearningRateMonitor("step"),
+        SilentValidation(),
     ]
     if config.early_stopping.patience is not None:
-        callbacks.append(EarlyStopping("val/sdr", mode="max", patience=config.early_stopping.patience))
+        callbacks.append(EarlyStopping(config.early_stopping.patience))
     if config.samples.every_n_epochs is not None:
         callbacks.append(Samples(config.samples.every_n_epochs))
     if config.progress_bar:

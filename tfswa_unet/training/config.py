@@ -59,6 +59,7 @@ class CheckpointConfig:
     """See conf/callbacks."""
 
     every_n_epochs: int
+    every_n_minutes: float | None
 
 
 @dataclass(frozen=True)

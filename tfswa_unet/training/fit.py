@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning import Callback
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
+from tfswa_unet.errors import RunError, StoppedError
 from tfswa_unet.processes import keep_pages
-from tfswa_unet.training.builder import build_run
+from tfswa_unet.training.builder import Run, build_run
+from tfswa_unet.training.callbacks import EarlyStopping
+from tfswa_unet.training.checkpoints import LAST, Checkpoints
 
 
 def fit(values: Mapping[str, Any], folder: Path) -> float:
     """Train as configured; checkpoints, logs and the resolved configuration go to `folder`.
 
     Returns:
-        the best validation SDR in dB.
+        the best validation SDR in dB; NaN where no validation had one.
 
     Raises:
-        UserError: for a configuration, data set or checkpoint that cannot be used, before training starts.
+        UserError: for a configuration, data set or checkpoint that cannot be used, before training starts; for a disk
+            that is full and a gradient that stays non-finite, in training.
+        StoppedError: after SIGINT or SIGTERM, with the checkpoint to go on from.
     """
     keep_pages()
     _quiet()
     run = build_run(values, folder)
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False)
     if run.trainer.is_global_zero:
         parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
         console.print(
@@ -37,20 +45,54 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
             f"{len(run.data.validation.reader.lengths)} valid tracks; everything goes to {folder}"
         )
     try:
-        run.trainer.fit(run.module, run.data, ckpt_path=run.resume, weights_only=True)
+        path = run.resume.path if run.resume else None
+        run.trainer.fit(run.module, run.data, ckpt_path=path, weights_only=True)
+    except SIGTERMException:
+        last = folder / "checkpoints" / LAST
+        raise StoppedError("stopped by SIGTERM before training", last, 15) from None
+    except OSError as error:
+        if error.errno is None or isinstance(error, ConnectionError):
+            raise
+        raise RunError(f"the run in {folder} cannot go on ({error.strerror}): make room for it there") from None
     finally:
         # Runs of one sweep share a process: an open W&B run would swallow the next one.
         if any(isinstance(logger, WandbLogger) for logger in run.trainer.loggers):
             import wandb
 
             wandb.finish()
-    checkpoint = next(c for c in run.trainer.callbacks if isinstance(c, ModelCheckpoint))  # type: ignore[attr-defined]
-    best = float(checkpoint.best_model_score) if checkpoint.best_model_score is not None else float("nan")
+    checkpoints = _callback(run, Checkpoints)
     if run.trainer.is_global_zero:
-        console.print(f"best validation SDR {best:.2f} dB: {checkpoint.best_model_path or checkpoint.last_model_path}")
+        console.print(f"ended after step {run.trainer.global_step}: {_reason(run)}")
+        console.print(_outcome(checkpoints, folder))
         if run.module.bad_steps:
             console.print(f"{run.module.bad_steps} steps had a non-finite gradient and were left out")
-    return best
+    return checkpoints.best if checkpoints.best_path else math.nan
+
+
+def _reason(run: Run) -> str:
+    """Why training is over."""
+    trainer = run.trainer
+    stopping = _callback(run, EarlyStopping)
+    timer = _callback(run, Timer)
+    if stopping is not None and stopping.reason:
+        return stopping.reason
+    if timer is not None and (timer.time_remaining() or 0) <= 0:
+        return f"trainer.max_time={run.config.trainer.max_time} is over"
+    if 0 <= trainer.max_steps <= trainer.global_step:
+        return f"trainer.max_steps={trainer.max_steps} is reached"
+    return f"trainer.max_epochs={trainer.max_epochs} is reached"
+
+
+def _outcome(checkpoints: Checkpoints, folder: Path) -> str:
+    """The best score and where its checkpoint lies, or the last state where there is no score."""
+    if checkpoints.best_path:
+        return f"best validation SDR {checkpoints.best:.2f} dB, step {checkpoints.best_step}: {checkpoints.best_path}"
+    last = folder / "checkpoints" / LAST
+    return f"no validation gave an SDR; the last state: {last}" if last.is_file() else "no step was taken"
+
+
+def _callback(run: Run, kind: type[Callback]) -> Any:
+    return next((each for each in run.trainer.callbacks if isinstance(each, kind)), None)  # type: ignore[attr-defined]
 
 
 def _quiet() -> None:
@@ -60,9 +102,10 @@ def _quiet() -> None:
         ".*LeafSpec.*",
         ".*does not have many workers.*",
         ".*smaller than the logging interval.*",
-        ".*dirpath has changed.*",
         ".*sync_dist.*",  # the module sums over processes itself
         ".*Grad strides do not match bucket view strides.*",
         ".*dataloader is not resumable.*",  # the sampler goes on with the next example, see SegmentDataModule
+        ".*callbacks used to create the checkpoint.*",
+        ".*log files in this directory will be deleted.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.data.augmentation import build_augmentation, split
+from tfswa_unet.errors import RunError
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
@@ -114,7 +115,7 @@ class SeparationModule(L.LightningModule):
         self.bad_steps_in_a_row += 1
         self.log("train/bad_steps", float(self.bad_steps))
         if self.bad_steps_in_a_row >= self.max_bad_steps:
-            raise FloatingPointError(
+            raise RunError(
                 f"the gradient was not finite for {self.bad_steps_in_a_row} steps in a row, up to step "
                 f"{self.global_step}: lower optimizer.lr, or train with strategy=bf16 or fp32 instead of fp16"
             )

@@ -1,0 +1,226 @@
+"""Checkpoints of a run: the last state and the best one, however the run ends."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from tfswa_unet.errors import ConfigError, RunError, StoppedError
+from tfswa_unet.files import replacing
+from tfswa_unet.training.config import CheckpointConfig
+
+MONITOR = "val/sdr"
+BEST, LAST, INTERRUPTED = "best.ckpt", "last.ckpt", "interrupted.ckpt"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """A checkpoint to go on from, and the optimizer steps it has done."""
+
+    path: Path
+    step: int
+
+
+class Checkpoints(Checkpoint):
+    """Write last.ckpt, from which `resume=` goes on, and best.ckpt, the best by validation SDR.
+
+    The last state is written after epochs, every few minutes, and where the run ends, always between two steps, so
+    that going on repeats and leaves out nothing. SIGINT and SIGTERM end the run after the step that is under way, with
+    the same state in interrupted.ckpt; a second signal ends it at once. An error leaves interrupted.ckpt too.
+
+    Args:
+        folder: of the checkpoints.
+        config: how often.
+
+    Raises:
+        RunError: in training, where a checkpoint cannot be written; the one before stays.
+        StoppedError: in training, after a signal.
+    """
+
+    def __init__(self, folder: Path, config: CheckpointConfig) -> None:
+        self.folder = folder
+        self.config = config
+        self.score: float | None = None  # dB, of the last validation that had one
+        self.best = -math.inf
+        self.best_step: int | None = None
+        self.saved_step = -1  # of last.ckpt
+        self.saved_at = 0.0
+        self.unwritable = False  # since a checkpoint could not be written
+        self.signal: signal.Signals | None = None
+        self.stopping = False  # since a process got one, and last.ckpt is written
+        self._handlers: dict[int, Any] = {}
+
+    @property
+    def best_path(self) -> Path | None:
+        """best.ckpt, where a validation gave a score."""
+        return None if self.best_step is None else self.folder / BEST
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"monitor": MONITOR, "current_score": self.score, "best_score": self.best, "best_step": self.best_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.score, self.best = state_dict["current_score"], state_dict["best_score"]
+        self.best_step = state_dict["best_step"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.saved_at = time.monotonic()
+        # After Lightning's own, whose way of ending at SIGTERM has exit status 0.
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        last_batch = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        ends = trainer.should_stop or last_batch or 0 < trainer.max_steps <= trainer.global_step
+        if not ends and (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # gradients that are half summed are in no checkpoint
+        self.stopping = self._is_signalled(trainer)
+        if self.stopping or ends or self._is_due(trainer):
+            # Before validation, so that what stops it costs no step.
+            self._save_last(trainer)
+
+    # Where the step is over for the loggers too.
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        if self.stopping:
+            self._stop(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.stopping:
+            self._stop(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if not trainer.sanity_checking and self._is_signalled(trainer):
+            self._stop(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        score = trainer.callback_metrics.get(MONITOR)
+        if trainer.sanity_checking or score is None or not math.isfinite(float(score)):
+            return
+        self.score = float(score)
+        if self.score > self.best:
+            self.best, self.best_step = self.score, trainer.global_step
+            self._save(trainer, BEST)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # An epoch that a limit broke off is over for Lightning too; its state was kept at the step where it ended.
+        whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if whole and (trainer.current_epoch + 1) % self.config.every_n_epochs == 0:
+            self._save_last(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore_signals()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._restore_signals()
+        if not isinstance(exception, StoppedError) and not self.unwritable:
+            with suppress(RunError):
+                self._save(trainer, INTERRUPTED)
+
+    def _is_signalled(self, trainer: Trainer) -> bool:
+        return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        minutes = self.config.every_n_minutes
+        due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
+        return bool(trainer.strategy.broadcast(due))
+
+    def _save_last(self, trainer: Trainer) -> None:
+        self._save(trainer, LAST)
+        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        path = self.folder / name
+        try:
+            if trainer.is_global_zero:
+                with replacing(path) as temporary:
+                    trainer.save_checkpoint(temporary)
+            else:
+                trainer.save_checkpoint(path)  # takes part; the first process alone writes
+        except OSError as error:
+            self.unwritable = True
+            last = self.folder / LAST
+            then = f", then go on with resume={last}" if last.is_file() else ""
+            raise RunError(f"{path} cannot be written ({error.strerror}): make room for it there{then}") from None
+
+    def _stop(self, trainer: Trainer) -> None:
+        path = self.folder / INTERRUPTED
+        if trainer.is_global_zero:
+            try:
+                with replacing(path) as temporary:
+                    shutil.copyfile(self.folder / LAST, temporary)
+            except OSError:
+                path = self.folder / LAST
+        name = (self.signal or signal.SIGTERM).name
+        raise StoppedError(f"stopped by {name} after step {trainer.global_step}", path, self.signal or signal.SIGTERM)
+
+    def _receive(self, number: int, _frame: Any) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+        print("stopping after this step; once more to stop at once", file=sys.stderr)
+
+    def _restore_signals(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+
+def read_resumable(path: str | None, hparams: Mapping[str, Any]) -> Resumable | None:
+    """The checkpoint that `resume=` names, refused where a run cannot go on from it.
+
+    Args:
+        path: value of `resume=`.
+        hparams: of the run's Lightning module.
+
+    Raises:
+        ConfigError: no such file, no checkpoint of a run, or one of another model or optimizer.
+    """
+    if path is None:
+        return None
+    found = Path(path).expanduser().resolve()
+    if not found.is_file():
+        raise ConfigError(f"resume={path}: no such checkpoint; expected a file such as runs/…/checkpoints/last.ckpt")
+    try:
+        checkpoint = torch.load(found, map_location="cpu", weights_only=True, mmap=True)
+        step, theirs = checkpoint["global_step"], checkpoint["hyper_parameters"]
+        theirs = {"model": theirs["model"], "optimizer": {"name": theirs["optimizer"]["name"]}}
+        _ = checkpoint["loops"], checkpoint["optimizer_states"]
+    except Exception:  # torch raises many kinds for what is no checkpoint
+        raise ConfigError(
+            f"resume={path} is no checkpoint of a run: expected runs/…/checkpoints/last.ckpt; weights alone, such as a "
+            "bundle's, are taken by init_from="
+        ) from None
+    ours = {"model": hparams["model"], "optimizer": {"name": hparams["optimizer"]["name"]}}
+    differences = _differences(theirs, ours)
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise ConfigError(
+            f"resume={path} is of another run: {', '.join(differences[:3])}{more}; go on with what it was trained "
+            "with, or take its weights alone by init_from="
+        )
+    return Resumable(found, step)
+
+
+def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
+    """The keys at which two configurations differ, each with both values."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        names = dict.fromkeys((*theirs, *ours))
+        return [text for name in names for text in _differences(theirs.get(name), ours.get(name), f"{key}.{name}")]
+    if isinstance(theirs, list | tuple) and isinstance(ours, list | tuple):
+        theirs, ours = list(theirs), list(ours)
+    return [] if theirs == ours else [f"{key.removeprefix('.')} is {theirs} there and {ours} here"]
