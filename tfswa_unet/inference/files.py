@@ -145,7 +145,7 @@ def run_request(
 def _run_job(
     separator: Separator, request: Request, job: Job, on_progress: OnProgress | None, cancel: Cancel | None
 ) -> FileResult:
-    path, paths, targets = job.file.path, dict(job.paths), job.targets
+    path, paths, targets = job.file.path, job.paths, job.targets
     if request.skip_existing and all(path.is_file() for path in paths.values()):
         return FileResult(path, "skipped", paths)
     began = time.perf_counter()

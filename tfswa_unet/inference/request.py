@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -37,7 +37,7 @@ class Job:
 
     file: InputFile
     targets: Targets
-    paths: Mapping[str, Path]
+    paths: dict[str, Path]
 
 
 @dataclass(frozen=True)

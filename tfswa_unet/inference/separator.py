@@ -265,9 +265,6 @@ def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str
 
 
 def _resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: int) -> Iterator[np.ndarray]:
-    if source == target:
-        yield from blocks
-        return
     resampler = StreamResampler(source, target, channels)
     for block in blocks:
         yield resampler.push(block)
