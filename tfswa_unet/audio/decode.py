@@ -1,4 +1,4 @@
-"""Decode what FFmpeg reads, in blocks, and refuse what no decoder may pass on."""
+"""FFmpeg decoding of audio files in blocks, and the errors for damaged audio."""
 
 from __future__ import annotations
 

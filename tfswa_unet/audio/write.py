@@ -29,7 +29,7 @@ RF64_AUTO_DOWNGRADE = 0x1210  # SFC_RF64_AUTO_DOWNGRADE in sndfile.h
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write audio: its name here, its file extension (".wav"), and its limits.
+    """An output format: its name here, its file extension (".wav"), and its limits.
 
     `bits` is the width of integer samples, None where levels above full scale are kept; `rates` in Hz.
     """
@@ -118,7 +118,7 @@ class Writer:
 
     @property
     def clipped(self) -> int:
-        """How many samples were cut to full scale so far."""
+        """Number of samples cut to full scale so far."""
         return 0 if self._sink is None else self._sink.clipped
 
     def __enter__(self) -> Writer:
@@ -188,7 +188,7 @@ def _check_writable(path: Path) -> None:
 
 
 class _SoundfileSink:
-    """Samples are rounded to the nearest integer, which libsndfile's own conversion from float does not do."""
+    """A file written by libsndfile; integer samples are rounded here, since libsndfile's own conversion truncates."""
 
     def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
         import soundfile
@@ -224,7 +224,7 @@ class _SoundfileSink:
 
 
 class _FfmpegSink:
-    """The encoder's delay and padding are written beside the audio, so that players leave them out."""
+    """A file written by FFmpeg, with the encoder's delay and padding declared, so that players leave them out."""
 
     clipped = 0  # these codecs take levels above full scale
 

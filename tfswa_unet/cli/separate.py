@@ -1,4 +1,4 @@
-"""tfswa separate: songs in, stems out."""
+"""tfswa separate: audio files to files of their stems."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _line(result: FileResult) -> str:
 
 
 class _Display:
-    """What a person sees: a bar on stderr while a song runs, a line on stdout when it is done."""
+    """Progress for a person: a bar on stderr while a song runs, a line on stdout when it is done."""
 
     def __init__(self, total: int, silent: bool) -> None:
         from rich.console import Console

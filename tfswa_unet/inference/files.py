@@ -17,7 +17,7 @@ from tfswa_unet.inference.stem_files import Delay, NullError, open_stem_files
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one file.
+    """Outcome of the separation of one file.
 
     `null_db` is the level of mixture − Σ stems below the mixture in dB, before any gain, where the stems written are
     meant to sum to it; `gain` is what clip="shared" multiplied all stems with.

@@ -75,7 +75,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Segment:
-    """What the model gets, and which part of its output counts: `length` samples from `skip` on."""
+    """A model's input, and the part of its output that is kept: `length` samples from `skip` on."""
 
     audio: np.ndarray  # (c, t), t the segmentation's size
     skip: int

@@ -1,4 +1,4 @@
-"""What is to be separated into files, and how: checked as far as neither a model nor the audio is needed."""
+"""Requests: the audio files to separate, the names of their stems' files, and checks before the work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class InputFile:
 
 @dataclass(frozen=True)
 class Job:
-    """One file of a request for a certain model: what is made of it, and the file of each stem."""
+    """One file of a request, for a certain model: the stems to write, and the file of each."""
 
     file: InputFile
     targets: Targets
@@ -112,7 +112,7 @@ class Request:
         return cast(Clip, self.clip or ("none" if self.format == "wav32f" else "shared"))
 
     def jobs(self, known: Sequence[str]) -> list[Job]:
-        """What is done with each file, given the stems that the model gives.
+        """The stems to write of each file, and where, given the stems that the model gives.
 
         Raises:
             ConfigError: for stems that the model does not give; when files would overwrite each other or themselves, or

@@ -24,7 +24,7 @@ CUDA_BATCH = 8
 
 
 class Cancelled(Exception):
-    """`cancel` returned true."""
+    """Raised where `cancel` returned true."""
 
 
 class Separator:
@@ -85,7 +85,7 @@ class Separator:
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names of what the model separates."""
+        """Names of the model's stems."""
         return tuple(self.model.stems)
 
     def separate(
@@ -196,7 +196,7 @@ class Separator:
     def _outputs(
         self, segments: Iterator[Segment], names: tuple[str, ...], cancel: Cancel | None
     ) -> Iterator[np.ndarray]:
-        """The part that counts (s, c, t) of each segment's output."""
+        """The part (s, c, t) of each segment's output that is kept."""
         rows = [self.stems.index(name) for name in names]
         while batch := list(islice(segments, self.batch)):
             if cancel and cancel():

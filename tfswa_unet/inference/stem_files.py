@@ -1,4 +1,4 @@
-"""What is written of a mixture: which stems, made of the model's, in files that appear together or not at all."""
+"""The stems that are written of a mixture, and their files, which appear together or not at all."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class NullError:
         self._mixture = self._difference = 0.0
 
     def add(self, mixture: np.ndarray, stems: Mapping[str, np.ndarray]) -> None:
-        """Take account of a block of the mixture (c, t) and of its stems."""
+        """Add the energies of a block of the mixture (c, t) and of its stems."""
         self._mixture += float(np.square(mixture, dtype=np.float64).sum())
         self._difference += float(np.square(mixture - sum(stems.values()), dtype=np.float64).sum())
 
@@ -136,7 +136,7 @@ class StemFiles:
 
     @property
     def gain(self) -> float:
-        """What all stems are multiplied with: below one only where "shared" had to turn them down."""
+        """Factor of all stems: below one only where "shared" had to turn them down."""
         return min(1.0, 1.0 / self._peak) if self._peak else 1.0
 
     def write(self, stems: Mapping[str, np.ndarray]) -> None:
@@ -149,7 +149,7 @@ class StemFiles:
                 self._writers[name].write(np.clip(block, -1, 1) if self._clip == "clamp" else block)
 
     def finish(self) -> None:
-        """Bring what was spooled to its files."""
+        """Write the temporary files' samples, times the gain, to their files."""
         for name, path in self._spools.items():
             writer = self._writers[name]
             with open(path, "rb") as spool:
