@@ -188,7 +188,7 @@ def _check_writable(path: Path) -> None:
 
 
 class _SoundfileSink:
-    """A file written by libsndfile; integer samples are rounded to the nearest, which its own conversion does not do."""
+    """A file written by libsndfile; integers are rounded to the nearest, which its own conversion does not do."""
 
     def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
         import soundfile

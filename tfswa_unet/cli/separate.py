@@ -66,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Separate; give 1 if any song failed."""
-    from tfswa_unet.inference import Request, run_request
+    from tfswa_unet.inference.files import run_request
+    from tfswa_unet.inference.request import Request
 
     # Loading the model takes seconds; what can be refused without it is.
     request = Request.find(
@@ -105,8 +106,8 @@ def _separator(args: argparse.Namespace) -> Separator:
 
     from tfswa_unet.bundle import load_model
     from tfswa_unet.errors import ConfigError
-    from tfswa_unet.inference import Separator
     from tfswa_unet.inference.precision import pick_device
+    from tfswa_unet.inference.separator import Separator
     from tfswa_unet.processes import keep_pages
 
     if args.threads is not None:
