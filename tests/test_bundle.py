@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
+from tests.cli.conftest import small_config
 from tfswa_unet import bundle, models
 from tfswa_unet.bundle import fingerprint, load_model, read_facts, save_bundle
 from tfswa_unet.errors import ModelError
@@ -17,9 +18,7 @@ from tfswa_unet.errors import ModelError
 
 def small(**changes):
     """Plain values of a network that builds in milliseconds."""
-    config = models.preset("tfswa_tiny")
-    network = {"widths": [16, 16], "depths": [1, 1], "mlp_ratios": [1.0, 1.0], "head_width": 8}
-    return {**config, "name": "small", "network": {**config["network"], **network}, **changes}
+    return {**small_config(), **changes}
 
 
 @pytest.fixture

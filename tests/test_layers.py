@@ -75,7 +75,7 @@ def _imports(path):
                     yield f"tfswa_unet.{alias.name}", node not in late
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or "__" not in path.name)
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 
 

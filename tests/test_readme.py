@@ -42,7 +42,7 @@ def _run(command, place):
     words = [re.sub(r"runs/tfswa_base/…/checkpoints/best\.ckpt", str(checkpoints[-1:]).strip("[]"), w) for w in words]
     words = [re.sub(r"PosixPath\('(.*)'\)", r"\1", word) for word in words]
     if words[0] == "tfswa":
-        words = [sys.executable, "-m", "tfswa_unet.cli", *words[1:]]
+        words = [sys.executable, "-m", "tfswa_unet", *words[1:]]
     else:
         words = [sys.executable, str(ROOT / words[1]), *words[2:]]
     if "train.py" in command:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 import soundfile
 
@@ -38,6 +40,6 @@ def encoded(tmp_path_factory):
     """A folder that holds one chirp of 4 s in every encoding."""
     folder = tmp_path_factory.mktemp("encoded")
     soundfile.write(folder / "source.wav", chirp(4.0031).T, 44100, subtype="FLOAT")
-    for name, arguments in ENCODINGS.items():
-        ffmpeg("-i", folder / "source.wav", *arguments.split(), folder / name)
+    outputs = [[*arguments.split(), folder / name] for name, arguments in ENCODINGS.items()]
+    ffmpeg("-i", folder / "source.wav", *chain.from_iterable(outputs))
     return folder

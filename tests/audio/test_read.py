@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,54 @@ from tests.audio.conftest import ENCODINGS
 from tests.audio.sounds import chirp, ffmpeg_decode
 from tfswa_unet import audio
 from tfswa_unet.errors import AudioError
+
+TAGS = {
+    "title": "Nächtliche Fahrt",
+    "artist": "Die Probe",
+    "album": "Töne",
+    "date": "1999",
+    "track": "3/12",
+    "genre": "Rock",
+    "comment": "made up",
+}
+
+
+def test_what_a_wav_holds(tmp_path):
+    audio.write(tmp_path / "a.wav", chirp(0.5, channels=3, rate=32000), 32000, "wav24")
+    info = audio.probe(str(tmp_path / "a.wav"))
+    assert info == audio.AudioInfo(tmp_path / "a.wav", 32000, 3, 16000, 1, "pcm_24", {})
+    assert info.seconds == 0.5
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        info.rate = 1
+
+
+@pytest.mark.parametrize("format", audio.FORMATS)
+def test_tags_go_through_every_format(tmp_path, format):
+    path = tmp_path / f"a{audio.FORMATS[format].extension}"
+    audio.write(path, chirp(0.3, rate=48000), 48000, format, {**TAGS, "encoder": "not the song's", "unknown": "x"})
+    assert audio.probe(path).tags == TAGS
+    audio.write(path, chirp(0.3, rate=48000), 48000, format)
+    assert audio.probe(path).tags == {}
+
+
+@pytest.mark.parametrize("format", ["mp3", "opus", "m4a"])
+def test_tags_that_libsndfile_lacks_go_through_the_others(tmp_path, format):
+    path = tmp_path / f"a{audio.FORMATS[format].extension}"
+    tags = {"title": "T", "composer": "C", "album_artist": "A", "disc": "1/2"}
+    audio.write(path, chirp(0.3, rate=48000), 48000, format, tags)
+    assert audio.probe(path).tags == tags
+
+
+def test_codecs_by_name(encoded):
+    names = {"vbr.mp3": "mp3", "song.m4a": "aac", "lossless.m4a": "alac", "song.opus": "opus", "song.ogg": "vorbis"}
+    names |= {"song.flac": "flac", "24.flac": "flac", "16.wav": "pcm_16", "float.wav": "float"}
+    assert {name: audio.probe(encoded / name).codec for name in names} == names
+
+
+def test_wav_is_probed_without_reading_its_samples(tmp_path, monkeypatch):
+    audio.write(tmp_path / "a.wav", chirp(0.5), 44100)
+    monkeypatch.setattr(soundfile.SoundFile, "read", None)
+    assert audio.probe(tmp_path / "a.wav").length == 22050
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -130,3 +181,40 @@ def test_blocks_refuses_a_file_before_the_first_block(tmp_path):
         audio.blocks(tmp_path / "none.wav", 100)
     with pytest.raises(ValueError, match="at least 1 sample"):
         audio.blocks(tmp_path / "none.wav", 0)
+
+
+@pytest.fixture(scope="module")
+def stem_file():
+    """The five-stream file that stempeg carries."""
+    spec = find_spec("stempeg")
+    assert spec is not None
+    assert spec.origin is not None
+    return next((Path(spec.origin).parent / "data").glob("*.stem.mp4"))
+
+
+def test_all_streams_agree_with_stempeg(stem_file):
+    import stempeg
+
+    theirs, rate = stempeg.read_stems(str(stem_file), dtype=np.float32)
+    for stream, reference in enumerate(theirs):
+        info = audio.probe(stem_file, stream)
+        ours = audio.read(stem_file, stream=stream)
+        assert (info.streams, info.rate, info.channels, info.codec) == (5, rate, 2, "aac")
+        assert ours.shape == reference.T.shape == (2, info.length)
+        np.testing.assert_allclose(ours, reference.T, atol=1e-4)
+    with pytest.raises(AudioError, match="has 5 audio streams, so stream 5 does not exist: choose a number up to 4"):
+        audio.read(stem_file, stream=5)
+
+
+def test_crops_and_blocks_of_a_stem_are_exact(stem_file):
+    for stream in (0, 4):
+        whole = audio.read(stem_file, stream=stream)
+        for start in (0, 1023, 5000, 100_001, 260_000):
+            np.testing.assert_array_equal(audio.read(stem_file, start, 7000, stream), whole[:, start : start + 7000])
+        np.testing.assert_array_equal(np.concatenate(list(audio.blocks(stem_file, 30_000, stream)), axis=1), whole)
+
+
+def test_the_mixture_is_close_to_the_sum_of_its_stems(stem_file):
+    mixture, *stems = (audio.read(stem_file, stream=stream) for stream in range(5))
+    error = np.mean((mixture - sum(stems)) ** 2) / np.mean(mixture**2)
+    assert error < 0.05

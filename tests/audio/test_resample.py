@@ -16,6 +16,11 @@ from tfswa_unet.errors import AudioError
 RATES = [(48000, 44100), (44100, 48000), (96000, 44100), (22050, 44100), (44100, 16000), (8000, 44100)]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize(("source", "target"), RATES)
 def test_the_whole_agrees_with_torchaudio_in_double_precision(source, target):
     sound = chirp(0.5, rate=source)

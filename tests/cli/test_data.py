@@ -11,10 +11,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tests.small import write_songs
-from tfswa_unet import cli
-from tfswa_unet.cli import main
-from tfswa_unet.cli.data import cache, doctor, synth
-from tfswa_unet.cli.data.options import parse_options
+from tfswa_unet.cli import main, parser
+from tfswa_unet.cli.data import parse_options
 from tfswa_unet.data import load_data
 from tfswa_unet.data.cache import DEFAULT_FOLDER, PcmCache
 
@@ -85,17 +83,17 @@ def test_cache_takes_several_data_sets_and_training_draws_from_their_mixture(tmp
 
 
 def moisesdb(root):
-    """Two songs with a stem of guitar, which only six stems keep."""
-    for name in ("one", "two"):
-        stems = [
-            {"stemName": stem, "tracks": [{"id": "1", "extension": "wav", "has_bleed": False}]}
-            for stem in ("vocals", "guitar")
+    """Two songs, one of them with a stem of guitar, which only six stems keep and which bleeds."""
+    for name, stems in {"clean": ("vocals",), "bleeding": ("vocals", "guitar")}.items():
+        described = [
+            {"stemName": stem, "tracks": [{"id": "1", "extension": "wav", "has_bleed": stem == "guitar"}]}
+            for stem in stems
         ]
         for stem in stems:
-            (root / name / stem["stemName"]).mkdir(parents=True)
-            noise = np.random.default_rng(0).uniform(-0.1, 0.1, (1_000, 2))
-            soundfile.write(root / name / stem["stemName"] / "1.wav", noise, 44_100)
-        (root / name / "data.json").write_text(json.dumps({"song": name, "artist": "x", "stems": stems}))
+            (root / name / stem).mkdir(parents=True)
+            noise = np.random.default_rng(0).uniform(-0.1, 0.1, (16_000, 2))
+            soundfile.write(root / name / stem / "1.wav", noise, 44_100)
+        (root / name / "data.json").write_text(json.dumps({"song": name, "artist": "x", "stems": described}))
     return root
 
 
@@ -136,13 +134,81 @@ def test_an_option_that_the_data_set_does_not_take_is_refused(tmp_path, capsys, 
 
 
 def test_the_cache_of_the_command_is_where_training_looks():
-    assert cli.parser().parse_args(["data", "cache", "songs"]).out == DEFAULT_FOLDER
+    assert parser(["data"]).parse_args(["data", "cache", "songs"]).out == DEFAULT_FOLDER
     paths = (CONF / "paths" / "default.yaml").read_text()
     assert re.search(rf"^cache: {DEFAULT_FOLDER}\b", paths, re.MULTILINE)
 
 
-@pytest.mark.parametrize("module", [synth, cache, doctor])
-def test_every_example_parses(module):
-    for line in module.EXAMPLES.splitlines():
-        args = cli.parser().parse_args(shlex.split(re.split(r"\s{3,}| > ", line.strip())[0])[1:])
-        assert args.act is module.run
+@pytest.fixture
+def songs(tmp_path):
+    """Two songs of noise; one stem of the second is silent."""
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "songs" / "train" / name).mkdir(parents=True)
+        for stem in ("voice", "piano"):
+            noise = rng.uniform(-0.1, 0.1, (16_000, 2)) * (0 if name + stem == "bpiano" else 1)
+            soundfile.write(tmp_path / "songs" / "train" / name / f"{stem}.wav", noise, 8_000)
+    return tmp_path / "songs"
+
+
+def doctor(*args):
+    return main(["data", "doctor", *map(str, args), "--workers", "1"])
+
+
+def test_warnings_alone_pass_but_for_strict(songs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert doctor(songs) == 0
+    shown = capsys.readouterr().out
+    row = next(line for line in shown.splitlines() if "silent" in line)
+    assert [cell.strip() for cell in row.split("│")[1:5]] == [
+        "warning",
+        "valid/b" if "valid/b" in row else "train/b",
+        "piano",
+        "is silent from start to end",
+    ]
+    assert shown.splitlines()[-1] == "2 songs of kind folders, 4 files, 0.00 h of audio: 0 errors, 1 warning"
+    assert doctor(songs, "--strict") == 1
+
+
+def test_a_clean_set_prints_no_table(songs, capsys):
+    noise = np.random.default_rng(1).uniform(-0.1, 0.1, (16_000, 2))
+    soundfile.write(songs / "train" / "b" / "piano.wav", noise, 8_000)
+    assert doctor(songs, "--strict") == 0
+    assert capsys.readouterr().out.strip() == "2 songs of kind folders, 4 files, 0.00 h of audio: 0 errors, 0 warnings"
+
+
+def test_errors_fail_and_their_files_are_listed(songs, tmp_path, capsys):
+    (songs / "train/a/voice.wav").write_bytes(b"no audio")
+    listed = tmp_path / "bad.txt"
+    assert doctor(songs, "--fix-list", listed) == 1
+    assert listed.read_text() == f"{songs / 'train/a/voice.wav'}\n"
+    assert doctor(songs, "--fix-list", listed, "--strict") == 1
+    assert listed.read_text().splitlines() == [f"{songs}/train/a/voice.wav", f"{songs}/train/b/piano.wav"]
+    assert "unreadable" not in capsys.readouterr().err
+
+
+def test_json_is_all_that_is_printed(songs, capsys):
+    assert doctor(songs, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["kind"], told["songs"], told["files"], told["errors"], told["warnings"]) == ("folders", 2, 4, 0, 1)
+    assert told["findings"][0]["check"] == "silent"
+    assert (told["findings"][0]["track"], told["findings"][0]["stem"]) == ("b", "piano")
+
+
+def test_refusals_are_one_line(songs, tmp_path, capsys):
+    assert doctor(tmp_path / "nowhere") == 1
+    expected = f"error: {tmp_path / 'nowhere'} does not exist: give the folder that holds the data set's songs\n"
+    assert capsys.readouterr().err == expected
+    assert doctor(songs, "--fix-list", tmp_path / "no" / "bad.txt") == 1
+    assert "its folder does not exist: make it first, or choose another" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_data_set_is_examined_with_its_options(tmp_path, capsys):
+    root = moisesdb(tmp_path / "moises")
+    counted = []
+    for options in ([], ["--option", "bleed=false"]):
+        doctor(root, "--json", *options)
+        told = json.loads(capsys.readouterr().out)
+        counted.append((told["kind"], told["songs"], told["files"]))
+    assert counted == [("moisesdb", 2, 3), ("moisesdb", 1, 1)]

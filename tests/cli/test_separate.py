@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import torch
 
 from tfswa_unet import audio
 from tfswa_unet.bundle import load_model
-from tfswa_unet.cli import main
-from tfswa_unet.inference import Separator, precision
+from tfswa_unet.cli import main, parser
+from tfswa_unet.inference import Request, Separator, precision
+from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
+from tfswa_unet.models.spectral import SpectralModel
 
 FAST = ["--segment", "1", "--overlap", "0.2", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
 
@@ -32,7 +35,7 @@ def test_a_song_becomes_its_stems(bundle, song, tmp_path, capsys):
 
 
 def test_what_auto_precision_does_is_told(bundle, song, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(precision, "_fast_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "fast_bf16", lambda device: True)
     fast = [word for word in FAST if word not in ("--precision", "fp32")]
     assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), *fast]) == 0
     assert re.match(r"bf16 keeps \d\d\.\d dB to fp32: taken\n", capsys.readouterr().out)
@@ -117,23 +120,29 @@ def test_a_song_that_is_not_there_is_refused_before_the_model_is_loaded(tmp_path
     assert capsys.readouterr().err == f"error: {tmp_path / 'gone.wav'}: no such file or folder\n"
 
 
-def test_help_names_every_format():
-    from tfswa_unet.cli import parser
-
-    formats = next(a for a in parser()._subparsers._group_actions[0].choices["separate"]._actions if a.dest == "format")
-    assert re.findall(r"\w*\d\w*|ogg|opus", formats.help) == list(audio.FORMATS)
+def test_the_defaults_are_those_of_a_request_and_of_a_separator(capsys):
+    args = parser(["separate"]).parse_args(["separate", "song.wav", "--model", "m"])
+    defaults = {field.name: field.default for field in fields(Request) if field.default is not MISSING}
+    assert {name: value for name, value in vars(args).items() if name in defaults} == {
+        name: value for name, value in defaults.items() if name != "tags"
+    }
+    assert (args.segment, args.overlap) == (SEGMENT_SECONDS, OVERLAP_SECONDS)
+    with pytest.raises(SystemExit):
+        main(["separate", "--help"])
+    told = capsys.readouterr().out.rpartition("--format FORMAT")[2].partition("(default")[0]
+    assert re.findall(r"\w*\d\w*|ogg|opus", told) == list(audio.FORMATS)
 
 
 def test_an_interrupted_run_leaves_nothing(bundle, song, tmp_path, capsys, monkeypatch):
-    run, calls = Separator._forward, []
+    run, calls = SpectralModel.forward, []
 
-    def interrupted(self, *args):
+    def interrupted(self, mixture):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(self, *args)
+        return run(self, mixture)
 
-    monkeypatch.setattr(Separator, "_forward", interrupted)
+    monkeypatch.setattr(SpectralModel, "forward", interrupted)
     assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), *FAST]) == 130
     assert wavs(tmp_path) == ["song.wav"]
 

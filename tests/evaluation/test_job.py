@@ -10,6 +10,7 @@ from tfswa_unet import models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.run import score_checkpoint
+from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
 
 
 @pytest.fixture
@@ -73,3 +74,9 @@ def test_mistakes(settings, tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
         score_checkpoint({**settings, **changes})
     assert not (tmp_path / "scores").exists()
+
+
+def test_segments_have_their_default_lengths_where_none_is_asked_for(settings, tmp_path):
+    score_checkpoint({**settings, "segment": None, "overlap": None})
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert (scores["segment_seconds"], scores["overlap"]) == (SEGMENT_SECONDS, OVERLAP_SECONDS / SEGMENT_SECONDS)

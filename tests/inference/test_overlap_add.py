@@ -4,39 +4,40 @@ import numpy as np
 import pytest
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.inference import Plan, cut, join
+from tfswa_unet.inference.overlap_add import Segmentation, cut, join
 
 LENGTHS = [1, 2, 63, 64, 65, 99, 100, 101, 149, 150, 151, 152, 200, 997]
-PLANS = [Plan(100, 0, 0), Plan(100, 50, 0), Plan(100, 50, 25), Plan(100, 30, 7), Plan(101, 33, 16), Plan(1, 0, 0)]
+VALUES = [(100, 0, 0), (100, 50, 0), (100, 50, 25), (100, 30, 7), (101, 33, 16), (1, 0, 0)]
+SEGMENTATIONS = [Segmentation(*values) for values in VALUES]
 
 
-def through(audio, plan, model=lambda segment: segment, block=None):
+def through(audio, segmentation, model=lambda segment: segment, block=None):
     """Cut, apply a model to each segment, join."""
     size = block or audio.shape[1]
     blocks = (audio[:, i : i + size] for i in range(0, audio.shape[1], size))
-    outputs = (model(s.audio)[..., s.skip : s.skip + s.length] for s in cut(blocks, plan))
-    return np.concatenate(list(join(outputs, plan)), axis=-1)
+    outputs = (model(s.audio)[..., s.skip : s.skip + s.length] for s in cut(blocks, segmentation))
+    return np.concatenate(list(join(outputs, segmentation)), axis=-1)
 
 
-@pytest.mark.parametrize("plan", PLANS)
-def test_identity_reproduces_every_length_exactly(plan):
+@pytest.mark.parametrize("segmentation", SEGMENTATIONS)
+def test_identity_reproduces_every_length_exactly(segmentation):
     for length in LENGTHS:
         audio = np.random.default_rng(length).standard_normal((2, length)).astype(np.float32)
-        np.testing.assert_array_equal(through(audio, plan), audio)
+        np.testing.assert_array_equal(through(audio, segmentation), audio)
 
 
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("segmentation", SEGMENTATIONS)
 @pytest.mark.parametrize("block", [1, 7, 100, 151])
-def test_blocks_of_any_size_give_the_same_samples(plan, block):
+def test_blocks_of_any_size_give_the_same_samples(segmentation, block):
     audio = np.random.default_rng(1).standard_normal((1, 443)).astype(np.float32)
     numbers = iter(range(1000)), iter(range(1000))  # a model that gives every segment another gain
-    whole = through(audio, plan, lambda segment: segment * next(numbers[0]))
-    streamed = through(audio, plan, lambda segment: segment * next(numbers[1]), block)
+    whole = through(audio, segmentation, lambda segment: segment * next(numbers[0]))
+    streamed = through(audio, segmentation, lambda segment: segment * next(numbers[1]), block)
     np.testing.assert_array_equal(streamed, whole)
 
 
 def test_what_lies_in_the_context_is_never_heard():
-    plan = Plan(100, 40, 15)
+    segmentation = Segmentation(100, 40, 15)
 
     def spoiled(segment):
         output = segment.copy()
@@ -44,7 +45,7 @@ def test_what_lies_in_the_context_is_never_heard():
         return output
 
     audio = np.ones((1, 1000), np.float32)
-    joined = through(audio, plan, spoiled)
+    joined = through(audio, segmentation, spoiled)
     # Only the ends of the stream, which no neighbour covers, show what the model gave there.
     assert (joined[:, 15:-15] == 1).all()
     assert (joined[:, :15] == 1e6).all()
@@ -52,32 +53,32 @@ def test_what_lies_in_the_context_is_never_heard():
 
 
 def test_neighbours_are_cross_faded_with_hann_weights():
-    plan = Plan(100, 40, 10)
+    segmentation = Segmentation(100, 40, 10)
     numbers = iter((0.0, 1.0))
-    joined = through(np.ones((1, 160), np.float32), plan, lambda segment: segment * next(numbers))[0]
+    joined = through(np.ones((1, 160), np.float32), segmentation, lambda segment: segment * next(numbers))[0]
     rise = np.sin(np.pi / 2 * (np.arange(20) + 0.5) / 20) ** 2
     np.testing.assert_allclose(joined, np.concatenate([np.zeros(70), rise, np.ones(70)]), atol=1e-6)
 
 
 def test_every_segment_is_full_of_audio_when_there_is_enough():
     audio = np.arange(1, 252, dtype=np.float32)[None]
-    segments = list(cut([audio], Plan(100, 20, 5)))
+    segments = list(cut([audio], Segmentation(100, 20, 5)))
     assert [s.audio[0, 0] for s in segments] == [1, 81, 152]
     assert all((s.audio != 0).all() and s.audio.shape == (1, 100) for s in segments)
     assert [(s.skip, s.length) for s in segments] == [(0, 100), (0, 100), (9, 91)]
 
 
 def test_short_audio_is_filled_with_silence_and_nothing_gives_nothing():
-    (segment,) = cut([np.ones((2, 30), np.float32)], Plan(100, 20, 5))
+    (segment,) = cut([np.ones((2, 30), np.float32)], Segmentation(100, 20, 5))
     assert segment.audio[:, :30].all()
     assert not segment.audio[:, 30:].any()
     assert (segment.skip, segment.length) == (0, 30)
-    assert list(cut([], Plan(100, 20, 5))) == []
-    assert list(join([], Plan(100, 20, 5))) == []
+    assert list(cut([], Segmentation(100, 20, 5))) == []
+    assert list(join([], Segmentation(100, 20, 5))) == []
 
 
 def test_cutting_holds_no_more_than_two_segments_and_a_block():
-    plan, taken, given = Plan(100, 20, 5), 0, 0
+    segmentation, taken, given = Segmentation(100, 20, 5), 0, 0
 
     def blocks():
         nonlocal taken
@@ -85,10 +86,10 @@ def test_cutting_holds_no_more_than_two_segments_and_a_block():
             taken += 10
             yield np.zeros((1, 10), np.float32)
 
-    for segment in cut(blocks(), plan):
-        given += plan.hop
-        assert taken <= given + plan.size + 10
-        assert segment.audio.base is None or segment.audio.base.size <= 2 * plan.size + 10
+    for segment in cut(blocks(), segmentation):
+        given += segmentation.hop
+        assert taken <= given + segmentation.size + 10
+        assert segment.audio.base is None or segment.audio.base.size <= 2 * segmentation.size + 10
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,6 @@ def test_cutting_holds_no_more_than_two_segments_and_a_block():
         ((100, 40, 21), "context of 21 samples at both sides must fit into the overlap of 40"),
     ],
 )
-def test_impossible_plans_are_refused(values, sentence):
+def test_impossible_segmentations_are_refused(values, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        Plan(*values)
+        Segmentation(*values)

@@ -10,6 +10,7 @@ import torch
 from tfswa_unet import audio
 from tfswa_unet.errors import AudioError, ConfigError, ModelError
 from tfswa_unet.inference import Cancelled, Separator
+from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS, Segmentation
 
 RATE = 8000
 SPLIT = {"vocals": 0.25, "other": 0.75}
@@ -217,6 +218,14 @@ def test_a_model_that_gives_nan_is_reported(gains, noise):
 def test_impossible_settings_are_refused(gains, settings, sentence):
     with pytest.raises(ConfigError, match=sentence):
         make(gains(SPLIT), **settings)
+
+
+@pytest.mark.parametrize("asked", [{}, {"segment_seconds": None, "overlap_seconds": None}])
+def test_segments_have_their_default_lengths_where_none_is_asked_for(gains, asked):
+    separator = Separator(gains(SPLIT), "cpu", precision="fp32", **asked)
+    assert (separator.segment_seconds, separator.overlap_seconds) == (SEGMENT_SECONDS, OVERLAP_SECONDS)
+    overlap = OVERLAP_SECONDS * RATE
+    assert separator.segmentation == Segmentation(SEGMENT_SECONDS * RATE, overlap, overlap // 4)
 
 
 def test_bf16_runs_under_autocast_and_is_near_fp32(blur, noise):

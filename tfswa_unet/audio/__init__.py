@@ -1,6 +1,5 @@
 """Audio files in and out: probe, read (a crop, or a stream of blocks), write, resample."""
 
-from tfswa_unet.audio.decode import check_finite
 from tfswa_unet.audio.read import AudioInfo, blocks, probe, read
 from tfswa_unet.audio.resample import StreamResampler, resample
 from tfswa_unet.audio.write import FORMATS, Format, Writer, check_format, write
@@ -10,7 +9,6 @@ __all__ = [
     "probe",
     "read",
     "blocks",
-    "check_finite",
     "FORMATS",
     "Format",
     "check_format",

@@ -1,4 +1,4 @@
-"""Decode any file that FFmpeg reads, in blocks."""
+"""FFmpeg decoding of audio files in blocks, and the errors for damaged audio."""
 
 from __future__ import annotations
 
@@ -17,6 +17,21 @@ from tfswa_unet.errors import AudioError
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet
     from av.container import InputContainer
+
+
+# Playlists and their like are left out: a file that a stranger gives must not open other files or addresses.
+DEMUXERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,"
+    "shn,tak,tta,voc,w64,wav,wv,xwma"
+)
+# Demuxers (and in ogg, the codec) whose time stamps are exact samples; only mov also seeks to them.
+STAMPED = {("mov", ""), ("mp3", ""), ("aac", ""), ("ogg", "opus")}
+# Samples decoded and thrown away before a crop, until the decoder's memory is what a decode from the start leaves:
+# a frame of a low-rate mp3 borrows bits from up to nine frames before it, opus predicts its band energies.
+PREROLL = {"mp3": 12 * 1152, "opus": 48_000}
+PREROLL_ELSEWHERE = 4096
+TAIL_PACKETS = 16
+TOLERANCE = 0.1  # s that a file may lack before it counts as damaged
 
 
 def check_finite(audio: np.ndarray, path: Path, start: int, rate: int) -> None:
@@ -38,88 +53,15 @@ def check_finite(audio: np.ndarray, path: Path, start: int, rate: int) -> None:
 
 
 def truncated(path: Path, decoded: int, announced: int, rate: int) -> AudioError:
-    """Say that a file ends, or breaks, before the length that it announces; lengths in samples, rate in Hz."""
+    """The error for a file that ends, or breaks, before the length it announces; lengths in samples, rate in Hz."""
     return AudioError(
         f"{path}: decoded {decoded / rate:.2f} s of {announced / rate:.2f} s announced: "
         "the file is cut short or damaged, fetch or export it again"
     )
 
 
-# Playlists and their like are left out: a file that a stranger gives must not open other files or addresses.
-_DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,rm,"
-    "shn,tak,tta,voc,w64,wav,wv,xwma"
-)
-
-
-def open_container(path: Path) -> InputContainer:
-    """Open a file with FFmpeg.
-
-    Raises:
-        AudioError: FFmpeg sees no audio or video format in it.
-    """
-    import av
-
-    try:
-        # The absolute path keeps a name such as "a:b.mp3" from being taken for a protocol.
-        return av.open(os.path.abspath(path), options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"})
-    except (av.error.FFmpegError, ValueError, UnicodeError):
-        raise AudioError(
-            f"{path}: is not an audio file, or is too damaged to tell: wav, flac, mp3, ogg, opus, m4a or another "
-            "format that FFmpeg reads is expected"
-        ) from None
-
-
-def pick_stream(path: Path, container: InputContainer, stream: int) -> AudioStream:
-    """Choose audio stream `stream`, counted among the audio streams, and have the others passed over.
-
-    Raises:
-        AudioError: no audio in the file, no stream of that number, or one of a codec that FFmpeg does not decode.
-    """
-    from av.stream import Discard
-
-    audio = container.streams.audio
-    if not audio:
-        kinds = ", ".join(sorted({each.type for each in container.streams})) or "nothing"
-        raise AudioError(f"{path}: holds {kinds} but no audio: give a file with an audio stream")
-    if stream >= len(audio):
-        streams = "1 audio stream" if len(audio) == 1 else f"{len(audio)} audio streams"
-        raise AudioError(
-            f"{path}: has {streams}, so stream {stream} does not exist: choose a number up to {len(audio) - 1}"
-        )
-    chosen = audio[stream]
-    if chosen.codec_context is None:
-        raise AudioError(f"{path}: its audio codec is unknown to FFmpeg: convert it to flac or wav first")
-    for each in container.streams:
-        if each is not chosen:
-            each.discard = Discard.all
-    return chosen
-
-
-def to_array(frame: AudioFrame) -> np.ndarray:
-    """Turn a decoded frame of any sample format into float32 (c, t), full scale ±1, levels above it kept."""
-    array: np.ndarray = frame.to_ndarray()
-    if not frame.format.is_planar:
-        array = array.reshape(-1, frame.layout.nb_channels).T
-    if array.dtype.kind == "f":
-        return array.astype(np.float32, copy=False)
-    if array.dtype.kind == "u":
-        return (array.astype(np.float32) - 128) / 128
-    return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
-
-
-# Demuxers (and in ogg, the codec) whose time stamps are exact samples; only mov also seeks to them.
-_STAMPED = {("mov", ""), ("mp3", ""), ("aac", ""), ("ogg", "opus")}
-# Samples decoded and thrown away before a crop, until the decoder's memory is what a decode from the start leaves:
-# a frame of a low-rate mp3 borrows bits from up to nine frames before it, opus predicts its band energies.
-_PREROLL = {"mp3": 12 * 1152, "opus": 48_000}
-_PREROLL_ELSEWHERE = 4096
-_TAIL_PACKETS = 16
-_TOLERANCE = 0.1  # s that a file may lack before it counts as damaged
-
-
 class ContainerDecoder:
-    """One audio stream of a file that FFmpeg demuxes; the interface is `decoder.Decoder`.
+    """A `read.Decoder` of one audio stream of any file that FFmpeg demuxes.
 
     Encoder delay and padding are left out as FFmpeg leaves them out; in mp4 the last frame also ends where the
     container says. A short damage between good packets becomes silence of its length, a longer one an AudioError.
@@ -127,9 +69,9 @@ class ContainerDecoder:
 
     def __init__(self, path: Path, stream: int) -> None:
         self._path = path
-        self._container = open_container(path)
+        self._container = _open(path)
         try:
-            self._stream = pick_stream(path, self._container, stream)
+            self._stream = _pick_stream(path, self._container, stream)
             self._packets = self._demux()
             self._lost = 0  # ticks that could not be decoded
             self._started = False
@@ -149,7 +91,7 @@ class ContainerDecoder:
         self.streams = len(self._container.streams.audio)
         self.codec: str = self._stream.codec_context.codec.canonical_name
         self.tags = tags.from_metadata({**self._stream.metadata, **self._container.metadata})
-        self._stamped = (self._demuxer, self.codec if self._demuxer == "ogg" else "") in _STAMPED
+        self._stamped = (self._demuxer, self.codec if self._demuxer == "ogg" else "") in STAMPED
         self._tick = float((self._stream.time_base or 1) * self.rate)  # in samples
 
     def length(self) -> int:
@@ -158,7 +100,7 @@ class ContainerDecoder:
             # Nothing in the last second: the file is cut short, and how short is worth a whole decode.
             end = self._end(self._frames_from(last_second)) or self._end(self._frames_again())
         elif self._stamped:
-            end = self._end(chain([self._first], self._decode(deque(self._packets, maxlen=_TAIL_PACKETS))))
+            end = self._end(chain([self._first], self._decode(deque(self._packets, maxlen=TAIL_PACKETS))))
         else:
             end = self._end(self._frames)
         self._check_complete(end)
@@ -213,7 +155,7 @@ class ContainerDecoder:
 
         ticks = sum(packet.duration or 0 for packet in damaged)
         self._lost += ticks
-        if self._lost * self._tick > _TOLERANCE * self.rate:
+        if self._lost * self._tick > TOLERANCE * self.rate:
             at = (damaged[0].pts or 0) * self._tick / self.rate
             raise AudioError(
                 f"{self._path}: {self._lost * self._tick / self.rate:.2f} s cannot be decoded, the last of it at "
@@ -225,7 +167,7 @@ class ContainerDecoder:
         return frame
 
     def _frames_from(self, start: int) -> Iterator[AudioFrame]:
-        entry = start - _PREROLL.get(self.codec, _PREROLL_ELSEWHERE)
+        entry = start - PREROLL.get(self.codec, PREROLL_ELSEWHERE)
         if not self._stamped or entry <= self._first.samples:
             return self._frames
         ticks = self._origin + int(entry / self._tick)
@@ -260,11 +202,11 @@ class ContainerDecoder:
                 f"{self._path}: changes from {self.channels} channels at {self.rate} Hz to "
                 f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz on the way: split it, or convert it"
             )
-        return to_array(frame)
+        return _to_array(frame)
 
     def _check_complete(self, end: int) -> None:
         announced = self._announced()
-        if end < announced - _TOLERANCE * self.rate:
+        if end < announced - TOLERANCE * self.rate:
             raise truncated(self._path, end, announced, self.rate)
 
     def _announced(self) -> int:
@@ -274,6 +216,53 @@ class ContainerDecoder:
         if self._demuxer == "matroska" and len(self._container.streams) == 1 and self._container.duration:
             return round(self._container.duration * self.rate / 1_000_000)
         return 0
+
+
+def _open(path: Path) -> InputContainer:
+    import av
+
+    try:
+        # The absolute path keeps a name such as "a:b.mp3" from being taken for a protocol.
+        return av.open(os.path.abspath(path), options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"})
+    except (av.error.FFmpegError, ValueError, UnicodeError):
+        raise AudioError(
+            f"{path}: is not an audio file, or is too damaged to tell: wav, flac, mp3, ogg, opus, m4a or another "
+            "format that FFmpeg reads is expected"
+        ) from None
+
+
+def _pick_stream(path: Path, container: InputContainer, stream: int) -> AudioStream:
+    """The audio stream of that number, counted among the audio streams; the others are passed over."""
+    from av.stream import Discard
+
+    audio = container.streams.audio
+    if not audio:
+        kinds = ", ".join(sorted({each.type for each in container.streams})) or "nothing"
+        raise AudioError(f"{path}: holds {kinds} but no audio: give a file with an audio stream")
+    if stream >= len(audio):
+        streams = "1 audio stream" if len(audio) == 1 else f"{len(audio)} audio streams"
+        raise AudioError(
+            f"{path}: has {streams}, so stream {stream} does not exist: choose a number up to {len(audio) - 1}"
+        )
+    chosen = audio[stream]
+    if chosen.codec_context is None:
+        raise AudioError(f"{path}: its audio codec is unknown to FFmpeg: convert it to flac or wav first")
+    for each in container.streams:
+        if each is not chosen:
+            each.discard = Discard.all
+    return chosen
+
+
+def _to_array(frame: AudioFrame) -> np.ndarray:
+    """A frame of any sample format as float32 (c, t), full scale ±1, levels above it kept."""
+    array: np.ndarray = frame.to_ndarray()
+    if not frame.format.is_planar:
+        array = array.reshape(-1, frame.layout.nb_channels).T
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    if array.dtype.kind == "u":
+        return (array.astype(np.float32) - 128) / 128
+    return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
 
 
 def _counted_mp3(path: Path) -> bool:

@@ -1,9 +1,10 @@
-"""wav, flac, Vorbis and their like through libsndfile."""
+"""Decode wav, flac, Vorbis and their like with libsndfile, in blocks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
     import soundfile
 
 # In what else libsndfile opens it does not seek to the exact sample; FFmpeg decodes that.
-_SUBTYPES = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS"}
+SUBTYPES = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS"}
 # Vorbis seeks miss by some samples in the last page, which is 255 packets of 1024 samples at most, and in a file
 # that was already read from: one seek to before that page, then only reading on.
-_LAST_PAGE = 1 << 18
+LAST_PAGE = 1 << 18
 # Sizes from here on are what programs write into a wav header when they cannot go back to fill it in.
-_UNKNOWN_BYTES = 0x7FFF0000
-_CHUNK = 1 << 16
-_MOST_FRAMES = 1 << 48
+UNKNOWN_BYTES = 0x7FFF0000
+CHUNK = 1 << 16  # samples read at once
+MOST_FRAMES = 1 << 48  # from here on, libsndfile does not know the length
 
 
 class PcmDecoder:
-    """A file that libsndfile seeks exactly; the interface is `decoder.Decoder`."""
+    """A `read.Decoder` of a file in which libsndfile seeks to the exact sample."""
 
     def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
         self.rate: int = file.samplerate
@@ -52,7 +53,7 @@ class PcmDecoder:
             file = soundfile.SoundFile(path)
         except (soundfile.LibsndfileError, RuntimeError):
             return None
-        if file.subtype not in _SUBTYPES or file.frames >= _MOST_FRAMES:
+        if file.subtype not in SUBTYPES or file.frames >= MOST_FRAMES:
             file.close()
             return None
         try:
@@ -76,7 +77,7 @@ class PcmDecoder:
     def chunks(self, start: int, size: int) -> Iterator[np.ndarray]:
         if start >= self._file.frames:
             return
-        entry = min(start, max(0, self._file.frames - _LAST_PAGE)) if self.codec == "vorbis" else start
+        entry = min(start, max(0, self._file.frames - LAST_PAGE)) if self.codec == "vorbis" else start
         self._seek(entry)
         self._read(start - entry)
         for position in range(start, self._file.frames, size):
@@ -98,9 +99,9 @@ class PcmDecoder:
 
         # Through one small buffer: a second array of the whole length would cost more in fresh pages than the decoding.
         audio = np.empty((self.channels, length), np.float32)
-        buffer = np.empty((min(length, _CHUNK), self.channels), np.float32)
-        for start in range(0, length, _CHUNK):
-            wanted = min(_CHUNK, length - start)
+        buffer = np.empty((min(length, CHUNK), self.channels), np.float32)
+        for start in range(0, length, CHUNK):
+            wanted = min(CHUNK, length - start)
             try:
                 got = len(self._file.read(out=buffer[:wanted]))
             except soundfile.LibsndfileError:
@@ -114,12 +115,9 @@ class PcmDecoder:
         import soundfile
 
         decoded = 0
-        try:
-            with soundfile.SoundFile(self._path) as file:
-                for block in file.blocks(1024, dtype="float32"):
-                    decoded += len(block)
-        except soundfile.LibsndfileError:
-            pass
+        with suppress(soundfile.LibsndfileError), soundfile.SoundFile(self._path) as file:
+            for block in file.blocks(1024, dtype="float32"):
+                decoded += len(block)
         return truncated(self._path, decoded, self._file.frames, self.rate)
 
 
@@ -129,5 +127,5 @@ def _check_complete(path: Path, file: soundfile.SoundFile) -> None:
     if found is None:
         return
     announced, present = int(found[1]), int(found[2])
-    if present < announced < _UNKNOWN_BYTES:
+    if present < announced < UNKNOWN_BYTES:
         raise truncated(path, file.frames, file.frames * announced // max(present, 1), file.samplerate)

@@ -1,4 +1,4 @@
-"""Probe and read audio files: whole, a segment, or as a stream of blocks."""
+"""Probe and read audio files: whole, a crop, or as a stream of blocks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import numpy as np
 from tfswa_unet.audio.decode import ContainerDecoder, check_finite
 from tfswa_unet.audio.pcm import PcmDecoder
 from tfswa_unet.errors import AudioError
+
+PCM_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b".snd")  # tried with libsndfile first
 
 
 @dataclass(frozen=True)
@@ -39,30 +41,6 @@ class AudioInfo:
         return self.length / self.rate
 
 
-def probe(path: str | Path, stream: int = 0) -> AudioInfo:
-    """Say what audio stream `stream` of a file holds.
-
-    wav and flac take about a millisecond, mp4 and m4a a few; of mp3, aac, ogg and opus all packets are counted; the
-    rarer formats, whose containers do not tell exactly, are decoded once.
-
-    Raises:
-        AudioError: no such file or stream, no audio in it, or less audio than it announces.
-    """
-    with closing(open_decoder(path, stream)) as decoder:
-        return AudioInfo(
-            Path(path),
-            decoder.rate,
-            decoder.channels,
-            decoder.length(),
-            decoder.streams,
-            decoder.codec,
-            decoder.tags,
-        )
-
-
-_PCM_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b".snd")
-
-
 class Decoder(Protocol):
     """One audio stream of one open file, decoded once, front to back."""
 
@@ -82,44 +60,21 @@ class Decoder(Protocol):
         """Close the file."""
 
 
-def open_decoder(path: str | Path, stream: int = 0) -> Decoder:
-    """Open audio stream `stream` of a file.
+def probe(path: str | Path, stream: int = 0) -> AudioInfo:
+    """Rate, channels, length, codec and tags of audio stream `stream` of a file.
+
+    wav and flac take about a millisecond, mp4 and m4a a few; of mp3, aac, ogg and opus all packets are counted; the
+    rarer formats, whose containers do not tell exactly, are decoded once.
 
     Raises:
-        AudioError: no such file, a folder, an empty or unreadable file, no audio in it, no such stream.
+        AudioError: no such file or stream, no audio in it, or less audio than it announces.
     """
-    path = Path(path)
-    magic = _first_bytes(path)
-    if stream < 0:
-        raise AudioError(f"{path}: stream is {stream}: audio streams are counted from 0")
-    decoder: Decoder | None = PcmDecoder.open(path, stream) if magic.startswith(_PCM_MAGIC) else None
-    return decoder or ContainerDecoder(path, stream)
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError:
-        raise AudioError(f"{path}: no such file: check the path (working folder: {os.getcwd()})") from None
-    except IsADirectoryError:
-        raise AudioError(f"{path}: is a folder where an audio file is expected: name one file in it") from None
-    except PermissionError:
-        raise AudioError(f"{path}: may not be read: change its permissions") from None
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
-    if not magic:
-        raise AudioError(f"{path}: is empty (0 bytes) where audio is expected: fetch or export it again")
-    return magic
+    with closing(open_decoder(path, stream)) as file:
+        return AudioInfo(Path(path), file.rate, file.channels, file.length(), file.streams, file.codec, file.tags)
 
 
 def read(
-    path: str | Path,
-    start: int = 0,
-    length: int | None = None,
-    stream: int = 0,
-    *,
-    allow_nonfinite: bool = False,
+    path: str | Path, start: int = 0, length: int | None = None, stream: int = 0, *, allow_nonfinite: bool = False
 ) -> np.ndarray:
     """Read samples `start` to `start + length` (or to the end) of an audio stream, exactly, as float32 (c, t).
 
@@ -155,6 +110,37 @@ def blocks(path: str | Path, size: int, stream: int = 0, *, allow_nonfinite: boo
     if size < 1:
         raise ValueError(f"size is {size}: a block holds at least 1 sample")
     return _blocks(open_decoder(path, stream), Path(path), size, allow_nonfinite)
+
+
+def open_decoder(path: str | Path, stream: int = 0) -> Decoder:
+    """Open audio stream `stream` of a file.
+
+    Raises:
+        AudioError: no such file, a folder, an empty or unreadable file, no audio in it, no such stream.
+    """
+    path = Path(path)
+    magic = _first_bytes(path)
+    if stream < 0:
+        raise AudioError(f"{path}: stream is {stream}: audio streams are counted from 0")
+    decoder: Decoder | None = PcmDecoder.open(path, stream) if magic.startswith(PCM_MAGIC) else None
+    return decoder or ContainerDecoder(path, stream)
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such file: check the path (working folder: {os.getcwd()})") from None
+    except IsADirectoryError:
+        raise AudioError(f"{path}: is a folder where an audio file is expected: name one file in it") from None
+    except PermissionError:
+        raise AudioError(f"{path}: may not be read: change its permissions") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
+    if not magic:
+        raise AudioError(f"{path}: is empty (0 bytes) where audio is expected: fetch or export it again")
+    return magic
 
 
 def _collect(decoder: Decoder, start: int, length: int | None) -> np.ndarray:

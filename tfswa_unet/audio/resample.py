@@ -1,4 +1,4 @@
-"""Change of sample rate, of a whole array or of a stream of blocks, by one and the same band-limited filter."""
+"""Sample rate conversion of a whole array or of a stream of blocks, by one and the same band-limited filter."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from tfswa_unet.errors import AudioError
 
 # A Kaiser-windowed sinc of 64 zero crossings; torchaudio's rendering of resampy's "kaiser_best".
-_ZERO_CROSSINGS = 64
-_ROLLOFF = 0.9475937167399596
-_BETA = 14.769656459379492
-_MOST_TAPS = 1 << 26
+ZERO_CROSSINGS = 64
+ROLLOFF = 0.9475937167399596
+BETA = 14.769656459379492
+MOST_TAPS = 1 << 26
 
 
 class StreamResampler:
@@ -35,22 +35,15 @@ class StreamResampler:
         self._unchanged = source_rate == target_rate
         if self._unchanged:
             return
-        width = math.ceil(_ZERO_CROSSINGS * self._step / (min(self._step, self._phases) * _ROLLOFF))
-        if self._phases * (2 * width + self._step) > _MOST_TAPS:
+        width = math.ceil(ZERO_CROSSINGS * self._step / (min(self._step, self._phases) * ROLLOFF))
+        if self._phases * (2 * width + self._step) > MOST_TAPS:
             raise AudioError(
                 f"cannot resample from {source_rate} Hz to {target_rate} Hz, whose ratio is "
                 f"{self._phases}/{self._step}: resample to a common rate such as 44100 or 48000 Hz first"
             )
         from torchaudio.transforms import Resample
 
-        transform = Resample(
-            source_rate,
-            target_rate,
-            "sinc_interp_kaiser",
-            lowpass_filter_width=_ZERO_CROSSINGS,
-            rolloff=_ROLLOFF,
-            beta=_BETA,
-        )
+        transform = Resample(source_rate, target_rate, "sinc_interp_kaiser", ZERO_CROSSINGS, ROLLOFF, BETA)
         self._kernel = transform.kernel
         self._width: int = transform.width
         self._pending = np.zeros((channels, self._width), np.float32)

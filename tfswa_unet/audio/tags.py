@@ -12,38 +12,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import soundfile
 
-NAMES = (
-    "title",
-    "artist",
-    "album",
-    "album_artist",
-    "composer",
-    "date",
-    "track",
-    "disc",
-    "genre",
-    "comment",
-    "copyright",
-)
-# libsndfile holds these only, and calls the track by another name.
-LIBSNDFILE = {name: name for name in ("title", "artist", "album", "date", "genre", "comment", "copyright")}
-LIBSNDFILE["track"] = "tracknumber"
+# FFmpeg's name of each, and libsndfile's where it has one.
+NAMES = {
+    "title": "title",
+    "artist": "artist",
+    "album": "album",
+    "album_artist": None,
+    "composer": None,
+    "date": "date",
+    "track": "tracknumber",
+    "disc": None,
+    "genre": "genre",
+    "comment": "comment",
+    "copyright": "copyright",
+}
+IN_SOUNDFILE = {name: theirs for name, theirs in NAMES.items() if theirs}
 
 
 def from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Pick the song's tags out of FFmpeg's metadata; keys in any case."""
+    """The song's tags among FFmpeg's metadata; keys in any case."""
     lowered = {key.lower(): value.strip() for key, value in metadata.items()}
     return {name: lowered[name] for name in NAMES if lowered.get(name)}
 
 
 def from_soundfile(file: soundfile.SoundFile) -> dict[str, str]:
-    """Read the song's tags of an open libsndfile file."""
-    values = {name: getattr(file, theirs).strip() for name, theirs in LIBSNDFILE.items()}
+    """The song's tags of an open libsndfile file."""
+    values = {name: getattr(file, theirs).strip() for name, theirs in IN_SOUNDFILE.items()}
     return {name: value for name, value in values.items() if value}
 
 
 def to_soundfile(file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
     """Set the tags that libsndfile can hold; to be called before the first sample is written."""
-    for name, theirs in LIBSNDFILE.items():
+    for name, theirs in IN_SOUNDFILE.items():
         if tags.get(name):
             setattr(file, theirs, tags[name])

@@ -8,26 +8,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from tfswa_unet.audio import tags as names
 from tfswa_unet.audio.decode import check_finite
+from tfswa_unet.audio.tags import NAMES, to_soundfile
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
     from av import AudioStream
 
-
-_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_AAC_RATES = (7350, *_MP3_RATES, 64000, 88200, 96000)
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+AAC_RATES = (7350, *MP3_RATES, 64000, 88200, 96000)
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+VORBIS_SAMPLES = 1 << 14  # at once: libsndfile hands Vorbis a whole call's samples on the stack
+VORBIS_COMPRESSION = 0.2  # quality 8 of 10, some 256 kb/s in stereo
+RF64_AUTO_DOWNGRADE = 0x1210  # SFC_RF64_AUTO_DOWNGRADE in sndfile.h
 
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write audio: its name here, its file extension (".wav"), and its limits.
+    """An output format: its name here, its file extension (".wav"), and its limits.
 
     `bits` is the width of integer samples, None where levels above full scale are kept; `rates` in Hz.
     """
@@ -50,10 +52,10 @@ _ALL = (
     Format("wav32f", ".wav", "libsndfile", "RF64", "FLOAT", range(1, 1 << 31), 1024),
     Format("flac16", ".flac", "libsndfile", "FLAC", "PCM_16", range(1, 655_351), 8, bits=16),
     Format("flac24", ".flac", "libsndfile", "FLAC", "PCM_24", range(1, 655_351), 8, bits=24),
-    Format("mp3", ".mp3", "ffmpeg", "mp3", "libmp3lame", _MP3_RATES, 2, lossless=False),
+    Format("mp3", ".mp3", "ffmpeg", "mp3", "libmp3lame", MP3_RATES, 2, lossless=False),
     Format("ogg", ".ogg", "libsndfile", "OGG", "VORBIS", range(8000, 192_001), 8, lossless=False),
-    Format("opus", ".opus", "ffmpeg", "ogg", "libopus", _OPUS_RATES, 2, lossless=False),
-    Format("m4a", ".m4a", "ffmpeg", "mp4", "aac", _AAC_RATES, 2, lossless=False),
+    Format("opus", ".opus", "ffmpeg", "ogg", "libopus", OPUS_RATES, 2, lossless=False),
+    Format("m4a", ".m4a", "ffmpeg", "mp4", "aac", AAC_RATES, 2, lossless=False),
 )
 FORMATS: Mapping[str, Format] = MappingProxyType({each.name: each for each in _ALL})
 
@@ -71,7 +73,7 @@ def check_format(format: str, rate: int, channels: int) -> Format:
         if isinstance(found.rates, range):
             known = f"{found.rates.start} to {found.rates.stop - 1}"
         else:
-            known = ", ".join(str(each) for each in found.rates)
+            known = ", ".join(map(str, found.rates))
         raise AudioError(
             f"{format} cannot hold {rate} Hz, only {known} Hz: resample to one of these or choose wav32f or flac24"
         )
@@ -80,111 +82,6 @@ def check_format(format: str, rate: int, channels: int) -> Format:
             f"{format} holds 1 to {found.most_channels} channels, not {channels}: choose wav32f or write fewer channels"
         )
     return found
-
-
-# libsndfile hands Vorbis a whole call's samples on the stack.
-_VORBIS_SAMPLES = 1 << 14
-_VORBIS_COMPRESSION = 0.2  # quality 8 of 10, some 256 kb/s in stereo
-_RF64_AUTO_DOWNGRADE = 0x1210  # SFC_RF64_AUTO_DOWNGRADE in sndfile.h
-
-
-class Sink(Protocol):
-    """An open file that takes float32 audio (c, t) piece by piece; `clipped` counts samples cut to full scale."""
-
-    clipped: int
-
-    def write(self, block: np.ndarray) -> None:
-        """Append a block (c, t)."""
-
-    def close(self) -> None:
-        """Write what is pending and close the file."""
-
-
-def open_sink(path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> Sink:
-    """Create a file of `format` at `path` (whatever its extension); rate in Hz."""
-    kind = SoundfileSink if format.library == "libsndfile" else FfmpegSink
-    return kind(path, format, rate, channels, tags)
-
-
-class SoundfileSink:
-    """Samples are rounded to the nearest integer, which libsndfile's own conversion from float does not do."""
-
-    def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
-        import soundfile
-
-        self.clipped = 0
-        self._bits = format.bits
-        self._step = _VORBIS_SAMPLES if format.codec == "VORBIS" else None
-        quality = {"compression_level": _VORBIS_COMPRESSION} if format.codec == "VORBIS" else {}
-        self._file = soundfile.SoundFile(
-            path, "w", rate, channels, subtype=format.codec, format=format.container, **quality
-        )
-        if format.container == "RF64":
-            soundfile._snd.sf_command(self._file._file, _RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
-        names.to_soundfile(self._file, tags)
-
-    def write(self, block: np.ndarray) -> None:
-        frames = np.ascontiguousarray(block.T)
-        if self._bits is not None:
-            frames = self._integers(frames, self._bits)
-        step = self._step or max(1, len(frames))
-        for start in range(0, len(frames), step):
-            self._file.write(frames[start : start + step])
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _integers(self, frames: np.ndarray, bits: int) -> np.ndarray:
-        self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
-        full = float(1 << (bits - 1))
-        scaled = np.rint(frames * np.float32(full)).clip(-full, full - 1)
-        if bits == 16:
-            return scaled.astype(np.int16)
-        return scaled.astype(np.int32) << (32 - bits)
-
-
-class FfmpegSink:
-    """The encoder's delay and padding are written beside the audio, so that players leave them out."""
-
-    clipped = 0  # these codecs take levels above full scale
-
-    def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
-        import av
-
-        # mp4 rounds its edit list to the movie's own ticks, which are milliseconds unless told otherwise.
-        muxing = {"movie_timescale": str(rate)} if format.container == "mp4" else {}
-        self._container = av.open(str(path.absolute()), "w", format=format.container, options=muxing)
-        self._layout = "mono" if channels == 1 else "stereo"
-        # At these rates nothing is gained by random noise in place of noisy bands, and crops would differ by it.
-        options = {"aac_pns": "0"} if format.codec == "aac" else {}
-        self._stream = cast("AudioStream", self._container.add_stream(format.codec, rate, options, layout=self._layout))
-        self._stream.bit_rate = _bit_rate(format.name, rate, channels)
-        self._container.metadata.update({name: tags[name] for name in names.NAMES if tags.get(name)})
-        self._rate = rate
-        self._written = 0
-
-    def write(self, block: np.ndarray) -> None:
-        from av import AudioFrame
-
-        if block.shape[1] == 0:
-            return
-        frame = AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=self._layout)
-        frame.sample_rate, frame.pts = self._rate, self._written
-        self._container.mux(self._stream.encode(frame))
-        self._written += block.shape[1]
-
-    def close(self) -> None:
-        try:
-            self._container.mux(self._stream.encode(None))
-        finally:
-            self._container.close()
-
-
-def _bit_rate(name: str, rate: int, channels: int) -> int:
-    if name == "mp3":
-        # The most that each of the three MPEG versions allows (ISO/IEC 11172-3, 13818-3, and 2.5).
-        return 320_000 if rate >= 32_000 else 160_000 if rate >= 16_000 else 64_000
-    return (96_000 if name == "opus" else 128_000) * channels
 
 
 class Writer:
@@ -216,17 +113,18 @@ class Writer:
         self.written = 0
         self._tags = dict(tags or {})
         self._partial = self.path.with_name(f".{secrets.token_hex(8)}.part")
-        self._sink: Sink | None = None
+        self._sink: _SoundfileSink | _FfmpegSink | None = None
         _check_writable(self.path)
 
     @property
     def clipped(self) -> int:
-        """How many samples were cut to full scale so far."""
+        """Number of samples cut to full scale so far."""
         return 0 if self._sink is None else self._sink.clipped
 
     def __enter__(self) -> Writer:
+        sink = _SoundfileSink if self.format.library == "libsndfile" else _FfmpegSink
         try:
-            self._sink = open_sink(self._partial, self.format, self.rate, self.channels, self._tags)
+            self._sink = sink(self._partial, self.format, self.rate, self.channels, self._tags)
         except Exception as error:
             self._partial.unlink(missing_ok=True)
             raise self._failure(error) from error
@@ -270,11 +168,7 @@ class Writer:
 
 
 def write(
-    path: str | Path,
-    audio: np.ndarray,
-    rate: int,
-    format: str = "wav32f",
-    tags: Mapping[str, str] | None = None,
+    path: str | Path, audio: np.ndarray, rate: int, format: str = "wav32f", tags: Mapping[str, str] | None = None
 ) -> None:
     """Write audio (c, t) to a file at once; rate in Hz. As `Writer`, which also counts clipped samples."""
     if audio.ndim != 2:
@@ -291,3 +185,83 @@ def _check_writable(path: Path) -> None:
         raise AudioError(f"{path}: its folder {folder} does not exist: create it or choose another")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise AudioError(f"{path}: its folder {folder} is not writable: change its permissions or choose another")
+
+
+class _SoundfileSink:
+    """A file written by libsndfile; integers are rounded to the nearest, which its own conversion does not do."""
+
+    def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
+        import soundfile
+
+        self.clipped = 0
+        self._bits = format.bits
+        vorbis = format.codec == "VORBIS"
+        self._step = VORBIS_SAMPLES if vorbis else None
+        quality = {"compression_level": VORBIS_COMPRESSION} if vorbis else {}
+        self._file = soundfile.SoundFile(
+            path, "w", rate, channels, subtype=format.codec, format=format.container, **quality
+        )
+        if format.container == "RF64":
+            soundfile._snd.sf_command(self._file._file, RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
+        to_soundfile(self._file, tags)
+
+    def write(self, block: np.ndarray) -> None:
+        frames = np.ascontiguousarray(block.T)
+        if self._bits is not None:
+            frames = self._integers(frames, self._bits)
+        step = self._step or max(1, len(frames))
+        for start in range(0, len(frames), step):
+            self._file.write(frames[start : start + step])
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _integers(self, frames: np.ndarray, bits: int) -> np.ndarray:
+        self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
+        full = float(1 << (bits - 1))
+        scaled = np.rint(frames * np.float32(full)).clip(-full, full - 1)
+        return scaled.astype(np.int16) if bits == 16 else scaled.astype(np.int32) << (32 - bits)
+
+
+class _FfmpegSink:
+    """A file written by FFmpeg, with the encoder's delay and padding declared, so that players leave them out."""
+
+    clipped = 0  # these codecs take levels above full scale
+
+    def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
+        import av
+
+        # mp4 rounds its edit list to the movie's own ticks, which are milliseconds unless told otherwise.
+        muxing = {"movie_timescale": str(rate)} if format.container == "mp4" else {}
+        self._container = av.open(str(path.absolute()), "w", format=format.container, options=muxing)
+        self._layout = "mono" if channels == 1 else "stereo"
+        # At these rates nothing is gained by random noise in place of noisy bands, and crops would differ by it.
+        options = {"aac_pns": "0"} if format.codec == "aac" else {}
+        self._stream = cast("AudioStream", self._container.add_stream(format.codec, rate, options, layout=self._layout))
+        self._stream.bit_rate = _bit_rate(format.name, rate, channels)
+        self._container.metadata.update({name: tags[name] for name in NAMES if tags.get(name)})
+        self._rate = rate
+        self._written = 0
+
+    def write(self, block: np.ndarray) -> None:
+        from av import AudioFrame
+
+        if block.shape[1] == 0:
+            return
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout=self._layout)
+        frame.sample_rate, frame.pts = self._rate, self._written
+        self._container.mux(self._stream.encode(frame))
+        self._written += block.shape[1]
+
+    def close(self) -> None:
+        try:
+            self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+
+def _bit_rate(name: str, rate: int, channels: int) -> int:
+    if name == "mp3":
+        # The most that each of the three MPEG versions allows (ISO/IEC 11172-3, 13818-3, and 2.5).
+        return 320_000 if rate >= 32_000 else 160_000 if rate >= 16_000 else 64_000
+    return (96_000 if name == "opus" else 128_000) * channels

@@ -1,16 +1,32 @@
-"""The `tfswa` command: each sub-command is a module here with HELP, EXAMPLES, add_arguments and run."""
+"""The `tfswa` command: a table of its sub-commands, of which only the one that is asked for is imported.
+
+A sub-command is a module, or a class in one, with EXAMPLES, `add_arguments(parser)` and `run(args)`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
+from pkgutil import resolve_name
+from typing import Any
 
 from tfswa_unet.errors import UserError
 
-COMMANDS = ("separate", "bundle", "info", "data", "bench")
+# Where each command is, and its line in the help.
+COMMANDS = {
+    "separate": ("separate", "separate songs into stems"),
+    "bundle": (
+        "models:Bundle",
+        "turn a training checkpoint into a bundle: weights and description in one .safetensors file",
+    ),
+    "info": ("models:Info", "show a model's size, cost, stems, layers and origin"),
+    "data": ("data", "make, check and prepare data sets to train on"),
+    "bench": (
+        "bench",
+        "measure speed and memory: of a model, of training, of its data, of separating a whole song",
+    ),
+}
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -22,32 +38,10 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return super()._get_help_string(action)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line with all sub-commands that this installation has."""
-    top = argparse.ArgumentParser(
-        prog="tfswa", description="Music source separation with the TFSWA-UNet family.", formatter_class=HelpFormatter
-    )
-    top.add_argument("--version", action="store_true", help="print the version and leave")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    for name in COMMANDS:
-        if find_spec(f"{__name__}.{name}") is None:
-            continue
-        module = import_module(f"{__name__}.{name}")
-        command = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
-            epilog=f"examples:\n{module.EXAMPLES.rstrip()}",
-            formatter_class=HelpFormatter,
-        )
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    return top
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; give the exit status: 0 done, 1 the user's to put right, 2 wrong usage, 130 interrupted."""
-    top = parser()
+    argv = sys.argv[1:] if argv is None else argv
+    top = parser(argv)
     args = top.parse_args(argv)
     if args.version:
         from tfswa_unet import __version__
@@ -65,3 +59,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line: it names all commands and has the options of the one that `argv` names."""
+    top = argparse.ArgumentParser(
+        prog="tfswa", description="Music source separation with the TFSWA-UNet family.", formatter_class=HelpFormatter
+    )
+    top.add_argument("--version", action="store_true", help="print the version and leave")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    for name, (place, about) in COMMANDS.items():
+        if name == asked:
+            command = resolve_name(f"{__name__}.{place}")
+            add_command(commands, name, about, command).set_defaults(run=command.run)
+        else:
+            commands.add_parser(name, help=about)
+    return top
+
+
+def add_command(commands: Any, name: str, about: str, command: Any) -> argparse.ArgumentParser:
+    """Add a sub-command's parser to those of its parent.
+
+    Args:
+        commands: what the parent's `add_subparsers` gave.
+        name: of the sub-command.
+        about: its line in the parent's help.
+        command: has EXAMPLES and `add_arguments`.
+    """
+    added = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=f"examples:\n{command.EXAMPLES.rstrip()}",
+        formatter_class=HelpFormatter,
+    )
+    command.add_arguments(added)
+    return added

@@ -1,20 +1,16 @@
-"""tfswa separate: songs in, stems out."""
+"""tfswa separate: audio files to files of their stems."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfswa_unet.inference import FileResult, Separator
-    from tfswa_unet.inference.request import Song
+    from tfswa_unet.inference import FileResult, InputFile, Separator
 
-HELP = "separate songs into stems"
 EXAMPLES = """\
   tfswa separate song.mp3 --model model.safetensors
   tfswa separate song.mp3 album/ -o stems --model model.safetensors     files, and folders with all below them
@@ -33,6 +29,8 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `tfswa separate`."""
+    from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
+
     add = parser.add_argument
     add("songs", nargs="+", type=Path, metavar="SONG", help="audio files, or folders that are searched for them")
     add("--model", required=True, help="a bundle (.safetensors) or a checkpoint (.ckpt)")
@@ -53,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-tags", action="store_true", help="do not copy title, artist and the like")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--precision", default="auto", help="auto, fp32 or bf16; auto: bf16 where that is fast and keeps 40 dB to fp32")
-    add("--segment", type=float, default=6.0, metavar="S", help="seconds that the model sees at once")
-    add("--overlap", type=float, default=1.0, metavar="S", help="seconds that neighbouring segments share")
+    add("--segment", type=float, default=SEGMENT_SECONDS, metavar="S", help="seconds that the model sees at once")
+    add("--overlap", type=float, default=OVERLAP_SECONDS, metavar="S", help="seconds that neighbouring segments share")
     add("--batch", type=int, metavar="N", help="segments at a time; 8 on CUDA, else 1; halved when memory runs out")
     add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
     add("--compile", action="store_true", help="let torch.compile rewrite the network first: minutes, for many songs")
@@ -68,47 +66,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Separate; give 1 if any song failed."""
-    settings = {
-        "format": args.format,
-        "template": args.template,
-        "stems": args.stems,
-        "two_stems": args.two_stems,
-        "residual": args.residual,
-        "clip": args.clip,
-        "skip_existing": args.skip_existing,
-        "stream": args.stream,
-        "tags": not args.no_tags,
-    }
-    # Loading the model takes seconds; what can be refused without it is.
-    from tfswa_unet.inference import find_songs, separate_files
+    from tfswa_unet.inference.files import run_request
     from tfswa_unet.inference.request import Request
 
-    Request(args.out, **settings)
-    total = len(find_songs(args.songs, args.out))
+    # Loading the model takes seconds; what can be refused without it is.
+    request = Request.find(
+        args.songs,
+        args.out,
+        format=args.format,
+        template=args.template,
+        stems=args.stems,
+        two_stems=args.two_stems,
+        residual=args.residual,
+        clip=args.clip,
+        skip_existing=args.skip_existing,
+        stream=args.stream,
+        tags=not args.no_tags,
+    )
     separator = _separator(args)
-    if separator.parity is not None and not (args.quiet or args.json):
-        taken = "taken" if separator.precision == "bf16" else "too little, so fp32 is taken"
-        print(f"bf16 keeps {separator.parity:.1f} dB to fp32: {taken}")
-    with _progress(total, silent=args.quiet or args.json) as shown:
-        results = separate_files(
-            separator,
-            args.songs,
-            args.out,
-            on_start=shown.start,
-            on_progress=shown.advance,
-            on_result=shown.tell,
-            **settings,
+    display = _Display(len(request.inputs), silent=args.quiet or args.json)
+    display.tell_precision(separator)
+    with display.bar:
+        results = run_request(
+            separator, request, on_start=display.start, on_progress=display.advance, on_result=display.tell
         )
     if args.picture:
         for result in results:
-            picture = _draw(result, args.stream)
-            if picture and not (args.quiet or args.json):
-                print(f"  → {picture}")
-    failed = [result for result in results if result.status == "failed"]
+            display.tell_picture(_draw(result, args.stream))
+    failed = sum(result.status == "failed" for result in results)
     if args.json:
         print(json.dumps(_summary(results), indent=2, ensure_ascii=False))
-    if failed and total > 1:
-        print(f"error: {len(failed)} of {total} songs failed", file=sys.stderr)
+    if failed and len(results) > 1:
+        print(f"error: {failed} of {len(results)} songs failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -117,8 +106,8 @@ def _separator(args: argparse.Namespace) -> Separator:
 
     from tfswa_unet.bundle import load_model
     from tfswa_unet.errors import ConfigError
-    from tfswa_unet.inference import Separator
     from tfswa_unet.inference.precision import pick_device
+    from tfswa_unet.inference.separator import Separator
     from tfswa_unet.processes import keep_pages
 
     if args.threads is not None:
@@ -175,25 +164,26 @@ def _line(result: FileResult) -> str:
     )
 
 
-class _Shown:
-    """What a person sees: a bar on stderr while a song runs, a line on stdout when it is done."""
+class _Display:
+    """Progress for a person: a bar on stderr while a song runs, a line on stdout when it is done."""
 
     def __init__(self, total: int, silent: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(),
-        )
+        percentage = TextColumn("{task.percentage:3.0f} %")
+        columns = (TextColumn("{task.description}"), BarColumn(), percentage, TimeRemainingColumn())
         console = Console(stderr=True)
         self.bar = Progress(*columns, console=console, transient=True, disable=silent or not console.is_terminal)
         self._total, self._silent, self._index = total, silent, 0
         self._task = self.bar.add_task("", total=None)
 
-    def start(self, song: Song) -> None:
+    def tell_precision(self, separator: Separator) -> None:
+        if separator.parity is not None and not self._silent:
+            taken = "taken" if separator.precision == "bf16" else "too little, so fp32 is taken"
+            print(f"bf16 keeps {separator.parity:.1f} dB to fp32: {taken}")
+
+    def start(self, song: InputFile) -> None:
         self._index += 1
         counted = f"{self._index}/{self._total} " if self._total > 1 else ""
         # Square brackets in a file's name are not markup.
@@ -210,9 +200,6 @@ class _Shown:
             print(_line(result))
         self.bar.update(self._task, visible=True)
 
-
-@contextmanager
-def _progress(total: int, silent: bool) -> Iterator[_Shown]:
-    shown = _Shown(total, silent)
-    with shown.bar:
-        yield shown
+    def tell_picture(self, picture: Path | None) -> None:
+        if picture and not self._silent:
+            print(f"  → {picture}")

@@ -148,8 +148,8 @@ class EvalConfig:
     pictures: int
     device: str
     precision: Any
-    segment: float
-    overlap: float
+    segment: float | None
+    overlap: float | None
     batch: int | None
     paths: dict[str, Any]
 
@@ -179,8 +179,8 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         model=model.config["name"],
         checkpoint=checkpoint,
         data_root=Path(config.data["root"]),
-        overlap=config.overlap / config.segment,
-        segment_seconds=config.segment,
+        overlap=separator.overlap_seconds / separator.segment_seconds,
+        segment_seconds=separator.segment_seconds,
         precision=separator.precision,
         metrics=config.metrics,
         max_seconds=config.max_seconds,

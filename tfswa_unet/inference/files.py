@@ -1,4 +1,4 @@
-"""Song files to stem files, as a stream: read, separate, write."""
+"""Audio files to stem files, as a stream: read, separate, write."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any, Literal
 
 from tfswa_unet import audio
 from tfswa_unet.errors import UserError
-from tfswa_unet.inference.request import Request, Song, find_songs
-from tfswa_unet.inference.separator import BLOCK_SECONDS, Poll, Progress, Separator
-from tfswa_unet.inference.stem_files import open_stem_files
-from tfswa_unet.inference.targets import Delay, NullError, Targets
+from tfswa_unet.inference.request import InputFile, Job, Request
+from tfswa_unet.inference.separator import BLOCK_SECONDS, Cancel, OnProgress, Separator
+from tfswa_unet.inference.stem_files import Delay, NullError, open_stem_files
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one song.
+    """Outcome of the separation of one file.
 
     `null_db` is the level of mixture − Σ stems below the mixture in dB, before any gain, where the stems written are
     meant to sum to it; `gain` is what clip="shared" multiplied all stems with.
@@ -35,7 +34,7 @@ class FileResult:
 
     @property
     def rtf(self) -> float:
-        """Seconds of work for each second of audio."""
+        """Real-time factor: seconds of work for each second of audio."""
         return self.elapsed / self.seconds if self.seconds else 0.0
 
     def plain(self) -> dict[str, Any]:
@@ -58,8 +57,8 @@ def separate_file(
     path: str | Path,
     out: str | Path,
     *,
-    on_progress: Progress | None = None,
-    cancel: Poll | None = None,
+    on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
     **settings: Any,
 ) -> FileResult:
     """Separate one file into stem files that appear together when all are complete.
@@ -76,11 +75,9 @@ def separate_file(
         UserError: for whatever cannot work, before the separation begins where it can be known; nothing is left behind.
         Cancelled: when `cancel` returned true.
     """
-    request = Request(Path(out), **settings)
-    song = Song(Path(path), Path(path).stem)
-    targets = request.targets(separator.stems)
-    (paths,) = request.paths([song], targets.names)
-    return _separate(separator, song, request, targets, paths, on_progress, cancel)
+    request = Request([InputFile(Path(path), Path(path).stem)], Path(out), **settings)
+    (job,) = request.jobs(separator.stems)
+    return _run_job(separator, request, job, on_progress, cancel)
 
 
 def separate_files(
@@ -88,67 +85,76 @@ def separate_files(
     inputs: Iterable[str | Path],
     out: str | Path,
     *,
-    on_start: Callable[[Song], None] | None = None,
-    on_progress: Progress | None = None,
+    on_start: Callable[[InputFile], None] | None = None,
+    on_progress: OnProgress | None = None,
     on_result: Callable[[FileResult], None] | None = None,
-    cancel: Poll | None = None,
+    cancel: Cancel | None = None,
     **settings: Any,
 ) -> list[FileResult]:
-    """Separate files and all audio files below folders; a song that fails does not stop the others.
+    """Separate files, and all audio files below folders, into folder `out`.
+
+    `settings` are fields of `Request`; everything else is as for `run_request`. Raises UserError for settings or inputs
+    that cannot work at all.
+    """
+    request = Request.find(inputs, out, **settings)
+    return run_request(
+        separator, request, on_start=on_start, on_progress=on_progress, on_result=on_result, cancel=cancel
+    )
+
+
+def run_request(
+    separator: Separator,
+    request: Request,
+    *,
+    on_start: Callable[[InputFile], None] | None = None,
+    on_progress: OnProgress | None = None,
+    on_result: Callable[[FileResult], None] | None = None,
+    cancel: Cancel | None = None,
+) -> list[FileResult]:
+    """Separate a request's files one after the other; a file that fails does not stop the others.
 
     Args:
         separator: the model at work.
-        inputs: files and folders.
-        out: folder for the stems.
-        on_start: called with each song before it.
-        on_progress: called with the samples done and the samples in all of the current song.
-        on_result: called with each song's result.
+        request: the files, and how their stems are written.
+        on_start: called with each file before it.
+        on_progress: called with the samples done and the samples in all of the current file.
+        on_result: called with each file's result.
         cancel: polled before every batch of segments.
-        settings: fields of `Request`.
 
     Returns:
-        a result for each song, status "failed" with the reason for those that failed.
+        a result for each file, status "failed" with the reason for those that failed.
 
     Raises:
-        UserError: for settings or inputs that cannot work at all.
-        Cancelled: when `cancel` returned true; finished songs stay.
+        ConfigError: for stems that the model does not give, or files that would overwrite each other.
+        Cancelled: when `cancel` returned true; finished files stay.
     """
-    request = Request(Path(out), **settings)
-    songs = find_songs(inputs, out)
-    targets = request.targets(separator.stems)
     results = []
-    for song, paths in zip(songs, request.paths(songs, targets.names), strict=True):
+    for job in request.jobs(separator.stems):
         if on_start:
-            on_start(song)
+            on_start(job.file)
         try:
-            result = _separate(separator, song, request, targets, paths, on_progress, cancel)
+            result = _run_job(separator, request, job, on_progress, cancel)
         except (UserError, OSError) as error:
-            result = FileResult(song.path, "failed", error=str(error))
+            result = FileResult(job.file.path, "failed", error=str(error))
         results.append(result)
         if on_result:
             on_result(result)
     return results
 
 
-def _separate(
-    separator: Separator,
-    song: Song,
-    request: Request,
-    targets: Targets,
-    paths: dict[str, Path],
-    on_progress: Progress | None,
-    cancel: Poll | None,
+def _run_job(
+    separator: Separator, request: Request, job: Job, on_progress: OnProgress | None, cancel: Cancel | None
 ) -> FileResult:
+    path, paths, targets = job.file.path, job.paths, job.targets
     if request.skip_existing and all(path.is_file() for path in paths.values()):
-        return FileResult(song.path, "skipped", paths)
+        return FileResult(path, "skipped", paths)
     began = time.perf_counter()
-    info = audio.probe(song.path, request.stream)
-    request.check_song(info, paths)
+    info = audio.probe(path, request.stream)
+    request.check_job(job, info)
     separator.check_channels(info.channels)
 
-    size = max(1, int(BLOCK_SECONDS * info.rate))
     mixture, null, done = Delay(), NullError(), 0
-    blocks = mixture.remember(audio.blocks(song.path, size, request.stream))
+    blocks = mixture.remember(audio.blocks(path, max(1, int(BLOCK_SECONDS * info.rate)), request.stream))
     stream = separator.stream(blocks, info.rate, info.channels, stems=targets.stems, cancel=cancel)
     tags = info.tags if request.tags else None
     with open_stem_files(paths, info.rate, info.channels, request.format, request.clipping, tags) as files:
@@ -162,11 +168,11 @@ def _separate(
             if on_progress:
                 on_progress(done, info.length)
     return FileResult(
-        song.path,
+        path,
         "done",
         paths,
         seconds=done / info.rate,
         elapsed=time.perf_counter() - began,
-        null_db=null.decibels if targets.sums(separator.stems) else None,
+        null_db=null.decibels if targets.sums else None,
         gain=files.gain,
     )

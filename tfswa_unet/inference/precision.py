@@ -1,10 +1,10 @@
-"""Where the model runs, and with how many bits."""
+"""The device that a model runs on, its precision, and its compilation."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ PARITY = 40.0  # dB that bf16 must keep to fp32 for "auto" to take it: far below
 
 
 def pick_device(name: str | torch.device) -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one, else the CPU.
+    """The device of a name; "auto" is CUDA where there is one, else the CPU.
 
     Raises:
         ConfigError: for a name torch does not know or a device this machine lacks.
@@ -40,22 +40,29 @@ def pick_device(name: str | torch.device) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> Precision:
-    """The precision of that name; "auto" is bf16 on hardware that multiplies it faster than fp32.
+    """The precision of a name; "auto" is bf16 on hardware that multiplies it faster than fp32.
 
     Raises:
         ConfigError: for an unknown name.
     """
+    if name not in PRECISIONS:
+        raise ConfigError(f"unknown precision {name!r}: expected one of {', '.join(PRECISIONS)}")
     if name == "auto":
-        return "bf16" if _fast_bf16(device) else "fp32"
-    if name == "fp32":
-        return "fp32"
-    if name == "bf16":
-        return "bf16"
-    raise ConfigError(f"unknown precision {name!r}: expected one of {', '.join(PRECISIONS)}")
+        return "bf16" if fast_bf16(device) else "fp32"
+    return cast(Precision, name)
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 faster than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Elsewhere CPUs emulate bf16, which is slower than fp32. torch tells of these units on Linux only.
+    units = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return device.type == "cpu" and any(unit is not None and unit() for unit in units)
 
 
 def parity(model: StemModel, device: torch.device, seconds: float = 2.0) -> float:
-    """Energy of a model's stems in fp32 over that of what bf16 changes in them, in dB, for noise that falls like music.
+    """Signal-to-noise ratio of a model's stems in bf16 against fp32, dB, for noise with the spectrum of music.
 
     Args:
         model: on the device, in eval mode.
@@ -76,16 +83,8 @@ def parity(model: StemModel, device: torch.device, seconds: float = 2.0) -> floa
     return float(10 * (exact.square().sum() / error.clamp_min(1e-300)).log10())
 
 
-def _fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Elsewhere CPUs emulate bf16, which is slower than fp32. torch tells of these units on Linux only.
-    units = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return device.type == "cpu" and any(unit is not None and unit() for unit in units)
-
-
 def compile_network(model: Any, call: Callable[[], object]) -> None:
-    """Compile a model's network in place and make the first call, which is when the compiler works, for minutes.
+    """Compile a model's network in place with torch.compile, and make the first call, in which it is compiled.
 
     Args:
         model: whose `network` is compiled, or all of it where it has none.

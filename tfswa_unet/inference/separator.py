@@ -1,8 +1,7 @@
-"""Names of stems as users write them."""
+"""Separate audio with a model: resampling, overlapping segments, batches, in memory that does not grow."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Literal, cast
@@ -13,38 +12,19 @@ from torch import Tensor, nn
 
 from tfswa_unet.audio.resample import StreamResampler
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
-from tfswa_unet.inference.overlap_add import Plan, Segment, cut, join
+from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS, Segment, Segmentation, cut, join
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.types import StemModel
 
+OnProgress = Callable[[int, int], None]  # samples done, samples in all
+Cancel = Callable[[], bool]  # polled: whether to stop
 
-def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The wanted stems in the model's order; all of them for None.
-
-    Raises:
-        ConfigError: for a stem that the model does not give, or none at all.
-    """
-    if wanted is None:
-        return tuple(known)
-    for name in wanted:
-        if name not in known:
-            raise ConfigError(
-                f"the model gives no stem {name!r}{did_you_mean(name, known)}: it gives {', '.join(known)}"
-            )
-    if not wanted:
-        raise ConfigError(f"no stem is asked for: name at least one of {', '.join(known)}")
-    return tuple(name for name in known if name in wanted)
-
-
-Progress = Callable[[int, int], None]  # samples done, samples in all
-Poll = Callable[[], bool]
-
-BLOCK_SECONDS = 10.0
+BLOCK_SECONDS = 10.0  # of audio that are read at once
 CUDA_BATCH = 8
 
 
 class Cancelled(Exception):
-    """`cancel` returned true; nothing was finished."""
+    """Raised where `cancel` returned true."""
 
 
 class Separator:
@@ -57,8 +37,8 @@ class Separator:
     Args:
         model: a network that satisfies `types.StemModel`; moved to the device and put into eval mode.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for CUDA where there is one.
-        segment_seconds: what the model sees at once.
-        overlap_seconds: what neighbouring segments share.
+        segment_seconds: what the model sees at once; None for `overlap_add.SEGMENT_SECONDS`.
+        overlap_seconds: what neighbouring segments share; None for `overlap_add.OVERLAP_SECONDS`.
         context_seconds: the part of the overlap, at either side, in which the model lacks its surroundings and which is
             dropped; None for a quarter of the overlap.
         batch: segments in one call of the model; None for 8 on CUDA and 1 elsewhere. Halved when memory runs out.
@@ -74,8 +54,8 @@ class Separator:
         self,
         model: StemModel,
         device: str | torch.device = "auto",
-        segment_seconds: float = 6.0,
-        overlap_seconds: float = 1.0,
+        segment_seconds: float | None = None,
+        overlap_seconds: float | None = None,
         context_seconds: float | None = None,
         batch: int | None = None,
         precision: Precision | Literal["auto"] = "auto",
@@ -93,15 +73,19 @@ class Separator:
             self.parity = parity(model, self.device)
             # NaN, which a model that overflows gives, is no parity either.
             self.precision = "bf16" if self.parity >= PARITY else "fp32"
-        self.plan = _plan(model.rate, segment_seconds, overlap_seconds, context_seconds)
+        self.segment_seconds = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
+        self.overlap_seconds = OVERLAP_SECONDS if overlap_seconds is None else overlap_seconds
+        self.segmentation = Segmentation.from_seconds(
+            model.rate, self.segment_seconds, self.overlap_seconds, context_seconds
+        )
         self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else 1)
         if compile:
-            example = torch.zeros(self.batch, model.channels, self.plan.size)
+            example = torch.zeros(self.batch, model.channels, self.segmentation.size)
             compile_network(model, lambda: self._forward(example, [0]))
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """Names of what the model separates."""
+        """Names of the model's stems."""
         return tuple(self.model.stems)
 
     def separate(
@@ -110,10 +94,10 @@ class Separator:
         rate: int,
         *,
         stems: Sequence[str] | None = None,
-        on_progress: Progress | None = None,
-        cancel: Poll | None = None,
+        on_progress: OnProgress | None = None,
+        cancel: Cancel | None = None,
     ) -> dict[str, np.ndarray]:
-        """Separate a whole song held in memory.
+        """Separate a whole mixture held in memory.
 
         Args:
             audio: floating-point samples (c, t), full scale ±1; one channel, or as many as the model has.
@@ -156,9 +140,9 @@ class Separator:
         channels: int,
         *,
         stems: Sequence[str] | None = None,
-        cancel: Poll | None = None,
+        cancel: Cancel | None = None,
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Separate consecutive blocks (c, t) float32 as they come, `separate`'s samples for samples.
+        """Separate consecutive blocks (c, t) float32 as they come; the samples are those that `separate` gives.
 
         The blocks that come out, for each stem (c, t), differ in length from those that go in, and lag behind by a
         batch of segments; in all they have as many samples. Arguments and errors are those of `separate`, raised at
@@ -183,7 +167,7 @@ class Separator:
             )
 
     def _stream(
-        self, blocks: Iterable[np.ndarray], rate: int, channels: int, names: tuple[str, ...], cancel: Poll | None
+        self, blocks: Iterable[np.ndarray], rate: int, channels: int, names: tuple[str, ...], cancel: Cancel | None
     ) -> Iterator[dict[str, np.ndarray]]:
         received = emitted = 0
 
@@ -198,8 +182,8 @@ class Separator:
                 yield block
 
         model_rate = self.model.rate
-        segments = cut(_resampled(counted(), rate, model_rate, channels), self.plan)
-        joined = join(self._outputs(segments, names, cancel), self.plan)
+        segments = cut(_resampled(counted(), rate, model_rate, channels), self.segmentation)
+        joined = join(self._outputs(segments, names, cancel), self.segmentation)
         rows = len(names) * channels
         flat = (block.reshape(rows, block.shape[-1]) for block in joined)
         for block in _resampled(flat, model_rate, rate, rows):
@@ -210,9 +194,9 @@ class Separator:
                 yield dict(zip(names, block.reshape(len(names), channels, block.shape[1]), strict=True))
 
     def _outputs(
-        self, segments: Iterator[Segment], names: tuple[str, ...], cancel: Poll | None
+        self, segments: Iterator[Segment], names: tuple[str, ...], cancel: Cancel | None
     ) -> Iterator[np.ndarray]:
-        """The part that counts (s, c, t) of each segment's output."""
+        """The part (s, c, t) of each segment's output that is kept."""
         rows = [self.stems.index(name) for name in names]
         while batch := list(islice(segments, self.batch)):
             if cancel and cancel():
@@ -262,19 +246,25 @@ class Separator:
             return cast(Tensor, self.model(mixtures.to(self.device)))[:, rows].float().cpu()
 
 
-def _plan(rate: int, segment_seconds: float, overlap_seconds: float, context_seconds: float | None) -> Plan:
-    context_seconds = overlap_seconds / 4 if context_seconds is None else context_seconds
-    seconds = {"segment": segment_seconds, "overlap": overlap_seconds, "context": context_seconds}
-    for name, value in seconds.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ConfigError(f"{name}_seconds={value}: give a number of seconds")
-    return Plan(*(int(value * rate) for value in seconds.values()))
+def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The wanted stems of those that the model gives, in its order; all of them for None.
+
+    Raises:
+        ConfigError: for a stem that the model does not give, or none at all.
+    """
+    if wanted is None:
+        return tuple(known)
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"the model gives no stem {name!r}{did_you_mean(name, known)}: it gives {', '.join(known)}"
+            )
+    if not wanted:
+        raise ConfigError(f"no stem is asked for: name at least one of {', '.join(known)}")
+    return tuple(name for name in known if name in wanted)
 
 
 def _resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: int) -> Iterator[np.ndarray]:
-    if source == target:
-        yield from blocks
-        return
     resampler = StreamResampler(source, target, channels)
     for block in blocks:
         yield resampler.push(block)

@@ -1,4 +1,4 @@
-"""`python -m tfswa_unet.cli` is `tfswa`."""
+"""`python -m tfswa_unet` is `tfswa`."""
 
 from __future__ import annotations
 

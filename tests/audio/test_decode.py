@@ -8,7 +8,6 @@ import soundfile
 
 from tests.audio.sounds import chirp, ffmpeg
 from tfswa_unet import audio
-from tfswa_unet.audio.read import open_decoder
 from tfswa_unet.errors import AudioError
 
 NO_AUDIO = "is not an audio file, or is too damaged to tell"
@@ -61,7 +60,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "open", deny)
     with pytest.raises(AudioError, match="may not be read: change its permissions"):
-        open_decoder(tmp_path / "a.wav")
+        audio.probe(tmp_path / "a.wav")
 
 
 def test_a_video_without_audio_and_one_with(tmp_path, encoded):

@@ -1,0 +1,131 @@
+"""tfswa bundle, tfswa info: what a checkpoint or bundle holds, as a file and as facts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+    from torch import nn
+
+
+class Bundle:
+    """tfswa bundle: a checkpoint to one safetensors file."""
+
+    EXAMPLES = """\
+  tfswa bundle run/last.ckpt                            writes run/last.safetensors
+  tfswa bundle run/last.ckpt -o model.safetensors
+"""
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Add the options of `tfswa bundle`."""
+        add = parser.add_argument
+        add("checkpoint", type=Path, metavar="CKPT", help="a Lightning checkpoint (.ckpt)")
+        told = "the bundle; beside the checkpoint with .safetensors if not given"
+        add("-o", "--out", type=Path, metavar="FILE", help=told)
+
+    @staticmethod
+    def run(args: argparse.Namespace) -> int:
+        """Write the bundle and say what is in it."""
+        from tfswa_unet.bundle import fingerprint, load_model, read_facts, save_bundle
+
+        model = load_model(args.checkpoint)
+        training = {**read_facts(args.checkpoint).get("training", {}), "checkpoint": fingerprint(args.checkpoint)}
+        path = save_bundle(args.out or args.checkpoint.with_suffix(".safetensors"), model, training)
+        megabytes = path.stat().st_size / 1e6
+        print(f"{path}: {', '.join(model.stems)} at {model.rate} Hz, {megabytes:.1f} MB, {fingerprint(path)}")
+        return 0
+
+
+class Info:
+    """tfswa info: what a model is made of and what it costs."""
+
+    EXAMPLES = """\
+  tfswa info model.safetensors
+  tfswa info run/last.ckpt --depth 3
+  tfswa info tfswa_base --json                          a preset, without trained weights
+"""
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Add the options of `tfswa info`."""
+        parser.add_argument("model", help="a bundle (.safetensors), a checkpoint (.ckpt) or a preset's name")
+        parser.add_argument("--depth", type=int, default=2, metavar="N", help="levels of the layer tree")
+        parser.add_argument("--json", action="store_true", help="print JSON instead")
+
+    @staticmethod
+    def run(args: argparse.Namespace) -> int:
+        """Print the facts."""
+        from tfswa_unet.bundle import fingerprint, load_model, read_facts
+
+        model = load_model(args.model, allow_random=True)
+        facts = _facts(model)
+        if Path(args.model).is_file():
+            stored = read_facts(args.model)
+            facts |= {"fingerprint": fingerprint(args.model), "origin": stored.get("training", {})}
+            if created := stored.get("created"):
+                facts["created"] = created
+        if args.json:
+            print(json.dumps({**facts, "config": model.config}, indent=2))
+            return 0
+
+        from rich.console import Console
+        from rich.tree import Tree
+
+        console = Console(highlight=False, soft_wrap=True)
+        for name, value in {**facts, "receptive_field": _field(facts["receptive_field"])}.items():
+            console.print(f"{name.replace('_', ' '):>24}  {_written(value)}", markup=False)
+        tree = Tree(_label("", model))
+        _grow(tree, model, args.depth)
+        console.print(tree)
+        return 0
+
+
+def _facts(model: Any) -> dict[str, Any]:
+    from tfswa_unet.bench.measures import flops_per_second
+    from tfswa_unet.bench.receptive import receptive_field
+
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "name": model.config.get("name"),
+        "stems": list(model.stems),
+        "rate": model.rate,
+        "channels": model.channels,
+        "parameters": parameters,
+        "megabytes_fp32": round(parameters * 4 / 1e6, 1),
+        "flops_per_second": flops_per_second(model),
+        "receptive_field": asdict(receptive_field(model)),
+    }
+
+
+def _grow(tree: Tree, module: nn.Module, depth: int) -> None:
+    if depth > 0:
+        for name, child in module.named_children():
+            _grow(tree.add(_label(name, child)), child, depth - 1)
+
+
+def _label(name: str, module: nn.Module) -> str:
+    count = sum(parameter.numel() for parameter in module.parameters())
+    return f"{name} {type(module).__name__} {count:,}".strip()
+
+
+def _field(field: dict[str, Any]) -> str:
+    time = f"{field['seconds']:.2f} s{' (all)' if field['fills_segment'] else ''}"
+    band = f"{field['hertz']:,.0f} Hz{' (all)' if field['fills_band'] else ''}"
+    return (
+        f"{time} of a segment of {field['segment_seconds']:.2f} s, {band}; "
+        f"with these weights mostly {field['effective_seconds']:.2f} s, {field['effective_hertz']:,.0f} Hz"
+    )
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
