@@ -36,9 +36,9 @@ def train(out: Path, seconds: int, songs: int, song_seconds: float, overrides: l
     settings = [
         "experiment=demo",
         f"data.root={out / 'songs'}",
-        f"data.make.tracks={songs}",
-        f"data.make.seconds={song_seconds}",
-        f"data.make.band={BAND}",
+        f"data.sets.synthetic.make.tracks={songs}",
+        f"data.sets.synthetic.make.seconds={song_seconds}",
+        f"data.sets.synthetic.make.band={BAND}",
         f"trainer.max_time=00:{minutes // 60:02}:{minutes % 60:02}:{rest:02}",
         "logger=csv",
         *overrides,
