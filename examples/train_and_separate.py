@@ -23,7 +23,7 @@ from tfswa_unet.bundle import save_bundle
 from tfswa_unet.config import conf_folder
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.songs import synthesize
-from tfswa_unet.training.builder import fit
+from tfswa_unet.training.fit import fit
 
 RATE = 44_100  # Hz
 BAND = 11  # of all songs
