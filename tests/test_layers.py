@@ -44,6 +44,9 @@ LIBRARIES = {
     "matplotlib": {"evaluation", "training"},
     "fastapi": set(),
 }
+# Names under which anything could lie.
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
+MOST_LINES = 400
 # What makes an import slow or fail must wait until it is needed.
 LATE = {"museval", "musdb", "wandb", "matplotlib", "av", "soundfile"}
 
@@ -103,7 +106,12 @@ def test_each_library_has_its_rooms(path):
 
 def test_no_file_is_too_long():
     for path in FILES:
-        assert len(path.read_text().splitlines()) <= 400, path
+        assert len(path.read_text().splitlines()) <= MOST_LINES, path
+
+
+def test_names_of_rooms_say_what_is_in_them():
+    for path in FILES:
+        assert not EMPTY_NAMES & set(path.relative_to(PACKAGE).with_suffix("").parts), path
 
 
 def test_the_reading_of_imports_sees_what_is_there(tmp_path):
