@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from tfswa_unet import Separator, audio, load
 from tfswa_unet.bundle import save_bundle
-from tfswa_unet.config import conf_folder
+from tfswa_unet.config import compose_values
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.songs import synthesize
 from tfswa_unet.training.fit import fit
@@ -43,10 +40,7 @@ def train(out: Path, seconds: int, songs: int, song_seconds: float, overrides: l
         "logger=csv",
         *overrides,
     ]
-    with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-        values: Any = OmegaConf.to_container(compose("train", settings), resolve=True)
-    values.pop("experiment", None)
-    fit(values, out / "run")
+    fit(compose_values("train", settings), out / "run")
     return save_bundle(out / "model.safetensors", load(out / "run" / "checkpoints" / "last.ckpt"))
 
 

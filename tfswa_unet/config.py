@@ -212,9 +212,41 @@ def choice(group: str, name: str) -> dict[str, Any]:
 
 @cache
 def _composed(group: str, name: str) -> dict[str, Any]:
-    from hydra import compose, initialize_config_dir
+    return plain(_compose(None, [f"+{group}={name}"])[group], resolve=False)
+
+
+def compose_values(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """A whole configuration as plain values, resolved, as `python train.py` or `python eval.py` makes it.
+
+    Args:
+        name: "train" or "eval".
+        overrides: as on their command lines, such as "model=tfswa_tiny".
+
+    Raises:
+        hydra.errors.HydraException: for overrides that cannot be read or do not fit.
+    """
+    values = plain(_compose(name, overrides))
+    values.pop("experiment", None)
+    return values
+
+
+def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
+    """A composed configuration as dictionaries and lists; with `resolve`, references are replaced by their values."""
     from omegaconf import OmegaConf
 
-    with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-        values: Any = OmegaConf.to_container(compose(overrides=[f"+{group}={name}"])[group])
+    values: Any = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
     return values
+
+
+def _compose(name: str | None, overrides: Sequence[str]) -> Any:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    # In train.py and eval.py, Hydra's main function has its own state there.
+    hydra = GlobalHydra.instance()
+    outer, hydra.hydra = hydra.hydra, None
+    try:
+        with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+            return compose(name, list(overrides))
+    finally:
+        hydra.hydra = outer

@@ -25,8 +25,6 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 import tfswa_unet
 
@@ -106,17 +104,14 @@ def song_to_stems(folder: Path) -> Walk:
 
 def configuration_to_run(folder: Path) -> tuple[Walk, Any]:
     """Compose train.yaml and build a run of it, on three songs in MUSDB18-HQ's layout; the walk and the run."""
-    from tfswa_unet.config import conf_folder
+    from tfswa_unet.config import compose_values
     from tfswa_unet.training.builder import build_run
 
     songs = folder / "songs"
     for name in ("train/a", "train/b", "valid/c"):
         _write_song(songs / name)
     with watched() as walk:
-        with initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-            config = compose("train", [*SMALL, f"data.root={songs}", f"paths.cache={folder / 'cache'}"])
-        values: Any = OmegaConf.to_container(config, resolve=True)
-        values.pop("experiment", None)
+        values = compose_values("train", [*SMALL, f"data.root={songs}", f"paths.cache={folder / 'cache'}"])
         run = build_run(values, folder / "run")
     return walk, run
 

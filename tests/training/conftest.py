@@ -1,12 +1,8 @@
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from tests.small import OVERRIDES, write_songs
+from tfswa_unet.config import compose_values
 
-CONF = Path(__file__).parents[2] / "conf"
 SMALL = [
     "model=tfswa_tiny",
     "augmentation=none",
@@ -27,13 +23,8 @@ def make_config(songs):
     """Compose a small training configuration with overrides, as plain values."""
 
     def values(*overrides, small=True):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose(
-                "train", [*(SMALL if small else []), f"data.root={songs}", f"paths.cache={songs}-cache", *overrides]
-            )
-        plain = OmegaConf.to_container(composed, resolve=True)
-        plain.pop("experiment", None)
-        return plain
+        places = (f"data.root={songs}", f"paths.cache={songs}-cache")
+        return compose_values("train", [*(SMALL if small else []), *places, *overrides])
 
     return values
 
