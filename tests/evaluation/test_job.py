@@ -61,12 +61,14 @@ def test_scores_table_and_files(settings, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"split": "dev"}, ConfigError, r"split=dev: expected one of train, valid, test"),
+        ({"split": "dev"}, ConfigError, r"unknown split 'dev': expected one of train, valid, test"),
         ({"ckpt": "gone.ckpt"}, ModelError, r"gone\.ckpt: no such bundle or checkpoint"),
-        ({"metrics": "pesq"}, ConfigError, r"metrics is 'pesq', expected 'full' or 'sdr'"),
+        ({"metrics": "pesq"}, ConfigError, r"unknown metrics 'pesq': expected one of full, sdr"),
+        ({"precision": "fp8"}, ConfigError, r"unknown precision 'fp8' ?.*: expected one of auto, fp32, bf16"),
+        ({"workers": "two"}, ConfigError, r"workers is 'two', expected a whole number"),
         ({"max_tracks": 0}, ConfigError, r"max_tracks=0: expected 1 or more"),
         ({"split": "train"}, DataError, r"train"),
-        ({"spilt": "test"}, ConfigError, r"unknown key config\.spilt \(did you mean split\?\)"),
+        ({"spilt": "test"}, ConfigError, r"unknown key spilt \(did you mean split\?\)"),
     ],
 )
 def test_mistakes(settings, tmp_path, changes, error, message):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tfswa_unet.dsp import stft
-from tfswa_unet.evaluation.song import Audio, Stems
+from tfswa_unet.evaluation.tracks import Audio, Stems
 from tfswa_unet.files import replacing
 
 if TYPE_CHECKING:
