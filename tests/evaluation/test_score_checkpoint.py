@@ -12,24 +12,31 @@ from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.run import score_checkpoint
 
 
-@pytest.fixture
-def settings(tmp_path):
-    """A tiny bundle, one song of two seconds, and the configuration that scores the one on the other."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a tiny bundle and one song of two seconds."""
+    root = tmp_path_factory.mktemp("evaluation")
     rng = np.random.default_rng(0)
-    folder = tmp_path / "songs" / "test" / "song"
+    folder = root / "songs" / "test" / "song"
     folder.mkdir(parents=True)
     stems = {stem: 0.1 * rng.standard_normal((88_200, 2)) for stem in ("vocals", "drums", "bass", "other")}
     for stem, audio in [*stems.items(), ("mixture", sum(stems.values()))]:
         soundfile.write(folder / f"{stem}.wav", audio, 44_100)
-    network = {"widths": [8, 16], "depths": [1, 1], "mlp_ratios": [1, 1], "head_width": 8}
     preset = models.preset("tfswa_tiny")
-    model = models.build(
-        {**preset, "n_fft": 256, "hop": 64, "subbands": 4, "network": {**preset["network"], **network}}
+    network = {**preset["network"], "widths": [8, 16], "depths": [1, 1], "mlp_ratios": [1, 1], "head_width": 8}
+    save_bundle(
+        root / "model.safetensors",
+        models.build({**preset, "n_fft": 256, "hop": 64, "subbands": 4, "network": network}),
     )
-    bundle = save_bundle(tmp_path / "model.safetensors", model)
+    return root
+
+
+@pytest.fixture
+def settings(files, tmp_path):
+    """The configuration that scores the bundle on the song."""
     return {
-        "ckpt": str(bundle),
-        "data": {"kind": "musdb18hq", "root": str(tmp_path / "songs"), "seconds": 6.0},
+        "ckpt": str(files / "model.safetensors"),
+        "data": {"kind": "musdb18hq", "root": str(files / "songs"), "seconds": 6.0},
         "split": "test",
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",
