@@ -12,6 +12,8 @@ from tfswa_unet.config import Registry
 
 ToStems = Callable[[Tensor, Tensor, Tensor], Tensor]  # (maps, mixture, scale) → stems, see `Mask`
 
+MASKS: Registry[Mask] = Registry("model.mask")
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -27,16 +29,13 @@ class Mask:
     complete: bool = False
 
 
-MASKS: Registry[Mask] = Registry("model.mask")
-
-
 def mask(name: str, maps: int = 1, complete: bool = False) -> Callable[[ToStems], Mask]:
-    """Decorate the `stems` of a `Mask`, which `model.mask=name` chooses from now on."""
+    """Decorate a function as the `stems` of a `Mask`, which `model.mask=name` chooses from now on."""
     return lambda stems: MASKS.register(name)(Mask(stems, maps, complete))
 
 
 def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, kind: str, sums_to_mixture: bool) -> Tensor:
-    """Turn network output into stem spectrograms, in float32.
+    """Stem spectrograms from a network's output, in float32.
 
     A network that puts out zeros splits the mixture into equal parts or halves, or, where it gives the stems themselves
     (`magnitude`, `spectrum`), puts out silence.
