@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
-from tfswa_unet.files import free_bytes, replacing, write_text
+from tfswa_unet.files import content_hash, free_bytes, replacing, write_text
 
 
 def test_a_file_is_replaced_at_once_and_readable_by_others(tmp_path):
@@ -31,3 +33,14 @@ def test_free_space_is_that_of_the_folder_that_will_hold_it(tmp_path, monkeypatc
     monkeypatch.setattr("shutil.disk_usage", lambda place: asked.append(place) or type("Usage", (), {"free": 7}))
     assert free_bytes(tmp_path / "a" / "b") == 7
     assert asked == [tmp_path]
+
+
+def test_content_hash_of_files_and_folders(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert content_hash(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    whole = content_hash(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert content_hash(tmp_path) != whole
+    only = content_hash(tmp_path, "*.py")
+    (tmp_path / "b").write_bytes(b"other")
+    assert content_hash(tmp_path, "*.py") == only

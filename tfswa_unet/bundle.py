@@ -5,7 +5,6 @@ Lightning checkpoints are read too, but nothing in any file is ever unpickled in
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import re
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from tfswa_unet import models
 from tfswa_unet.errors import ConfigError, ModelError, did_you_mean
-from tfswa_unet.files import replacing
+from tfswa_unet.files import content_hash, replacing
 
 FORMAT_VERSION = 1
 METADATA_KEY = "tfswa"
@@ -84,11 +83,7 @@ def read_facts(path: str | Path) -> dict[str, Any]:
 
 def fingerprint(path: str | Path) -> str:
     """First 16 hexadecimal digits of a file's SHA-256, which name the weights in score files."""
-    digest = hashlib.sha256()
-    with open(_existing(path), "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()[:16]
+    return content_hash(_existing(path))[:16]
 
 
 def _describe(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Files that appear whole under their final name or not at all, and the room that a disk has for them."""
+"""Files: written whole or not at all, hashes of their content, and the room that a disk has."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -34,6 +35,20 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text to `path` at once; raises OSError as the file system does."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def content_hash(path: Path, pattern: str = "*") -> str:
+    """SHA-256 of a file, or of the files of a folder, at any depth, that fit `pattern`, with their names."""
+    digest = hashlib.sha256()
+    inside = path.is_dir()
+    for file in sorted(path.rglob(pattern)) if inside else [path]:
+        if file.is_file():
+            if inside:
+                digest.update(file.relative_to(path).as_posix().encode())
+            with file.open("rb") as stream:
+                while chunk := stream.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()
 
 
 def free_bytes(path: Path) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation import bsseval
-from tfswa_unet.evaluation.bsseval import METRICS, REST, museval_json, score
+from tfswa_unet.evaluation.bsseval import METRICS, REST, TrackScores, museval_json, score
 
 from .sounds import noise
 
@@ -111,3 +111,12 @@ def test_a_missing_museval_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "museval", None)
     with pytest.raises(ConfigError, match=r"museval cannot be imported .* or set metrics=sdr"):
         bsseval.load_museval()
+
+
+def test_round_trip_through_json_is_exact():
+    frames = {"vocals": {"SDR": np.array([1 / 3, np.nan, np.inf, -np.inf, -1e-300])}}
+    scores = TrackScores("a song", frames, {"vocals": 0.1 + 0.2}, ("vocals",))
+    text = json.dumps(scores.to_dict(), allow_nan=False)
+    back = TrackScores.from_dict(json.loads(text))
+    np.testing.assert_array_equal(back.frames["vocals"]["SDR"], frames["vocals"]["SDR"])
+    assert (back.track, back.usdr, back.left_out) == (scores.track, scores.usdr, scores.left_out)

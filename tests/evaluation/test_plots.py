@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tfswa_unet.evaluation import plots
-from tfswa_unet.evaluation.plots import spectrograms
+from tfswa_unet.evaluation.plots import band_levels, spectrograms
 
 from .sounds import noise
 
@@ -42,7 +42,7 @@ def test_true_stems_widen_the_picture(tmp_path):
 
 @pytest.mark.parametrize("hz", [60, 440, 5000, 15000])
 def test_a_tone_stands_at_its_frequency(hz):
-    levels = plots._levels(tone(hz), RATE)[:, 4:-4].mean(axis=1)
+    levels = band_levels(tone(hz), RATE)[:, 4:-4].mean(axis=1)
     edges = np.geomspace(plots.LOWEST, RATE / 2, plots.BANDS + 1)
     peak = levels.argmax()
     # Bins are 11 Hz apart and shared among the lowest bands: that is the precision there.

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import museval
 import numpy as np
 import pytest
 from rich.console import Console
 
+from tfswa_unet.evaluation import report
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores, museval_json
-from tfswa_unet.evaluation.report import MODEL, Scores, aggregate
+from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, table
 
 STEMS = ("vocals", "bass")
 
@@ -87,7 +89,7 @@ def test_table_shows_methods_side_by_side_with_the_gain():
         return aggregate([TrackScores("song", rows, dict.fromkeys(STEMS, value))])
 
     methods = {MODEL: constant(6.5), "mixture": constant(-4.25), "irm": constant(9.0)}
-    text = printed(Scores(methods, {"model": "tfswa_tiny", "data": "musdb18hq", "split": "test"}).table())
+    text = printed(table(Scores(methods, {"model": "tfswa_tiny", "data": "musdb18hq", "split": "test"})))
     assert "tfswa_tiny on musdb18hq, test" in text
     for heading in (*METRICS, "uSDR", "SDR gain", "NaN frames"):
         assert heading in text
@@ -102,7 +104,43 @@ def test_table_shows_methods_side_by_side_with_the_gain():
 def test_table_of_the_fast_sdr_has_no_other_columns():
     rows = {"vocals": {"SDR": np.array([3.0])}}
     methods = {MODEL: aggregate([TrackScores("song", rows, {"vocals": 3.0})])}
-    text = printed(Scores(methods, {"model": "m", "data": None, "split": "valid"}).table())
+    text = printed(table(Scores(methods, {"model": "m", "data": None, "split": "valid"})))
     assert "SDR" in text
     assert "ISR" not in text
     assert "nan" in text
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        command = ["git", *identity, "-c", "core.hooksPath=/dev/null", *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    (tmp_path / "__init__.py").write_text("a = 1\n")
+    monkeypatch.setattr(report, "PACKAGE", tmp_path)
+    return git
+
+
+def test_commit_names_the_head_and_says_when_files_differ(repository, tmp_path):
+    repository("add", "__init__.py")
+    repository("commit", "--quiet", "-m", "first")
+    head = repository("rev-parse", "HEAD")
+    (tmp_path / "untracked.txt").write_text("")
+    assert report.commit() == head
+    (tmp_path / "__init__.py").write_text("a = 2\n")
+    assert report.commit() == f"{head}+dirty"
+
+
+def test_commit_of_a_repository_that_does_not_hold_the_package_is_none(repository, tmp_path):
+    (tmp_path / "other.txt").write_text("")
+    repository("add", "other.txt")
+    repository("commit", "--quiet", "-m", "first")
+    assert report.commit() is None
+
+
+def test_commit_outside_git_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "PACKAGE", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert report.commit() is None

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tfswa_unet import models
-from tfswa_unet.dsp import MASKS
+from tfswa_unet.dsp import MASKS, mask
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.types import STEMS
 
 SMALL = {
@@ -52,6 +53,28 @@ def test_channels_stems_and_features(channels, stems, features):
     model = small(stems, channels=channels, features=features, sums_to_mixture=False)
     assert model(torch.randn(2, channels, 500)).shape == (2, len(stems), channels, 500)
     assert model.stems == stems
+
+
+def test_a_mask_of_ones_own_is_one_decorated_function(monkeypatch):
+    monkeypatch.setattr(MASKS, "_kinds", dict(MASKS))  # forgets the mask after the test
+
+    @mask("tanh", maps=2)
+    def tanh(maps, mixture, scale):
+        """A ratio to the mixture whose real and imaginary parts lie between −1 and 1."""
+        return torch.complex(*maps.tanh().unbind(3)) * mixture[:, None]
+
+    torch.manual_seed(0)
+    model, loss = small(("vocals", "rest"), mask="tanh"), WeightedLoss({"waveform_l1": {"weight": 1.0}})
+    optimizer, stems = torch.optim.Adam(model.parameters(), lr=1e-2), torch.randn(1, 2, 2, 1_000)
+    assert torch.allclose(model(stems.sum(1)).sum(1), stems.sum(1), atol=1e-5)
+    losses = []
+    for step in range(4):
+        total, parts = objective(model, loss, stems, step)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(parts["waveform_l1"].item())
+    assert losses[-1] < losses[0]
 
 
 def test_silence_gives_silence():

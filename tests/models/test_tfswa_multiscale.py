@@ -175,13 +175,13 @@ def test_a_bundle_gives_the_same_samples(tmp_path):
     [
         (
             {"network": {"scales": []}},
-            r"model\.network\.scales=\(\) must be a list of one or more numbers above 0, such as",
+            r"model\.network\.scales=\[\] must be a list of one or more numbers above 0, such as",
         ),
-        ({"network": {"scales": 2}}, r"model\.network\.scales=2 must be a list"),
-        ({"network": {"scales": ["2"]}}, r"model\.network\.scales=\('2',\) must be a list"),
+        ({"network": {"scales": 2}}, r"model\.network\.scales is 2, expected a list"),
+        ({"network": {"scales": ["2"]}}, r"model\.network\.scales\[0\] is '2', expected a number"),
         (
             {"network": {"scales": [2, -1]}},
-            r"model\.network\.scales=\(2, -1\) must be a list of one or more numbers above 0",
+            r"model\.network\.scales=\[2\.0, -1\.0\] must be a list of one or more numbers above 0",
         ),
         (
             {"network": {"scales": [8]}},

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from tfswa_unet.nn import SequenceAttention, attend
+from tfswa_unet.nn import SequenceAttention, WindowAttention, attend, merge_windows, partition_windows
+from tfswa_unet.nn.attention import rotate
 
 
 def _layer(axis, rotary=False):
@@ -60,8 +61,6 @@ def test_rotary_scores_depend_on_distance_alone():
     layer = _layer("frame", rotary=True)
     nn.init.eye_(layer.qkv.weight[:16])
     constant = torch.randn(16).expand(1, 12, 1, 16)
-    from tfswa_unet.nn.attention import rotate
-
     turned = rotate(constant.clone(), 2, "frame")[0, :, 0].view(12, 2, 8)
     scores = torch.einsum("qhe,khe->hqk", turned, turned)
     for distance in range(1, 11):
@@ -78,3 +77,50 @@ def test_both_kernels_agree(tokens):
     expected = torch.einsum("bhqk,bhke->bhqe", scores.exp() / scores.exp().sum(-1, keepdim=True), v)
     assert torch.allclose(attend(q, k, v, bias), expected, atol=1e-10)
     assert torch.allclose(attend(q.requires_grad_(), k, v, bias), expected, atol=1e-10)
+
+
+def test_partition_and_merge_are_inverse():
+    tokens = torch.randn(2, 15, 8, 3)
+    windows = partition_windows(tokens, (5, 4))
+    assert windows.shape == (2, 6, 20, 3)
+    assert torch.equal(windows[1, 3], tokens[1, 5:10, 4:].reshape(20, 3))
+    assert torch.equal(merge_windows(windows, (5, 4), 15, 8), tokens)
+
+
+def _every_token_by_itself(layer, tokens):
+    """Every token attends, one by one, to the tokens of its window."""
+    _, n, f, d = tokens.shape
+    rows, columns = layer.window
+    q, k, v = (x.unflatten(-1, (layer.heads, -1)) for x in layer.qkv(tokens).chunk(3, dim=-1))
+    table = layer.position_bias.view(2 * rows - 1, 2 * columns - 1, layer.heads)
+    out = torch.zeros_like(q)
+
+    def window_of(i, j):
+        return (i + layer.shift[0]) // rows, (j + layer.shift[1]) // columns
+
+    for i in range(n):
+        for j in range(f):
+            others = [(x, y) for x in range(n) for y in range(f) if window_of(x, y) == window_of(i, j)]
+            keys = torch.stack([k[0, x, y] for x, y in others])
+            values = torch.stack([v[0, x, y] for x, y in others])
+            bias = torch.stack([table[i - x + rows - 1, j - y + columns - 1] for x, y in others])
+            scores = (q[0, i, j] * keys).sum(-1) / (d // layer.heads) ** 0.5 + bias
+            out[0, i, j] = (scores.softmax(0)[..., None] * values).sum(0)
+    return out.flatten(-2)
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("shape", [(10, 8), (7, 9), (1, 3)])
+def test_window_attention_equals_an_explicit_loop(shifted, shape):
+    torch.manual_seed(0)
+    layer = WindowAttention(8, 4, (5, 4), shifted)
+    nn.init.normal_(layer.position_bias)
+    tokens = torch.randn(1, *shape, 8)
+    assert torch.allclose(layer(tokens), _every_token_by_itself(layer, tokens), atol=1e-5)
+
+
+def test_windows_of_other_examples_are_apart():
+    layer = WindowAttention(8, 4, (4, 4), shifted=True)
+    tokens = torch.randn(3, 7, 6, 8)
+    alone = torch.cat([layer(example[None]) for example in tokens])
+    assert torch.allclose(layer(tokens), alone, atol=1e-6)

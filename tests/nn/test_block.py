@@ -2,18 +2,17 @@ import pytest
 import torch
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.nn import BlockForm, LocalMLP, PatchHead, PatchStem, TFSWABlock
-
-ARRANGEMENTS = ["parallel", "serial"]
+from tfswa_unet.nn import BlockForm, LocalMLP, TFSWABlock
+from tfswa_unet.nn.block import ARRANGEMENTS, NORMS
 
 
 def _block(arrangement="parallel", norm="layer", skip=False):
     torch.manual_seed(0)
-    form = BlockForm(head_width=8, window=(4, 4), arrangement=arrangement, norm=norm)
+    form = BlockForm(8, (4, 4), True, arrangement, norm)
     return TFSWABlock(16, form, shifted=True, mlp_ratio=2, skip=skip)
 
 
-@pytest.mark.parametrize("norm", ["layer", "rms"])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 def test_shape_is_kept_for_odd_frame_counts(arrangement, norm):
     block = _block(arrangement, norm)
@@ -59,9 +58,9 @@ def test_every_branch_matters(arrangement):
 
 def test_unknown_arrangement_and_norm():
     with pytest.raises(ConfigError, match=r"model\.network\.arrangement 'paralel' \(did you mean parallel\?\)"):
-        BlockForm(8, (4, 4), arrangement="paralel")
+        BlockForm(8, (4, 4), True, "paralel", "layer")
     with pytest.raises(ConfigError, match=r"unknown model\.network\.norm 'batch': expected one of layer, rms"):
-        BlockForm(8, (4, 4), norm="batch")
+        BlockForm(8, (4, 4), True, "parallel", "batch")
 
 
 def test_mlp_equals_torch_layers_on_maps():
@@ -70,37 +69,3 @@ def test_mlp_equals_torch_layers_on_maps():
     maps = torch.nn.functional.conv2d(hidden.permute(0, 3, 1, 2), mlp.mix.weight, mlp.mix.bias, padding=1, groups=18)
     expected = mlp.contract(torch.nn.functional.gelu(hidden + maps.permute(0, 2, 3, 1)))
     assert torch.allclose(mlp(tokens), expected, atol=1e-6)
-
-
-def test_patch_stem_is_a_strided_convolution_of_its_points():
-    stem = PatchStem(3, 5, 8, (2, 4))
-    maps = torch.randn(2, 3, 6, 8)
-    points, tokens = stem(maps)
-    expected = torch.nn.functional.conv2d(maps, stem.point.weight[..., None, None], stem.point.bias)
-    assert torch.allclose(points.permute(0, 3, 1, 2), expected, atol=1e-5)
-    weight = stem.project.weight.view(8, 2, 4, 5).permute(0, 3, 1, 2)
-    expected = torch.nn.functional.conv2d(expected, weight, stem.project.bias, stride=(2, 4))
-    assert torch.allclose(tokens.permute(0, 3, 1, 2), expected, atol=1e-5)
-
-
-def test_a_token_of_the_head_speaks_for_its_patch_and_the_points_around():
-    head = PatchHead(24, 5, 3, (2, 4))
-    tokens, points = torch.randn(1, 3, 2, 24), torch.randn(1, 6, 8, 5)
-    before = head(tokens, points)
-    assert before.shape == (1, 3, 6, 8)
-    tokens[0, 1, 1, 0] += 1
-    change = (head(tokens, points) - before).abs().amax(dim=(0, 1))
-    assert change[2:4, 4:].min() > 1e-5
-    change[1:5, 3:] = 0
-    assert change.max() < 1e-6
-
-
-def test_a_point_of_the_head_speaks_for_itself_and_its_neighbours():
-    head = PatchHead(24, 5, 3, (2, 4))
-    tokens, points = torch.randn(1, 3, 2, 24), torch.randn(1, 6, 8, 5)
-    before = head(tokens, points)
-    points[0, 2, 5] += 1
-    change = (head(tokens, points) - before).abs().amax(dim=(0, 1))
-    assert change[2, 5] > 1e-5
-    change[1:4, 4:7] = 0
-    assert change.max() < 1e-6

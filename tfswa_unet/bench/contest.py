@@ -19,7 +19,7 @@ from tfswa_unet.errors import unknown
 from tfswa_unet.evaluation import MethodScores, aggregate
 from tfswa_unet.evaluation.bsseval import score
 from tfswa_unet.evaluation.report import commit
-from tfswa_unet.evaluation.song import Song
+from tfswa_unet.evaluation.tracks import ScoredTrack
 from tfswa_unet.types import MIXTURE, STEMS, Track
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Scores = dict[str, dict[str, float | None]]  # stem or "average" → metric → dB
 
 
-def score_songs(songs: Sequence[Song], separate: Whole | None, stems: Sequence[str]) -> Scores:
+def score_songs(songs: Sequence[ScoredTrack], separate: Whole | None, stems: Sequence[str]) -> Scores:
     """Median over 1 s frames, then over songs, of museval's SDR, and mean uSDR of whole songs, in dB.
 
     Args:

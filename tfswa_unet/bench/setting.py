@@ -19,7 +19,7 @@ from tfswa_unet.config import choice
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, load_tracks
 from tfswa_unet.data.batches import loader
 from tfswa_unet.errors import ConfigError, UserError
-from tfswa_unet.evaluation.song import Song
+from tfswa_unet.evaluation.tracks import ScoredTrack
 from tfswa_unet.files import write_text
 from tfswa_unet.inference.precision import pick_device
 from tfswa_unet.processes import keep_pages
@@ -163,9 +163,9 @@ def batches(tracks: Sequence[Track], batch: int, seconds: float, seed: int, work
         yield from endless
 
 
-def to_score(tracks: Sequence[Track]) -> list[Song]:
+def to_score(tracks: Sequence[Track]) -> list[ScoredTrack]:
     """Tracks as scoring wants them."""
-    return [Song(track, {stem: (stem,) for stem in STEMS}) for track in tracks]
+    return [ScoredTrack(track, {stem: (stem,) for stem in STEMS}) for track in tracks]
 
 
 @dataclass(frozen=True)

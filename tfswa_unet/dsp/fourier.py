@@ -1,4 +1,4 @@
-"""Signals a few at a time, so that what is computed of them stays in the processor's caches."""
+"""STFT and its inverse, of a few signals at a time, so that what is computed stays in the processor's caches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CACHED = 2**17  # elements a thread
+CACHED = 2**17  # elements that a thread works on at a time
 
 
 def pieces(signals: Tensor) -> list[slice]:
@@ -27,7 +27,7 @@ def frames(length: int, hop: int) -> int:
 
 
 def stft(waveform: Tensor, n_fft: int, hop: int) -> Tensor:
-    """Transform waveforms with a Hann window, one frame centred on every `hop`-th sample.
+    """Short-time Fourier transform with a Hann window, one frame centred on every `hop`-th sample.
 
     Runs in float32 (float64 stays) whatever the autocast state. The ends are padded with zeros, so that any length
     from one sample on works.
@@ -46,7 +46,7 @@ def stft(waveform: Tensor, n_fft: int, hop: int) -> Tensor:
 
 
 def istft(spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
-    """Invert `stft`: the least-squares waveform of a spectrogram.
+    """Inverse of `stft`: the least-squares waveform of a spectrogram.
 
     Args:
         spectrum: complex (..., n, f).

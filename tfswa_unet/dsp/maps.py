@@ -17,11 +17,11 @@ def level(waveform: Tensor) -> Tensor:
 
 
 def stack_subbands(maps: Tensor, subbands: int) -> Tensor:
-    """Cut the bins into equal bands and stack these as channels; the Nyquist bin is left out.
+    """Cut the bins into equal subbands and stack these as channels; the Nyquist bin is left out.
 
     Args:
         maps: (b, c, n, f) with f = subbands · width + 1.
-        subbands: number of bands k.
+        subbands: their number k.
 
     Returns:
         (b, c·k, n, width), the bands of one channel side by side.
@@ -37,7 +37,7 @@ def unstack_subbands(maps: Tensor, subbands: int) -> Tensor:
 
     Args:
         maps: (b, c·k, n, width).
-        subbands: number of bands k.
+        subbands: their number k.
 
     Returns:
         (b, c, n, k·width + 1).

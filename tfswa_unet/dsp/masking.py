@@ -1,4 +1,4 @@
-"""The one place where what a network puts out becomes stem spectrograms."""
+"""Masks: the one place where what a network puts out becomes stem spectrograms."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from torch import Tensor
 
 from tfswa_unet.config import Registry
 
-ToStems = Callable[[Tensor, Tensor, Tensor], Tensor]
+ToStems = Callable[[Tensor, Tensor, Tensor], Tensor]  # (maps, mixture, scale) → stems, see `Mask`
+
+MASKS: Registry[Mask] = Registry("model.mask")
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A way from a network's output to stem spectrograms.
+    """Way from a network's output to stem spectrograms.
 
     `stems` maps the output (b, s, c, m, n, f) in float32, the mixture's complex spectrogram (b, c, n, f) and the scale
     (b,) that the network saw it divided by to complex stem spectrograms (b, s, c, n, f). It takes m = `maps` real maps
@@ -27,18 +29,13 @@ class Mask:
     complete: bool = False
 
 
-MASKS: Registry[Mask] = Registry("model.mask")
-
-
-def mask(
-    name: str, maps: int = 1, complete: bool = False
-) -> Callable[[Callable[[Tensor, Tensor, Tensor], Tensor]], Mask]:
-    """Decorate the `stems` of a `Mask`, which `model.mask=name` chooses from now on."""
+def mask(name: str, maps: int = 1, complete: bool = False) -> Callable[[ToStems], Mask]:
+    """Decorate a function as the `stems` of a `Mask`, which `model.mask=name` chooses from now on."""
     return lambda stems: MASKS.register(name)(Mask(stems, maps, complete))
 
 
 def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, kind: str, sums_to_mixture: bool) -> Tensor:
-    """Turn network output into stem spectrograms, in float32.
+    """Stem spectrograms from a network's output, in float32.
 
     A network that puts out zeros splits the mixture into equal parts or halves, or, where it gives the stems themselves
     (`magnitude`, `spectrum`), puts out silence.
@@ -65,33 +62,33 @@ def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, kind: str, sums_to_
 
 @mask("sigmoid")
 def sigmoid(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
-    """Magnitudes in [0, 1] of the mixture's, for each stem by itself."""
+    """Ratio mask in [0, 1], each stem by itself."""
     return maps.squeeze(3).sigmoid() * mixture[:, None]
 
 
 @mask("softmax", complete=True)
 def softmax(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
-    """Magnitudes in [0, 1] of the mixture's, which sum to one over the stems."""
+    """Ratio mask in [0, 1] that sums to one over the stems."""
     return maps.squeeze(3).softmax(dim=1) * mixture[:, None]
 
 
 @mask("complex", maps=2)
 def complex_ratio(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
-    """An unbounded complex ratio to the mixture, of equal parts where the maps are zero."""
+    """Unbounded complex ratio mask, of equal parts where the maps are zero."""
     real, imaginary = maps.unbind(3)
     return torch.complex(real + 1 / maps.shape[1], imaginary) * mixture[:, None]
 
 
 @mask("magnitude")
 def magnitude(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
-    """The stems' magnitudes, which get the mixture's phase: the paper's head (doi 10.1186/s13634-025-01249-0)."""
+    """Magnitudes of the stems, which get the mixture's phase: the paper's head (doi 10.1186/s13634-025-01249-0)."""
     # A unit phase that has a value, not NaN, where the mixture is silent.
     return _scaled(maps, mixture, scale).squeeze(3).relu() * torch.sgn(mixture)[:, None]
 
 
 @mask("spectrum", maps=2)
 def spectrum(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
-    """The stems' real and imaginary parts."""
+    """Real and imaginary parts of the stems."""
     return torch.complex(*_scaled(maps, mixture, scale).unbind(3))
 
 

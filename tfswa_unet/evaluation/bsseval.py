@@ -1,4 +1,4 @@
-"""The scores of one track's stems, window by window, and their JSON form."""
+"""BSSEval version 4 of one track's stems, window by window: by museval, or its SDR alone in a fraction of the time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.metrics import sdr, windowed_sdr, windows
 from tfswa_unet.evaluation.settings import Metrics
-from tfswa_unet.evaluation.song import REST, Audio, Stems
+from tfswa_unet.evaluation.tracks import REST, Audio, Stems
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 Frames = NDArray[np.float64]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tfswa_unet.dsp import stft
-from tfswa_unet.evaluation.song import Audio, Stems
+from tfswa_unet.evaluation.tracks import Audio, Stems
 from tfswa_unet.files import replacing
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def spectrograms(
     figure = Figure(figsize=(6 + 5 * len(rows[0]), 0.8 + 1.7 * len(rows)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), len(rows[0]), sharex=True, sharey=True, squeeze=False)
-    top = float(_levels(mixture, rate).max())
+    top = float(band_levels(mixture, rate).max())
     for axes, (label, signal) in zip(grid.flat, (panel for row in rows for panel in row), strict=True):
         image = _draw(axes, signal, rate, label, top)
     for axes in grid[-1]:
@@ -65,10 +65,21 @@ def spectrograms(
         figure.savefig(temporary, format="png")
 
 
+def band_levels(signal: Audio, rate: int) -> NDArray[np.float64]:
+    """Mean power in dB of bands that are equally wide on a logarithmic frequency axis, (bands, frames)."""
+    hop = max(N_FFT // 4, signal.shape[-1] // COLUMNS)
+    power = stft(torch.from_numpy(np.ascontiguousarray(signal)), N_FFT, hop).abs().square().mean(0).double().numpy()
+    # The running sum, read off at the bands' edges, averages many bins into high bands and shares one among low ones.
+    total = np.pad(np.cumsum(power, axis=1), ((0, 0), (1, 0)))
+    edges = np.geomspace(LOWEST, rate / 2, BANDS + 1) / rate * N_FFT + 0.5
+    at_edges = np.stack([np.interp(edges, np.arange(total.shape[1]), frame) for frame in total], axis=1)
+    return 10 * np.log10(np.diff(at_edges, axis=0) / np.diff(edges)[:, None] / FULL_SCALE + 1e-16)
+
+
 def _draw(axes: Axes, signal: Audio, rate: int, label: str, top: float) -> AxesImage:
     low, high = np.log10(LOWEST), np.log10(rate / 2)
     image = axes.imshow(
-        _levels(signal, rate),
+        band_levels(signal, rate),
         origin="lower",
         aspect="auto",
         extent=(0, signal.shape[-1] / rate, low, high),
@@ -81,14 +92,3 @@ def _draw(axes: Axes, signal: Audio, rate: int, label: str, top: float) -> AxesI
     axes.set_yticks([np.log10(hz) for hz in ticks], list(ticks.values()))
     axes.set_title(label, loc="left", fontsize=10)
     return image
-
-
-def _levels(signal: Audio, rate: int) -> NDArray[np.float64]:
-    """Mean power in dB of bands that are equally wide on a logarithmic frequency axis, (bands, frames)."""
-    hop = max(N_FFT // 4, signal.shape[-1] // COLUMNS)
-    power = stft(torch.from_numpy(np.ascontiguousarray(signal)), N_FFT, hop).abs().square().mean(0).double().numpy()
-    # The running sum, read off at the bands' edges, averages many bins into high bands and shares one among low ones.
-    total = np.pad(np.cumsum(power, axis=1), ((0, 0), (1, 0)))
-    edges = np.geomspace(LOWEST, rate / 2, BANDS + 1) / rate * N_FFT + 0.5
-    at_edges = np.stack([np.interp(edges, np.arange(total.shape[1]), frame) for frame in total], axis=1)
-    return 10 * np.log10(np.diff(at_edges, axis=0) / np.diff(edges)[:, None] / FULL_SCALE + 1e-16)

@@ -1,8 +1,7 @@
-"""Names of score files."""
+"""What an evaluation reports: how its scores came about, their summary, and a table of them."""
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,19 @@ import numpy as np
 import tfswa_unet
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.song import ALPHA, HOP, N_FFT, Song
+from tfswa_unet.evaluation.tracks import ALPHA, HOP, N_FFT, ScoredTrack
+from tfswa_unet.files import content_hash
 from tfswa_unet.types import MIXTURE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def file_name(track: str) -> str:
-    """A track's name without what cannot stand in a file name."""
-    return track.replace("/", "_").replace("\\", "_")
-
-
+MODEL = "model"  # the row of the model, beside those of reference methods
 PACKAGE = Path(tfswa_unet.__file__).resolve().parent
+SHIFTS = 1  # a track is separated once; averages over shifted passes are not offered
+
+Values = Mapping[str, float]  # metric → dB
 
 
 def commit() -> str | None:
@@ -41,26 +40,10 @@ def commit() -> str | None:
     return f"{head}+dirty" if head and _git("status", "--porcelain", "--untracked-files=no") else head
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names."""
-    digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            if path.is_dir():
-                digest.update(file.relative_to(path).as_posix().encode())
-            with file.open("rb") as stream:
-                while chunk := stream.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()
-
-
 @cache
 def source_hash() -> str:
     """SHA-256 of this package's Python files: changed code never takes over scores of older code."""
-    digest = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return content_hash(PACKAGE, "*.py")
 
 
 def versions() -> dict[str, str | None]:
@@ -68,26 +51,7 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in ("tfswa-unet", "torch", "numpy", "museval")}
 
 
-@cache
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-SHIFTS = 1  # a track is separated once; averages over shifted passes are not offered
-
-
-def describe(settings: EvaluationSettings, songs: Sequence[Song], checkpoint_hash: str | None) -> dict[str, Any]:
+def describe(settings: EvaluationSettings, songs: Sequence[ScoredTrack], checkpoint_hash: str | None) -> dict[str, Any]:
     """Plain values, ready for JSON, that say how scores came about."""
     checkpoint = {"name": settings.checkpoint.name, "sha256": checkpoint_hash} if settings.checkpoint else None
     return {
@@ -96,41 +60,17 @@ def describe(settings: EvaluationSettings, songs: Sequence[Song], checkpoint_has
         "metric": _metric(settings),
         "data": settings.data_root.resolve().name if settings.data_root else None,
         "split": "+".join(sorted({song.track.split for song in songs})),
-        "tracks": [song.track.name for song in songs],
+        "tracks": [song.name for song in songs],
         "max_seconds": settings.max_seconds,
         "stems": {stem: list(sources) for stem, sources in songs[0].plan.items()},
         "overlap": settings.overlap,
         "segment_seconds": settings.segment_seconds,
         "shifts": SHIFTS,
-        "seed": settings.seed,
         "precision": settings.precision,
         "commit": commit(),
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-
-
-def _metric(settings: EvaluationSettings) -> dict[str, Any]:
-    full = settings.metrics == "full"
-    return {
-        "name": "BSSEval v4",
-        "metrics": settings.metrics,
-        "computed": "SDR, ISR, SIR, SAR by museval" if full else "SDR only, exactly as museval; no ISR, SIR, SAR",
-        "unit": "dB",
-        "window_seconds": settings.window_seconds,
-        "hop_seconds": settings.hop_seconds,
-        "aggregation": "median over windows, then median over tracks; NaN and infinite windows left out; "
-        "average: mean over stems",
-        "silence": "a window where reference or estimate of any scored stem is silent is NaN for all stems; "
-        "stems silent throughout a track are left out of that track",
-        "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
-        "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) over a whole track, mean over tracks",
-        "irm": f"ideal ratio mask |S|^{ALPHA:g}, STFT {N_FFT}, hop {HOP}",
-    }
-
-
-MODEL = "model"
-Values = Mapping[str, float]  # metric → dB
 
 
 @dataclass(frozen=True)
@@ -171,13 +111,9 @@ class Scores:
             },
         }
 
-    def table(self) -> Table:
-        """A table of every stem's scores in dB by each method, with the gain in SDR over the mixture."""
-        return table(self)
-
 
 def aggregate(tracks: Sequence[TrackScores]) -> MethodScores:
-    """Summarise a method's tracks as museval does: the median over a track's windows, then the median over tracks.
+    """Summary of a method's tracks as museval makes it: the median over a track's windows, then the median over tracks.
 
     NaN and infinite windows are left out. uSDR, a number a track, is averaged over tracks as in the demixing
     challenges. `average` is the mean over stems.
@@ -217,6 +153,41 @@ def table(scores: Scores) -> Table:
             view.add_row(stem if name == MODEL else "", label, *cells, f"{gain:+.2f}", nan, style=style)
         view.add_section()
     return view
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _metric(settings: EvaluationSettings) -> dict[str, Any]:
+    full = settings.metrics == "full"
+    return {
+        "name": "BSSEval v4",
+        "metrics": settings.metrics,
+        "computed": "SDR, ISR, SIR, SAR by museval" if full else "SDR only, exactly as museval; no ISR, SIR, SAR",
+        "unit": "dB",
+        "window_seconds": settings.window_seconds,
+        "hop_seconds": settings.hop_seconds,
+        "aggregation": "median over windows, then median over tracks; NaN and infinite windows left out; "
+        "average: mean over stems",
+        "silence": "a window where reference or estimate of any scored stem is silent is NaN for all stems; "
+        "stems silent throughout a track are left out of that track",
+        "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
+        "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) over a whole track, mean over tracks",
+        "irm": f"ideal ratio mask |S|^{ALPHA:g}, STFT {N_FFT}, hop {HOP}",
+    }
 
 
 def _stem(stem: str, tracks: Sequence[TrackScores], by_track: Mapping[str, Mapping[str, Values]]) -> StemScores:

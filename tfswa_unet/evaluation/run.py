@@ -1,13 +1,11 @@
-"""How a model is scored: everything that a score's reader must know to repeat it."""
+"""Separate tracks and score them, as a library call and as eval.py does it."""
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,19 +15,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tfswa_unet.bundle import load_model
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan, load_data
-from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.errors import DataError
 from tfswa_unet.evaluation.bsseval import load_museval
 from tfswa_unet.evaluation.plots import spectrograms
-from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, content_hash, describe, file_name
-from tfswa_unet.evaluation.scorer import Book, ScoreCache, Scorer, ScoringProgress, scoring_processes
-from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.song import REST, Audio, Song
-from tfswa_unet.files import write_text
+from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, table
+from tfswa_unet.evaluation.scorer import OnScored, Scorer, ScoreStore, scoring_processes
+from tfswa_unet.evaluation.settings import EvaluationConfig, EvaluationSettings
+from tfswa_unet.evaluation.tracks import REST, Audio, ScoredTrack, file_name
+from tfswa_unet.files import content_hash, write_text
 from tfswa_unet.inference import Separator
-from tfswa_unet.processes import keep_pages
-from tfswa_unet.types import SPLITS, Track
+from tfswa_unet.processes import keep_pages, processors
+from tfswa_unet.types import Track
 
-Separate = Callable[[Audio, int], Mapping[str, Audio]]
+Separate = Callable[[Audio, int], Mapping[str, Audio]]  # (mixture, rate in Hz) → stems by name
 
 
 class Plan(Protocol):
@@ -45,7 +43,7 @@ def evaluate(
     out: Path,
     *,
     settings: EvaluationSettings,
-    on_progress: ScoringProgress | None = None,
+    on_progress: OnScored | None = None,
 ) -> Scores:
     """Separate and score tracks, and write `out/scores.json`.
 
@@ -59,7 +57,7 @@ def evaluate(
         plan: resolves the names of all tracks' sources into stems; a source that a track lacks is silent there.
         out: folder, made where missing.
         settings: what is measured, and what the record says of the model.
-        on_progress: called with (done, total, track name) for each track and method scored.
+        on_progress: told of each track and method scored.
 
     Raises:
         ConfigError: a plan that overlaps, museval missing, or scoring out of memory.
@@ -74,90 +72,16 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
 
     methods = (MODEL, *settings.references)
-    cache = ScoreCache(out / "tracks", settings, checkpoint_hash)
-    book = Book(out, settings, cache, len(songs) * len(methods), on_progress)
+    store = ScoreStore(out, settings, checkpoint_hash, len(songs) * len(methods), on_progress)
     for method in methods:
-        for stale in book.museval_folder(method).glob("*.json"):
+        for stale in store.museval_folder(method).glob("*.json"):
             stale.unlink()
-    wanted = [(song, missing) for song in songs if (missing := [m for m in methods if not book.recall(song, m)])]
-    _score(separate, wanted, book)
+    wanted = [(song, missing) for song in songs if (missing := [m for m in methods if not store.recall(song, m)])]
+    _score(separate, wanted, store)
 
-    scores = Scores({m: aggregate([book.scores[song.track.name, m] for song in songs]) for m in methods}, record)
+    scores = Scores({m: aggregate([store.scores[song.name, m] for song in songs]) for m in methods}, record)
     write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2, allow_nan=False) + "\n")
     return scores
-
-
-def _score(separate: Separate, wanted: Sequence[tuple[Song, Sequence[str]]], book: Book) -> None:
-    settings = book.settings
-    workers = min(settings.workers or _cores(), sum(len(methods) for _, methods in wanted))
-    with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=book.out, prefix=".estimates-"))
-        # The fast SDR takes less time than handing the audio to another process.
-        in_processes = settings.metrics == "full" and workers > 0
-        pool = stack.enter_context(scoring_processes(workers)) if in_processes else None
-        scorer = Scorer(book, pool, workers, Path(scratch))
-        for number, (unread, methods) in enumerate(wanted):
-            song = unread.unread()
-            for method in methods:
-                stems = song.complete(separate(song.mixture, song.track.rate)) if method == MODEL else None
-                scorer.submit(song, method, stems)
-                if stems is not None and number < settings.pictures:
-                    _picture(song, stems, book.out)
-        scorer.finish()
-
-
-def _picture(song: Song, stems: Mapping[str, Audio], out: Path) -> None:
-    shown = {stem: values for stem, values in stems.items() if stem != REST}
-    spectrograms(
-        out / "pictures" / f"{file_name(song.track.name)}.png",
-        song.mixture,
-        shown,
-        song.track.rate,
-        title=song.track.name,
-        references={stem: song.targets[stem] for stem in shown},
-    )
-
-
-def _songs(tracks: Sequence[Track], plan: Plan, settings: EvaluationSettings) -> list[Song]:
-    if not tracks:
-        raise DataError("there are no tracks to evaluate: check data.root and the split")
-    names = [file_name(track.name) for track in tracks]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise DataError(f"two tracks are named {twice[0]!r}: rename one, scores are filed by name")
-    available = dict.fromkeys(source for track in tracks for source in track.sources)
-    resolved = dict(plan.resolve(tuple(available)))
-    return [Song(track, resolved, settings.max_seconds) for track in tracks]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """See conf/eval.yaml."""
-
-    ckpt: str
-    data: dict[str, Any]
-    split: str
-    out: str | None
-    metrics: Any
-    max_tracks: int | None
-    max_seconds: float | None
-    workers: int | None
-    pictures: int
-    device: str
-    precision: Any
-    segment: float | None
-    overlap: float | None
-    batch: int | None
-    paths: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise ConfigError(f"split={self.split}: expected one of {', '.join(SPLITS)}")
-        if self.max_tracks is not None and self.max_tracks < 1:
-            raise ConfigError(f"max_tracks={self.max_tracks}: expected 1 or more, or null for all")
 
 
 def score_checkpoint(values: Mapping[str, Any]) -> Scores:
@@ -167,9 +91,9 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         UserError: for a checkpoint, data set or setting that cannot be used, before any track is separated.
     """
     keep_pages()
-    config = from_values(EvalConfig, values, "config")
+    config = from_values(EvaluationConfig, values, "")
     model = load_model(config.ckpt)
-    tracks = load_data(config.data, config.split)[: config.max_tracks]  # type: ignore[arg-type]
+    tracks = load_data(config.data, config.split)[: config.max_tracks]
     plan = StemPlan.from_config(model.config["stems"])
     separator = Separator(
         model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
@@ -202,6 +126,48 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
             settings=settings,
             on_progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
         )
-    Console().print(scores.table())
+    Console().print(table(scores))
     Console().print(f"scores: {out / 'scores.json'}", soft_wrap=True)
     return scores
+
+
+def _score(separate: Separate, wanted: Sequence[tuple[ScoredTrack, Sequence[str]]], store: ScoreStore) -> None:
+    settings = store.settings
+    workers = min(settings.workers or processors(), sum(len(methods) for _, methods in wanted))
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=store.out, prefix=".estimates-"))
+        # The fast SDR takes less time than handing the audio to another process.
+        in_processes = settings.metrics == "full" and workers > 0
+        pool = stack.enter_context(scoring_processes(workers)) if in_processes else None
+        scorer = Scorer(store, pool, workers, Path(scratch))
+        for number, (unread, methods) in enumerate(wanted):
+            song = unread.unread()
+            for method in methods:
+                stems = song.complete(separate(song.mixture, song.rate)) if method == MODEL else None
+                scorer.submit(song, method, stems)
+                if stems is not None and number < settings.pictures:
+                    _picture(song, stems, store.out)
+        scorer.finish()
+
+
+def _picture(song: ScoredTrack, stems: Mapping[str, Audio], out: Path) -> None:
+    shown = {stem: values for stem, values in stems.items() if stem != REST}
+    spectrograms(
+        out / "pictures" / f"{file_name(song.name)}.png",
+        song.mixture,
+        shown,
+        song.rate,
+        title=song.name,
+        references={stem: song.targets[stem] for stem in shown},
+    )
+
+
+def _songs(tracks: Sequence[Track], plan: Plan, settings: EvaluationSettings) -> list[ScoredTrack]:
+    if not tracks:
+        raise DataError("there are no tracks to evaluate: check data.root and the split")
+    names = [file_name(track.name) for track in tracks]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"two tracks are named {twice[0]!r}: rename one, scores are filed by name")
+    available = dict.fromkeys(source for track in tracks for source in track.sources)
+    resolved = dict(plan.resolve(tuple(available)))
+    return [ScoredTrack(track, resolved, settings.max_seconds) for track in tracks]

@@ -1,4 +1,4 @@
-"""Scores of a track are kept and taken again while everything they depend on is the same."""
+"""Scoring of tracks in this process or several others, and the scores that earlier runs left."""
 
 from __future__ import annotations
 
@@ -13,57 +13,92 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import TrackScores, museval_json, score
-from tfswa_unet.evaluation.report import MODEL, file_name, source_hash, versions
+from tfswa_unet.evaluation.report import MODEL, source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.song import REFERENCES, Song, Stems
+from tfswa_unet.evaluation.tracks import REFERENCES, ScoredTrack, Stems, file_name
 from tfswa_unet.files import write_text
 
+OnScored = Callable[[int, int, str], None]  # (scored, of how many, name of the track) after each track and method
 
-@dataclass(frozen=True)
-class ScoreCache:
-    """A JSON file a track and method in `folder`.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-    A model's scores depend on its checkpoint, on how it was applied and on this package's code. Those of a reference
-    method depend on the data and the metric only, so every checkpoint shares them.
+
+class ScoreStore:
+    """The scores of an evaluation by track and method: of earlier runs where they still hold, or entered as they come.
+
+    Each is kept as a JSON file in `out/tracks/<method>`. A model's scores hold for the same checkpoint, way of applying
+    it and code of this package; those of a reference method depend on the data and the metric only, so that every
+    checkpoint shares them.
+
+    Args:
+        out: folder of the evaluation.
+        settings: of the evaluation.
+        checkpoint_hash: identifies the model; without one its scores are never taken again.
+        total: tracks times methods.
+        on_scored: told of each score.
     """
 
-    folder: Path
-    settings: EvaluationSettings
-    checkpoint_hash: str | None
+    def __init__(
+        self,
+        out: Path,
+        settings: EvaluationSettings,
+        checkpoint_hash: str | None,
+        total: int,
+        on_scored: OnScored | None,
+    ) -> None:
+        self.out, self.settings, self.checkpoint_hash = out, settings, checkpoint_hash
+        self.total, self.on_scored = total, on_scored
+        self.scores: dict[tuple[str, str], TrackScores] = {}
 
-    def load(self, song: Song, method: str) -> TrackScores | None:
-        """Scores of an earlier run, or None where there are none that still hold."""
+    def recall(self, song: ScoredTrack, method: str) -> bool:
+        """Whether an earlier run's scores still hold; if so they are entered."""
         try:
             stored = json.loads(self._path(song, method).read_text(encoding="utf-8"))
             fingerprint = self._fingerprint(song, method)
             if fingerprint is None or stored["fingerprint"] != fingerprint:
-                return None
-            return TrackScores.from_dict(stored["scores"])
+                return False
+            scores = TrackScores.from_dict(stored["scores"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+            return False
+        self._note(song, method, scores)
+        return True
 
-    def save(self, song: Song, method: str, scores: TrackScores) -> None:
-        """Keep scores for later runs."""
+    def enter(self, song: ScoredTrack, method: str, scores: TrackScores) -> None:
+        """Keep new scores."""
         stored = {"fingerprint": self._fingerprint(song, method), "scores": scores.to_dict()}
         write_text(self._path(song, method), json.dumps(stored))
+        self._note(song, method, scores)
 
-    def _path(self, song: Song, method: str) -> Path:
-        return self.folder / method / f"{file_name(song.track.name)}.json"
+    def museval_folder(self, method: str) -> Path:
+        """Where museval looks for tracks: it reads the folder named test only, whatever the split."""
+        return self.out / "museval" / file_name(self.settings.model if method == MODEL else method) / "test"
 
-    def _fingerprint(self, song: Song, method: str) -> str | None:
-        """None where nothing identifies the model: such scores are never taken again."""
+    def _note(self, song: ScoredTrack, method: str, scores: TrackScores) -> None:
+        self.scores[song.name, method] = scores
+        if self.settings.metrics == "full":
+            text = museval_json(scores, self.settings.window_seconds, self.settings.hop_seconds)
+            write_text(self.museval_folder(method) / f"{file_name(song.name)}.json", text)
+        if self.on_scored is not None:
+            self.on_scored(len(self.scores), self.total, song.name)
+
+    def _path(self, song: ScoredTrack, method: str) -> Path:
+        return self.out / "tracks" / method / f"{file_name(song.name)}.json"
+
+    def _fingerprint(self, song: ScoredTrack, method: str) -> str | None:
+        """What scores depend on, hashed; None where nothing identifies the model."""
         settings = self.settings
-        parts = [
+        parts: list[Any] = [
             method,
-            song.track.name,
+            song.name,
             song.length,
-            song.track.rate,
+            song.rate,
             [[stem, list(sources)] for stem, sources in song.plan.items()],
             [
                 [name, str(part.path), part.stream, part.start, part.length, *_state(part.path)]
@@ -73,27 +108,19 @@ class ScoreCache:
             [settings.metrics, settings.window_seconds, settings.hop_seconds],
             versions()["museval"],
         ]
-        if method not in settings.references:
+        if method == MODEL:
             if self.checkpoint_hash is None:
                 return None
             parts += [self.checkpoint_hash, source_hash(), settings.model]
-            parts += [settings.overlap, settings.segment_seconds, settings.seed, settings.precision]
+            parts += [settings.overlap, settings.segment_seconds, settings.precision]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _state(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
-
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Job:
     """One track by one method; a model's stems lie in `estimates` as an array (s, c, t) in the order of the targets."""
 
-    song: Song
+    song: ScoredTrack
     method: str
     settings: EvaluationSettings
     estimates: Path | None = None
@@ -102,23 +129,74 @@ class Job:
 def run_job(job: Job) -> TrackScores:
     """Read a job's audio and score it; the file of estimates is deleted."""
     if job.estimates is None:
-        return score_song(job.song, reference_stems(job.song, job.method), job.settings)
+        return score_track(job.song, job.method, None, job.settings)
     stacked = np.load(job.estimates, allow_pickle=False)
     job.estimates.unlink()
-    return score_song(job.song, dict(zip(job.song.targets, stacked, strict=True)), job.settings)
+    return score_track(job.song, job.method, dict(zip(job.song.targets, stacked, strict=True)), job.settings)
 
 
-def reference_stems(song: Song, method: str) -> Stems:
-    """The stems (c, t) that one of the reference methods gives for a song."""
-    return REFERENCES[method](song.mixture, song.targets)
-
-
-def score_song(song: Song, estimates: Stems, settings: EvaluationSettings) -> TrackScores:
-    """Score stems (c, t) under the names of `song.targets`."""
+def score_track(song: ScoredTrack, method: str, estimates: Stems | None, settings: EvaluationSettings) -> TrackScores:
+    """Score stems (c, t) under the names of `song.targets`; without any, those that the reference `method` gives."""
+    if estimates is None:
+        estimates = REFERENCES[method](song.mixture, song.targets)
     # Truncated, as museval turns seconds into samples.
-    rate = song.track.rate
-    window, hop = (max(1, int(seconds * rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
-    return score(song.track.name, song.targets, estimates, window, hop, settings.metrics)
+    window, hop = (max(1, int(seconds * song.rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
+    return score(song.name, song.targets, estimates, window, hop, settings.metrics)
+
+
+class Scorer:
+    """Scores in `pool`, or at once in this process without one; `scratch` holds estimates on their way to the pool.
+
+    Raises:
+        ConfigError: where one of the pool's `workers` processes dies, most likely for lack of memory.
+    """
+
+    def __init__(self, store: ScoreStore, pool: ProcessPoolExecutor | None, workers: int, scratch: Path) -> None:
+        self.store, self.pool, self.workers, self.scratch = store, pool, workers, scratch
+        self._running: dict[Future[TrackScores], tuple[ScoredTrack, str]] = {}
+
+    def submit(self, song: ScoredTrack, method: str, estimates: Stems | None = None) -> None:
+        """Score a model's stems (c, t), or without any the stems that a reference method gives.
+
+        A pool takes the job at once while it has fewer than two a process; else this waits.
+        """
+        settings = self.store.settings
+        if self.pool is None:
+            self.store.enter(song, method, score_track(song, method, estimates, settings))
+            return
+        path = None if estimates is None else self._save(song, estimates)
+        job = Job(song.unread(), method, settings, path)
+        with self._death_explained():
+            self._running[self.pool.submit(run_job, job)] = job.song, method
+        self._collect(2 * self.workers - 1)
+
+    def finish(self) -> None:
+        """Wait for everything submitted."""
+        self._collect(0)
+
+    def _save(self, song: ScoredTrack, estimates: Stems) -> Path:
+        handle, name = tempfile.mkstemp(dir=self.scratch, suffix=".npy")
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, np.stack([estimates[stem] for stem in song.targets]), allow_pickle=False)
+        return Path(name)
+
+    def _collect(self, allowed: int) -> None:
+        while len(self._running) > allowed:
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in done:
+                song, method = self._running.pop(future)
+                with self._death_explained():
+                    self.store.enter(song, method, future.result())
+
+    @contextmanager
+    def _death_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenProcessPool as error:
+            raise ConfigError(
+                "a scoring process ended early, most likely for lack of memory: "
+                f"set workers below {self.workers}, or limit max_seconds"
+            ) from error
 
 
 @contextmanager
@@ -150,98 +228,6 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-ScoringProgress = Callable[[int, int, str], None]
-
-
-class Book:
-    """The scores of an evaluation by track and method: from earlier runs, or entered as they come in."""
-
-    def __init__(
-        self,
-        out: Path,
-        settings: EvaluationSettings,
-        cache: ScoreCache,
-        total: int,
-        on_progress: ScoringProgress | None,
-    ) -> None:
-        self.out, self.settings, self.cache = out, settings, cache
-        self.total, self.on_progress = total, on_progress
-        self.scores: dict[tuple[str, str], TrackScores] = {}
-
-    def recall(self, song: Song, method: str) -> bool:
-        """Whether an earlier run's scores still hold; if so they are entered."""
-        scores = self.cache.load(song, method)
-        if scores is not None:
-            self._note(song, method, scores)
-        return scores is not None
-
-    def enter(self, song: Song, method: str, scores: TrackScores) -> None:
-        """Keep new scores."""
-        self.cache.save(song, method, scores)
-        self._note(song, method, scores)
-
-    def museval_folder(self, method: str) -> Path:
-        """Where museval looks for tracks: it reads the folder named test only, whatever the split."""
-        return self.out / "museval" / file_name(self.settings.model if method == MODEL else method) / "test"
-
-    def _note(self, song: Song, method: str, scores: TrackScores) -> None:
-        name = song.track.name
-        self.scores[name, method] = scores
-        if self.settings.metrics == "full":
-            text = museval_json(scores, self.settings.window_seconds, self.settings.hop_seconds)
-            write_text(self.museval_folder(method) / f"{file_name(name)}.json", text)
-        if self.on_progress is not None:
-            self.on_progress(len(self.scores), self.total, name)
-
-
-class Scorer:
-    """Scores in `pool`, or at once in this process without one; `scratch` holds estimates on their way to the pool."""
-
-    def __init__(self, book: Book, pool: ProcessPoolExecutor | None, workers: int, scratch: Path) -> None:
-        self.book, self.pool, self.workers, self.scratch = book, pool, workers, scratch
-        self._running: dict[Future[TrackScores], tuple[Song, str]] = {}
-
-    def submit(self, song: Song, method: str, estimates: Stems | None = None) -> None:
-        """Score a model's stems (c, t), or without any the stems that a reference method gives.
-
-        A pool takes the job at once while it has fewer than two a process; else this waits.
-        """
-        settings = self.book.settings
-        if self.pool is None:
-            stems = reference_stems(song, method) if estimates is None else estimates
-            self.book.enter(song, method, score_song(song, stems, settings))
-            return
-        path = None if estimates is None else self._save(song, estimates)
-        job = Job(song.unread(), method, settings, path)
-        with _explained(self.workers):
-            self._running[self.pool.submit(run_job, job)] = job.song, method
-        self._collect(2 * self.workers - 1)
-
-    def finish(self) -> None:
-        """Wait for everything submitted."""
-        self._collect(0)
-
-    def _save(self, song: Song, estimates: Stems) -> Path:
-        handle, name = tempfile.mkstemp(dir=self.scratch, suffix=".npy")
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, np.stack([estimates[stem] for stem in song.targets]), allow_pickle=False)
-        return Path(name)
-
-    def _collect(self, allowed: int) -> None:
-        while len(self._running) > allowed:
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-            for future in done:
-                song, method = self._running.pop(future)
-                with _explained(self.workers):
-                    self.book.enter(song, method, future.result())
-
-
-@contextmanager
-def _explained(workers: int) -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise ConfigError(
-            f"a scoring process ended early, most likely for lack of memory: set workers below {workers}, "
-            "or limit max_seconds"
-        ) from error
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns

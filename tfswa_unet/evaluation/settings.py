@@ -1,13 +1,14 @@
-"""How a model is scored: everything that a score's reader must know to repeat it."""
+"""What is scored and how: of a call of `evaluate`, and of the configuration that eval.py takes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from tfswa_unet.errors import ConfigError
-from tfswa_unet.evaluation.song import REFERENCES
+from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.evaluation.tracks import REFERENCES
+from tfswa_unet.types import Split
 
 Metrics = Literal["full", "sdr"]
 
@@ -28,7 +29,6 @@ class EvaluationSettings:
     data_root: Path | None = None
     overlap: float | None = None  # share of a segment
     segment_seconds: float | None = None
-    seed: int | None = None
     precision: str | None = None
     metrics: Metrics = "full"
     window_seconds: float = 1.0
@@ -39,10 +39,10 @@ class EvaluationSettings:
     pictures: int = 1  # spectrograms of the first so many tracks
 
     def __post_init__(self) -> None:
-        if self.metrics not in ("full", "sdr"):
-            raise ConfigError(f"metrics is {self.metrics!r}, expected 'full' or 'sdr'")
-        if unknown := [name for name in self.references if name not in REFERENCES]:
-            raise ConfigError(f"references has {unknown[0]!r}, expected any of {', '.join(REFERENCES)}")
+        if self.metrics not in get_args(Metrics):
+            raise unknown("metrics", self.metrics, get_args(Metrics))
+        for name in self.references:
+            REFERENCES[name]  # refuses an unknown one
         if not self.model or self.model in REFERENCES:
             raise ConfigError(f"model is {self.model!r}, expected a name other than {', '.join(REFERENCES)}")
         for name in ("window_seconds", "hop_seconds", "max_seconds"):
@@ -53,3 +53,32 @@ class EvaluationSettings:
             raise ConfigError(f"workers is {self.workers}, expected 1 or more, or none for one a core")
         if self.checkpoint is not None and not self.checkpoint.exists():
             raise ConfigError(f"checkpoint {self.checkpoint} does not exist: give the path of a checkpoint or bundle")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """The configuration of eval.py; conf/eval.yaml says what each key means.
+
+    Raises:
+        ConfigError: a number is out of range.
+    """
+
+    ckpt: str
+    data: dict[str, Any]
+    split: Split
+    out: str | None
+    metrics: Metrics
+    max_tracks: int | None
+    max_seconds: float | None
+    workers: int | None
+    pictures: int
+    device: str
+    precision: Literal["auto", "fp32", "bf16"]
+    segment: float | None  # s
+    overlap: float | None  # s
+    batch: int | None
+    paths: dict[str, str]
+
+    def __post_init__(self) -> None:
+        if self.max_tracks is not None and self.max_tracks < 1:
+            raise ConfigError(f"max_tracks={self.max_tracks}: expected 1 or more, or null for all")

@@ -1,4 +1,4 @@
-"""What training minimises: the weighted sum of named terms, and the one step from stems to it."""
+"""The training objective: stems → mixture → model → weighted sum of named terms."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tfswa_unet.config import converted
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.losses.signals import Signals
-from tfswa_unet.losses.terms import TERMS
+from tfswa_unet.losses.terms import TERMS, Signals
 
-# Where losses look that want a spectrogram, in samples, for networks that make none of their own.
-N_FFT, HOP = 2048, 512
+N_FFT, HOP = 2048, 512  # samples; of spectrograms that losses see of networks which make none of their own
 
 
 class WeightedLoss:
@@ -30,11 +29,11 @@ class WeightedLoss:
         self.weights: dict[str, float] = {}
         self.terms: dict[str, Callable[[Signals, Signals], Tensor]] = {}
         for name, given in terms.items():
-            options = dict(given)
-            if "weight" not in options:
-                raise ConfigError(f"loss.{name}.weight is missing: give it a value")
-            weight = float(options.pop("weight"))
+            options = {key: value for key, value in given.items() if key != "weight"}
             term = TERMS.bind(name, options)
+            if "weight" not in given:
+                raise ConfigError(f"loss.{name}.weight is missing: give it a value")
+            weight = converted(given["weight"], float, f"loss.{name}.weight")
             if weight:
                 self.weights[name], self.terms[name] = weight, term
         if not self.terms:
@@ -64,11 +63,8 @@ def compare_stems(
     length = targets.shape[-1]
     config = getattr(model, "model_config", None)
     n_fft, hop = (config.n_fft, config.hop) if config else (N_FFT, HOP)
-    if estimate.is_complex():
-        estimated = Signals(n_fft, hop, length, spectrum=estimate, step=step)
-    else:
-        estimated = Signals(n_fft, hop, length, waveform=estimate, step=step)
-    return loss(estimated, Signals(n_fft, hop, length, waveform=targets))
+    given = {"spectrum" if estimate.is_complex() else "waveform": estimate}
+    return loss(Signals(n_fft, hop, length, step=step, **given), Signals(n_fft, hop, length, waveform=targets))
 
 
 def objective(model: Any, loss: WeightedLoss, stems: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""The terms a loss is made of; each maps estimated and true stems to one number."""
+"""The terms a loss is made of, and the stems as they see them: waveforms and spectrograms, each computed once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,55 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.config import Registry
+from tfswa_unet.dsp import istft, stft
 from tfswa_unet.losses.distances import magnitude_distance, waveform_distance
-from tfswa_unet.losses.signals import Signals
 
-Resolution = tuple[int, int]
+Resolution = tuple[int, int]  # n_fft and hop in samples
 # Each maps estimated and true stems, and its options, to one number.
 TERMS: Registry[Callable[..., Tensor]] = Registry("loss", positional=2)
+
+
+class Signals:
+    """Stems (b, s, c, t) as a waveform and as spectrograms at any resolution.
+
+    Terms that look at the same resolution share its STFT, and a model's own spectrogram is taken as it is: a loss that
+    only looks there never pays for an inverse transform.
+
+    Args:
+        n_fft, hop: resolution of `spectrum`, in samples.
+        length: samples t of the waveform.
+        waveform: (b, s, c, t), or None to make it from `spectrum` when asked for.
+        spectrum: complex (b, s, c, n, f), or None to make it from `waveform` when asked for.
+        step: of training, for terms whose parts take turns.
+    """
+
+    def __init__(
+        self,
+        n_fft: int,
+        hop: int,
+        length: int,
+        waveform: Tensor | None = None,
+        spectrum: Tensor | None = None,
+        step: int = 0,
+    ) -> None:
+        self.own = (n_fft, hop)
+        self.step = step
+        self.length = length
+        self._waveform = waveform
+        self._spectra = {} if spectrum is None else {self.own: spectrum}
+
+    @property
+    def waveform(self) -> Tensor:
+        """Stems (b, s, c, t)."""
+        if self._waveform is None:
+            self._waveform = istft(self._spectra[self.own], *self.own, self.length)
+        return self._waveform
+
+    def spectrum(self, n_fft: int, hop: int) -> Tensor:
+        """Complex spectrogram (b, s, c, n, f) at a resolution."""
+        if (n_fft, hop) not in self._spectra:
+            self._spectra[n_fft, hop] = stft(self.waveform, n_fft, hop)
+        return self._spectra[n_fft, hop]
 
 
 @TERMS.register("waveform_l1")

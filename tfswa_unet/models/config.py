@@ -1,18 +1,39 @@
-"""Everything that makes a model but its weights, and the named presets."""
+"""What a model is made of: its configuration, the named presets, and the networks among which they choose."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from torch import nn
 
 from tfswa_unet.config import Registry, choice, choices
 from tfswa_unet.dsp import MASKS
-from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.nn import Chain, Stage
 from tfswa_unet.types import STEMS
 
-FEATURES = {"complex": 2, "magnitude": 1, "both": 3}
+Features = Literal["complex", "magnitude", "both"]
+FEATURE_MAPS: dict[Features, int] = {"complex": 2, "magnitude": 1, "both": 3}  # of each channel
 # Networks by `model.architecture`: made of (maps in, maps out, bins, an instance of their `config_type`).
 NETWORKS: Registry[Any] = Registry("model.architecture")
+
+
+class Network(nn.Module):
+    """A network whose stages and chains can recompute their activations; maps (b, c, n, f) → (b, c', n, f)."""
+
+    config_type: ClassVar[type]
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether training recomputes each block's activations in the backward pass instead of keeping them."""
+        return any(module.checkpointing for module in self.modules() if isinstance(module, Stage | Chain))
+
+    @checkpointing.setter
+    def checkpointing(self, on: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, Stage | Chain):
+                module.checkpointing = on
 
 
 @dataclass(frozen=True)
@@ -27,7 +48,7 @@ class ModelConfig:
     n_fft: int  # samples
     hop: int  # samples
     subbands: int
-    features: str  # what of the mixture the network sees: complex, magnitude or both
+    features: Features  # what of the mixture the network sees
     compression: float  # of magnitudes before the network: log(1 + compression · |X|); 0 leaves them as they are
     mask: str
     sums_to_mixture: bool
@@ -36,8 +57,6 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.stems:
             raise ConfigError("a model needs at least one stem: set stems=four, for instance")
-        if self.features not in FEATURES:
-            raise unknown("model.features", self.features, FEATURES)
         if not 0 < self.hop < self.n_fft // 2 + 1:
             raise ConfigError(f"model.hop={self.hop} must lie between 1 and half of model.n_fft={self.n_fft}")
         if self.subbands < 1 or (self.n_fft // 2) % self.subbands:
@@ -49,7 +68,7 @@ class ModelConfig:
     @property
     def maps_in(self) -> int:
         """Feature maps that the network sees."""
-        return self.channels * FEATURES[self.features] * self.subbands
+        return self.channels * FEATURE_MAPS[self.features] * self.subbands
 
     @property
     def maps_out(self) -> int:
@@ -70,7 +89,7 @@ class ModelConfig:
         n_fft, hop = self.n_fft * scale, self.hop * scale
         if n_fft % (2 * self.subbands) or hop % 1:
             raise ConfigError(
-                f"model.network.scales: {scale} times model.n_fft={self.n_fft} and model.hop={self.hop} gives "
+                f"model.network.scales: {scale:g} times model.n_fft={self.n_fft} and model.hop={self.hop} gives "
                 f"{n_fft:g} and {hop:g}: expected whole numbers, n_fft a multiple of {2 * self.subbands}"
             )
         return int(n_fft), int(hop)

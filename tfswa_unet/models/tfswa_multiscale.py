@@ -24,10 +24,9 @@ class TFSWAMultiscaleConfig(TFSWAUNetConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        numbers = isinstance(self.scales, tuple) and all(isinstance(scale, int | float) for scale in self.scales)
-        if not self.scales or not numbers or min(self.scales) <= 0:
+        if not self.scales or min(self.scales) <= 0:
             raise ConfigError(
-                f"model.network.scales={self.scales} must be a list of one or more numbers above 0, "
+                f"model.network.scales={list(self.scales)} must be a list of one or more numbers above 0, "
                 "such as [0.5, 2] for half and twice the model's n_fft and hop"
             )
         for scale in self.scales:
@@ -42,8 +41,8 @@ class TFSWAMultiscaleConfig(TFSWAUNetConfig):
         frames, bins = self.token[0] / scale, self.token[1] * scale
         if frames % 1 or bins % 1:
             raise ConfigError(
-                f"model.network.scales: at {scale} a token of {self.token[0]} frames and {self.token[1]} bins becomes "
-                f"{frames:g} and {bins:g}, which must be whole: change model.network.patch or the scale"
+                f"model.network.scales: at {scale:g} a token of {self.token[0]} frames and {self.token[1]} bins "
+                f"becomes {frames:g} and {bins:g}, which must be whole: change model.network.patch or the scale"
             )
         return int(frames), int(bins)
 

@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfswa_unet.errors import ConfigError, unknown
-from tfswa_unet.models.config import NETWORKS
+from tfswa_unet.config import Registry
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.models.config import NETWORKS, Network
 from tfswa_unet.nn import Chain, ConvDecoder, ConvEncoder, SequenceBlock, SerialTFSWA, TokenRCM
+
+# What the bottleneck can be made of, by the names of the paper's ablation: its width, the network's sizes → a module.
+BOTTLENECKS: Registry[Callable[[int, TFSWAResUNetConfig], nn.Module]] = Registry("model.network.bottleneck")
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,14 @@ class TFSWAResUNetConfig:
 
     widths: tuple[int, ...]  # of the encoder blocks, each of which halves the resolution; the last is the bottleneck's
     rcms: int  # of each encoder and decoder block
-    bottleneck: str  # what its modules are: one of `MODULES`
+    bottleneck: str  # what its modules are: a key of `BOTTLENECKS`
     depth: int  # modules of the bottleneck
     heads: int
     mlp_ratio: float
     window: tuple[int, int]  # tokens along frames, along bins
 
     def __post_init__(self) -> None:
-        if self.bottleneck not in MODULES:
-            raise unknown("model.network.bottleneck", self.bottleneck, MODULES)
+        BOTTLENECKS[self.bottleneck]  # refuses an unknown one
         for name in ("widths", "window"):
             if not getattr(self, name) or min(getattr(self, name)) < 1:
                 raise ConfigError(f"model.network.{name} must be numbers from 1, got {list(getattr(self, name))}")
@@ -41,19 +44,44 @@ class TFSWAResUNetConfig:
             raise ConfigError(f"model.network.heads={self.heads} must divide the last width, got {self.widths[-1]}")
 
 
-# What the bottleneck can be made of, by the names of the paper's ablation.
-MODULES: dict[str, Callable[[int, TFSWAResUNetConfig], nn.Module]] = {
-    "none": lambda d, c: nn.Identity(),
-    "conv": lambda d, c: TokenRCM(d, d),
-    "tsa": lambda d, c: SequenceBlock(d, c.heads, c.mlp_ratio, "frame"),
-    "fsa": lambda d, c: SequenceBlock(d, c.heads, c.mlp_ratio, "bin"),
-    "tsa_fsa": lambda d, c: nn.Sequential(MODULES["tsa"](d, c), MODULES["fsa"](d, c)),
-    "tfswa": lambda d, c: SerialTFSWA(d, c.heads, c.mlp_ratio, c.window),
-}
+@BOTTLENECKS.register("none")
+def no_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
+    """Nothing between encoder and decoder."""
+    return nn.Identity()
+
+
+@BOTTLENECKS.register("conv")
+def conv_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
+    """RCM."""
+    return TokenRCM(width, width)
+
+
+@BOTTLENECKS.register("tsa")
+def tsa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
+    """TSA alone."""
+    return SequenceBlock(width, config.heads, config.mlp_ratio, "frame")
+
+
+@BOTTLENECKS.register("fsa")
+def fsa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
+    """FSA alone."""
+    return SequenceBlock(width, config.heads, config.mlp_ratio, "bin")
+
+
+@BOTTLENECKS.register("tsa_fsa")
+def tsa_fsa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
+    """TSA, then FSA."""
+    return nn.Sequential(tsa_module(width, config), fsa_module(width, config))
+
+
+@BOTTLENECKS.register("tfswa")
+def tfswa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
+    """TSA, FSA and a Swin pair: the paper's module."""
+    return SerialTFSWA(width, config.heads, config.mlp_ratio, config.window)
 
 
 @NETWORKS.register("tfswa_resunet")
-class TFSWAResUNet(nn.Module):
+class TFSWAResUNet(Network):
     """Map spectrogram maps (b, c_in, n, f) to (b, c_out, n, f), for any n.
 
     Encoder blocks, each followed by a 2×2 average → bottleneck → decoder blocks, each preceded by a bilinear ×2 and
@@ -78,7 +106,7 @@ class TFSWAResUNet(nn.Module):
         inputs, outputs = (maps_in, *widths[:-1]), (maps_out, *widths[:-1])
         self.encoder = nn.ModuleList(ConvEncoder(i, o, config.rcms) for i, o in zip(inputs, widths, strict=True))
         modules = config.depth if config.bottleneck != "none" else 0
-        self.bottleneck = Chain(*(MODULES[config.bottleneck](widths[-1], config) for _ in range(modules)))
+        self.bottleneck = Chain(*(BOTTLENECKS[config.bottleneck](widths[-1], config) for _ in range(modules)))
         self.decoder = nn.ModuleList(
             ConvDecoder(width, width, output, config.rcms) for width, output in zip(widths, outputs, strict=True)
         )
@@ -97,14 +125,3 @@ class TFSWAResUNet(nn.Module):
         for decode in reversed(self.decoder):
             maps = decode(maps, skips.pop())
         return maps[:, :, :n]
-
-    @property
-    def checkpointing(self) -> bool:
-        """Whether training recomputes each module's activations in the backward pass instead of keeping them."""
-        return self.bottleneck.checkpointing
-
-    @checkpointing.setter
-    def checkpointing(self, on: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, Chain):
-                module.checkpointing = on

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.models.config import NETWORKS
-from tfswa_unet.nn import BlockForm, Chain, ConvHead, ConvStem, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
+from tfswa_unet.models.config import NETWORKS, Network
+from tfswa_unet.nn import BlockForm, ConvHead, ConvStem, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class TFSWAUNetConfig:
     norm: str  # of tokens: layer or rms
 
     def __post_init__(self) -> None:
-        if not (self.patch and self.detail if not self.convolutions else self.patch is self.detail is None):
+        none, both = self.patch is self.detail is None, bool(self.patch and self.detail)
+        if not (none if self.convolutions else both):
             raise ConfigError(
                 "model.network takes either convolutions, with patch=null detail=null, or convolutions=[] and both, "
                 f"got convolutions={list(self.convolutions)} patch={self.patch} detail={self.detail}"
@@ -64,7 +65,7 @@ class TFSWAUNetConfig:
 
 
 @NETWORKS.register("tfswa_unet")
-class TFSWAUNet(nn.Module):
+class TFSWAUNet(Network):
     """Map spectrogram maps (b, c_in, n, f) to (b, c_out, n, f), for any n.
 
     Stem → encoder stages of TFSWA blocks, each followed by `Down` → bottleneck → decoder stages, each preceded by `Up`,
@@ -118,17 +119,6 @@ class TFSWAUNet(nn.Module):
         for up, stage in zip(self.ups, self.decoder, strict=True):
             tokens = stage(up(tokens), skips.pop())
         return self.head(tokens, points)
-
-    @property
-    def checkpointing(self) -> bool:
-        """Whether training recomputes each block's activations in the backward pass instead of keeping them."""
-        return self.bottleneck.checkpointing
-
-    @checkpointing.setter
-    def checkpointing(self, on: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, Stage | Chain):
-                module.checkpointing = on
 
     def _initialise(self) -> None:
         """Small normal weights; branches that end in a residual start smaller the deeper the network is."""

@@ -1,18 +1,10 @@
 """Layers on tokens (b, n, f, d), channels last, so that no copy stands between them."""
 
 from tfswa_unet.nn.attention import SequenceAttention, WindowAttention, attend, merge_windows, partition_windows
-from tfswa_unet.nn.block import (
-    BlockForm,
-    Chain,
-    LocalMLP,
-    ParallelAttention,
-    SerialAttention,
-    Stage,
-    TFSWABlock,
-    make_norm,
-)
+from tfswa_unet.nn.block import BlockForm, LocalMLP, ParallelAttention, SerialAttention, Stage, TFSWABlock
 from tfswa_unet.nn.conv import (
     RCM,
+    Chain,
     ConvBlock,
     ConvDecoder,
     ConvEncoder,
@@ -35,7 +27,6 @@ __all__ = [
     "BlockForm",
     "ParallelAttention",
     "SerialAttention",
-    "make_norm",
     "LocalMLP",
     "TFSWABlock",
     "Stage",

@@ -1,4 +1,4 @@
-"""TSA, FSA and (shifted-)window attention on tokens (b, n, f, d)."""
+"""Self-attention on tokens (b, n, f, d): along frames (TSA), along bins (FSA), inside windows (W-MSA, SW-MSA)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 # recomputes what a short softmax can keep.
 PLAIN_BELOW_FORWARD = 64
 PLAIN_BELOW_BACKWARD = 129
+
+Axis = Literal["frame", "bin"]
+Window = tuple[int, int]  # frames and bins
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -35,9 +38,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
     if bias is not None:
         scores = scores + bias
     return scores.softmax(dim=-1) @ v
-
-
-Axis = Literal["frame", "bin"]
 
 
 class SequenceAttention(nn.Module):
@@ -78,7 +78,10 @@ class SequenceAttention(nn.Module):
 
 
 def rotate(x: Tensor, heads: int, axis: Axis) -> Tensor:
-    """Turn the feature pairs of each head in (b, n, f, d) by angles that grow with the position along `axis`."""
+    """Rotary positions: turn the feature pairs of each head in (b, n, f, d) by angles that grow along `axis`.
+
+    Overwrites a float32 `x`. Source: RoFormer, arXiv 2104.09864.
+    """
     b, n, f, d = x.shape
     half = d // heads // 2
     positions = torch.arange(n if axis == "frame" else f, device=x.device, dtype=torch.float32)
@@ -89,9 +92,6 @@ def rotate(x: Tensor, heads: int, axis: Axis) -> Tensor:
     pairs = torch.view_as_complex(x.float().view(b, n, f, heads, half, 2))
     # In place where x is float32: nothing else holds a fresh projection, and fresh pages cost more than the product.
     return torch.view_as_real(pairs.mul_(turn)).view(b, n, f, d).to(x.dtype)
-
-
-Window = tuple[int, int]
 
 
 def partition_windows(tokens: Tensor, window: Window) -> Tensor:

@@ -1,26 +1,23 @@
-"""The TFSWA block, and stages and chains of it."""
+"""The TFSWA block, bottom-up: norms, the three attentions and their arrangement, MLP, block, stage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from tfswa_unet.errors import unknown
+from tfswa_unet.config import Registry
 from tfswa_unet.nn.attention import SequenceAttention, Window, WindowAttention
 
-NORMS = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
-
-
-def make_norm(kind: str, width: int) -> nn.Module:
-    """LayerNorm (`layer`) or RMSNorm (`rms`, arXiv 1910.07467) over the d = `width` features of (…, d)."""
-    return NORMS[kind](width)
+# Norms over the d features of tokens (…, d), each made of d; RMSNorm: arXiv 1910.07467.
+NORMS: Registry[type[nn.Module]] = Registry("model.network.norm")
+NORMS.register("layer")(nn.LayerNorm)
+NORMS.register("rms")(nn.RMSNorm)
+# How TSA, FSA and (S)W-MSA work together, each made of (d, a `BlockForm`, whether windows are shifted).
+ARRANGEMENTS: Registry[type[ThreeAttentions]] = Registry("model.network.arrangement")
 
 
 @dataclass(frozen=True)
@@ -33,26 +30,31 @@ class BlockForm:
 
     head_width: int  # features of a head; must divide every block's width
     window: Window  # tokens along frames, along bins
-    rotary: bool = True  # rotary positions in TSA and FSA
-    arrangement: str = "parallel"
-    norm: str = "layer"
+    rotary: bool  # rotary positions in TSA and FSA
+    arrangement: str  # a key of `ARRANGEMENTS`
+    norm: str  # a key of `NORMS`
 
     def __post_init__(self) -> None:
-        if self.arrangement not in ARRANGEMENTS:
-            raise unknown("model.network.arrangement", self.arrangement, ARRANGEMENTS)
-        if self.norm not in NORMS:
-            raise unknown("model.network.norm", self.norm, NORMS)
+        ARRANGEMENTS[self.arrangement]  # refuses an unknown one
+        NORMS[self.norm]
 
 
-class _ThreeAttentions(nn.Module):
+class ThreeAttentions(nn.Module):
+    """TSA, FSA and W-MSA (or, `shifted`, SW-MSA) of one width: (b, n, f, d) → (b, n, f, d) in a subclass's order."""
+
     def __init__(self, width: int, form: BlockForm, shifted: bool) -> None:
         super().__init__()
         self.tsa = SequenceAttention(width, form.head_width, "frame", form.rotary)
         self.fsa = SequenceAttention(width, form.head_width, "bin", form.rotary)
         self.swa = WindowAttention(width, form.head_width, form.window, shifted)
 
+    def last_layers(self) -> list[nn.Linear]:
+        """The linear layers whose output joins the residual stream."""
+        raise NotImplementedError
 
-class ParallelAttention(_ThreeAttentions):
+
+@ARRANGEMENTS.register("parallel")
+class ParallelAttention(ThreeAttentions):
     """TSA, FSA and (S)W-MSA of the same tokens, fused by a linear layer: (b, n, f, d) → (b, n, f, d)."""
 
     def __init__(self, width: int, form: BlockForm, shifted: bool) -> None:
@@ -63,11 +65,11 @@ class ParallelAttention(_ThreeAttentions):
         return self.fuse(torch.cat([self.tsa(tokens), self.fsa(tokens), self.swa(tokens)], dim=-1))
 
     def last_layers(self) -> list[nn.Linear]:
-        """The linear layers whose output joins the residual stream."""
         return [self.fuse]
 
 
-class SerialAttention(_ThreeAttentions):
+@ARRANGEMENTS.register("serial")
+class SerialAttention(ThreeAttentions):
     """TSA, then FSA, then (S)W-MSA, each with its projection and a residual around it: (b, n, f, d) → (b, n, f, d).
 
     Source: the order of TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0.
@@ -75,7 +77,7 @@ class SerialAttention(_ThreeAttentions):
 
     def __init__(self, width: int, form: BlockForm, shifted: bool) -> None:
         super().__init__(width, form, shifted)
-        self.norms = nn.ModuleList(make_norm(form.norm, width) for _ in range(2))
+        self.norms = nn.ModuleList(NORMS[form.norm](width) for _ in range(2))
         self.projections = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -86,14 +88,7 @@ class SerialAttention(_ThreeAttentions):
         return tokens + of_window(self.swa(before_swa(tokens)))
 
     def last_layers(self) -> list[nn.Linear]:
-        """The linear layers whose output joins the residual stream."""
         return [layer for layer in self.projections if isinstance(layer, nn.Linear)]
-
-
-ARRANGEMENTS: dict[str, type[ParallelAttention] | type[SerialAttention]] = {
-    "parallel": ParallelAttention,
-    "serial": SerialAttention,
-}
 
 
 class LocalMLP(nn.Module):
@@ -133,10 +128,11 @@ class TFSWABlock(nn.Module):
 
     def __init__(self, width: int, form: BlockForm, shifted: bool, mlp_ratio: float, skip: bool = False) -> None:
         super().__init__()
-        self.norm_in = make_norm(form.norm, 2 * width if skip else width)
-        self.project_in = nn.Linear(2 * width if skip else width, width)
+        merged = 2 * width if skip else width
+        self.norm_in = NORMS[form.norm](merged)
+        self.project_in = nn.Linear(merged, width)
         self.attention = ARRANGEMENTS[form.arrangement](width, form, shifted)
-        self.norm_mlp = make_norm(form.norm, width)
+        self.norm_mlp = NORMS[form.norm](width)
         self.mlp = LocalMLP(width, mlp_ratio)
 
     def forward(self, tokens: Tensor, skip: Tensor | None = None) -> Tensor:
@@ -171,44 +167,3 @@ class Stage(nn.Module):
                 tokens = block(tokens, skip)
             skip = None
         return tokens
-
-
-class Chain(nn.Sequential):
-    """Layers of one input and one output in a row.
-
-    With `checkpointing`, training keeps the input of each layer only and runs it again in the backward pass: less
-    memory for one more forward pass, the same gradients and running statistics. Source: arXiv 1604.06174.
-    """
-
-    checkpointing = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self:
-            if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, use_reentrant=False, context_fn=partial(_contexts, layer))
-            else:
-                x = layer(x)
-        return x
-
-
-def _contexts(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What surrounds the forward pass of a checkpointed layer, and its recomputation."""
-    return nullcontext(), _statistics_left_alone(layer)
-
-
-@contextmanager
-def _statistics_left_alone(layer: nn.Module) -> Iterator[None]:
-    """Keep the batch norms of a layer from counting a batch twice because it is computed twice."""
-    kept = [
-        (norm, norm.momentum, norm.num_batches_tracked)
-        for norm in layer.modules()
-        if isinstance(norm, nn.BatchNorm2d) and norm.num_batches_tracked is not None
-    ]
-    for norm, _, count in kept:
-        # Without running statistics at all the recomputation would save other tensors than the forward pass did.
-        norm.momentum, norm.num_batches_tracked = 0.0, count.clone()
-    try:
-        yield
-    finally:
-        for norm, momentum, count in kept:
-            norm.momentum, norm.num_batches_tracked = momentum, count

@@ -1,15 +1,36 @@
-"""Convolutions between full resolution and tokens: residual modules, funnels, patches."""
+"""Convolutions and projections between maps and tokens, bottom-up: RCM, conv block, stems and heads, resampling."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from tfswa_unet.nn.block import Chain
+Patch = tuple[int, int]  # frames and bins
+
+
+class Chain(nn.Sequential):
+    """Layers of one input and one output in a row.
+
+    With `checkpointing`, training keeps the input of each layer only and runs it again in the backward pass: less
+    memory for one more forward pass, the same gradients and running statistics. Source: arXiv 1604.06174.
+    """
+
+    checkpointing = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self:
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, use_reentrant=False, context_fn=partial(_contexts, layer))
+            else:
+                x = layer(x)
+        return x
 
 
 class RCM(nn.Module):
@@ -121,9 +142,6 @@ class ConvHead(nn.Module):
         return self.project(maps)
 
 
-Patch = tuple[int, int]
-
-
 class PatchStem(nn.Module):
     """Turn maps (b, c, n, f) into points (b, n, f, e) and these into tokens (b, n / i, f / j, d), one a patch of i × j.
 
@@ -186,3 +204,26 @@ class Up(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return rearrange(self.project(tokens), "b n f (i j d) -> b (n i) (f j) d", i=2, j=2)
+
+
+def _contexts(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What surrounds the forward pass of a checkpointed layer, and its recomputation."""
+    return nullcontext(), _statistics_left_alone(layer)
+
+
+@contextmanager
+def _statistics_left_alone(layer: nn.Module) -> Iterator[None]:
+    """Keep the batch norms of a layer from counting a batch twice because it is computed twice."""
+    kept = [
+        (norm, norm.momentum, norm.num_batches_tracked)
+        for norm in layer.modules()
+        if isinstance(norm, nn.BatchNorm2d) and norm.num_batches_tracked is not None
+    ]
+    for norm, _, count in kept:
+        # Without running statistics at all the recomputation would save other tensors than the forward pass did.
+        norm.momentum, norm.num_batches_tracked = 0.0, count.clone()
+    try:
+        yield
+    finally:
+        for norm, momentum, count in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, count

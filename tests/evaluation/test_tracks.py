@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.signal import istft, stft
 
-from tfswa_unet.evaluation import song as songs
+from tfswa_unet.evaluation import tracks
 from tfswa_unet.evaluation.metrics import sdr
-from tfswa_unet.evaluation.song import ideal_ratio_mask, mixture_as_estimate
+from tfswa_unet.evaluation.tracks import ideal_ratio_mask, mixture_as_estimate
 
 from .sounds import noise
 
@@ -39,7 +39,7 @@ def test_ideal_ratio_mask_of_blocks_equals_the_whole(monkeypatch):
     targets = tones(1.7)
     mixture = targets["low"] + targets["high"]
     whole = ideal_ratio_mask(mixture, targets)
-    monkeypatch.setattr(songs, "BLOCK", 4 * songs.HOP)
+    monkeypatch.setattr(tracks, "BLOCK", 4 * tracks.HOP)
     for name, audio in ideal_ratio_mask(mixture, targets).items():
         np.testing.assert_allclose(audio, whole[name], atol=1e-6)
 

@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tfswa_unet.losses import distances
-from tfswa_unet.losses.distances import magnitude_distance
+from tfswa_unet.losses.distances import magnitude_distance, waveform_distance
 
 
 def _spectra(dtype=torch.complex128):
@@ -18,7 +19,7 @@ def _by_autograd(estimate, target, linear, logarithmic, floor):
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.1), (0.0, 1.0, 0.1), (0.3, 2.0, 1e-3)])
 @pytest.mark.parametrize("at_once", [1, 100, 2**19])
-def test_value_and_gradient_equal_autograds(weights, at_once, monkeypatch):
+def test_magnitudes_value_and_gradient_equal_autograds(weights, at_once, monkeypatch):
     monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", at_once)
     estimate, target = _spectra()
     value = magnitude_distance(estimate, target, *weights)
@@ -29,12 +30,12 @@ def test_value_and_gradient_equal_autograds(weights, at_once, monkeypatch):
     assert torch.allclose(gradient, expected_gradient, rtol=1e-10, atol=1e-12)
 
 
-def test_gradient_by_finite_differences():
+def test_magnitudes_gradient_by_finite_differences():
     estimate, target = (x[:1, :1].detach().requires_grad_() for x in _spectra())
     assert torch.autograd.gradcheck(lambda x: magnitude_distance(x, target.detach(), 1.0, 0.5, 0.1), estimate)
 
 
-def test_float32_is_close_to_float64():
+def test_magnitudes_in_float32_are_close_to_float64():
     estimate, target = _spectra()
     exact = magnitude_distance(estimate, target, 1.0, 1.0, 0.01)
     rounded = magnitude_distance(estimate.to(torch.complex64), target.to(torch.complex64), 1.0, 1.0, 0.01)
@@ -42,9 +43,33 @@ def test_float32_is_close_to_float64():
     assert rounded.item() == pytest.approx(exact.item(), rel=1e-6)
 
 
-def test_silence_on_both_sides_is_no_distance():
+def test_magnitudes_of_silence_on_both_sides_is_no_distance():
     silence = torch.zeros(1, 4, 5, dtype=torch.complex64, requires_grad=True)
     value = magnitude_distance(silence, torch.zeros(1, 4, 5, dtype=torch.complex64), 1.0, 1.0, 0.1)
     value.backward()
     assert value.item() == 0
     assert not silence.grad.abs().any()
+
+
+def _waveforms():
+    torch.manual_seed(0)
+    estimate, target = torch.randn(2, 2, 3, 2, 500, dtype=torch.float64)
+    estimate[0, 0, 0, :50] = target[0, 0, 0, :50]  # where the distance has a corner
+    return estimate.requires_grad_(), target
+
+
+@pytest.mark.parametrize("at_once", [1, 700, 2**19])
+def test_waveforms_value_and_gradient_equal_torchs(at_once, monkeypatch):
+    monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", at_once)
+    estimate, target = _waveforms()
+    values = [distance(estimate, target) for distance in (waveform_distance, F.l1_loss)]
+    assert values[0].item() == pytest.approx(values[1].item(), rel=1e-12)
+    gradients = [torch.autograd.grad(3 * value, estimate)[0] for value in values]
+    assert torch.allclose(*gradients, rtol=1e-12, atol=0)
+
+
+def test_waveforms_in_float32_are_close_to_float64():
+    estimate, target = (x.detach() for x in _waveforms())
+    rounded = waveform_distance(estimate.float(), target.float())
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(waveform_distance(estimate, target).item(), rel=1e-6)

@@ -1,4 +1,4 @@
-"""A track as scoring needs it: its mixture, its true stems and what no stem holds."""
+"""Tracks as scoring needs them, and the reference methods that estimates are compared with."""
 
 from __future__ import annotations
 
@@ -11,17 +11,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tfswa_unet.config import Registry
 from tfswa_unet.data.reading import read_source
 from tfswa_unet.dsp import istft, stft
 from tfswa_unet.errors import ConfigError, DataError, ModelError
-from tfswa_unet.types import Track
+from tfswa_unet.types import MIXTURE, Track
+
+Audio = NDArray[np.float32]  # (c, t)
+Stems = Mapping[str, Audio]  # by name
 
 # Everything in the mixture that no stem of the plan holds: it takes part as interference and is not reported.
 REST = "(rest)"
 
+# Methods that know the true stems: the mixture and these → an estimate of each.
+REFERENCES: Registry[Callable[[Audio, Stems], dict[str, Audio]]] = Registry("references")
+N_FFT, HOP = 2048, 512  # samples; of the ideal ratio mask
+ALPHA = 1.0  # of magnitudes, in the ratio
+# Whole songs in blocks, so that memory does not grow with the song; a multiple of the hop keeps the frames' grid.
+BLOCK = 1024 * HOP
+
 
 @dataclass(frozen=True)
-class Song:
+class ScoredTrack:
     """A track and which of its sources make each stem; files are read at first use.
 
     Raises:
@@ -37,14 +48,22 @@ class Song:
         used = [source for sources in self.plan.values() for source in sources]
         if twice := sorted({source for source in used if used.count(source) > 1}):
             raise ConfigError(
-                f"source {twice[0]!r} of track {self.track.name!r} belongs to more than one stem: "
+                f"source {twice[0]!r} of track {self.name!r} belongs to more than one stem: "
                 "stems that are scored together must not overlap"
             )
 
     @property
+    def name(self) -> str:
+        return self.track.name
+
+    @property
+    def rate(self) -> int:
+        return self.track.rate
+
+    @property
     def length(self) -> int:
         """Samples that are scored."""
-        limit = self.track.length if self.max_seconds is None else round(self.max_seconds * self.track.rate)
+        limit = self.track.length if self.max_seconds is None else round(self.max_seconds * self.rate)
         return min(self.track.length, limit)
 
     @cached_property
@@ -53,7 +72,7 @@ class Song:
         read = {name: read_source(source, 0, self.length) for name, source in self.track.sources.items()}
         shapes = {name: values.shape for name, values in read.items()}
         if len(set(shapes.values())) > 1:
-            raise DataError(f"the sources of track {self.track.name!r} differ in shape: {shapes}; make them equal")
+            raise DataError(f"the sources of track {self.name!r} differ in shape: {shapes}; make them equal")
         return read
 
     @cached_property
@@ -69,8 +88,8 @@ class Song:
         parts = dict(self.plan) | ({REST: left_over} if left_over else {})
         return {stem: self._sum(sources) for stem, sources in parts.items()}
 
-    def unread(self) -> Song:
-        """The same song without its audio: light to hand to another process."""
+    def unread(self) -> ScoredTrack:
+        """The same track without its audio: light to hand to another process."""
         return replace(self)
 
     def complete(self, estimates: Stems) -> dict[str, Audio]:
@@ -86,12 +105,12 @@ class Song:
                 )
             if estimates[stem].shape != self.mixture.shape:
                 raise ModelError(
-                    f"stem {stem!r} of track {self.track.name!r} has shape {estimates[stem].shape}, "
+                    f"stem {stem!r} of track {self.name!r} has shape {estimates[stem].shape}, "
                     f"expected the mixture's {self.mixture.shape}"
                 )
             if not np.isfinite(estimates[stem]).all():
                 raise ModelError(
-                    f"stem {stem!r} of track {self.track.name!r} holds NaN or infinite samples: "
+                    f"stem {stem!r} of track {self.name!r} holds NaN or infinite samples: "
                     "separate with precision=fp32, or take another checkpoint"
                 )
         stems = {stem: np.asarray(estimates[stem], dtype=np.float32) for stem in self.plan}
@@ -104,23 +123,20 @@ class Song:
         return np.sum([np.zeros_like(self.mixture), *present], axis=0, dtype=np.float32)
 
 
-Audio = NDArray[np.float32]
-Stems = Mapping[str, Audio]
-
-N_FFT = 2048
-HOP = 512
-ALPHA = 1.0
-# Whole songs in blocks, so that memory does not grow with the song; a multiple of the hop keeps the frames' grid.
-BLOCK = 1024 * HOP
+def file_name(name: str) -> str:
+    """A track's or method's name without what cannot stand in a file name."""
+    return name.replace("/", "_").replace("\\", "_")
 
 
+@REFERENCES.register(MIXTURE)
 def mixture_as_estimate(mixture: Audio, targets: Stems) -> dict[str, Audio]:
-    """Give the mixture (c, t) as the estimate of every stem: what doing nothing scores."""
+    """The mixture (c, t) as the estimate of every stem: what doing nothing scores."""
     return dict.fromkeys(targets, mixture)
 
 
+@REFERENCES.register("irm")
 def ideal_ratio_mask(mixture: Audio, targets: Stems) -> dict[str, Audio]:
-    """Separate with the ratio of the true magnitudes: what a mask with the mixture's phase can reach.
+    """Ideal ratio mask, of the true magnitudes: what a mask with the mixture's phase can reach.
 
     Each stem is the mixture's STFT times |S|^α / Σ |S|^α, every channel by itself; Hann window of 2048, hop 512.
     α = 1 is the ratio of magnitudes, IRM1 of SiSEC 2018; the oracle script of that campaign takes α = 2, the ratio of
@@ -151,9 +167,3 @@ def _mask(mixture: Tensor, targets: Tensor) -> Tensor:
     weights = stft(targets, N_FFT, HOP).abs() ** ALPHA
     mask = weights / (weights.sum(0) + torch.finfo(weights.dtype).tiny)
     return istft(mask * stft(mixture, N_FFT, HOP), N_FFT, HOP, mixture.shape[-1])
-
-
-REFERENCES: dict[str, Callable[[Audio, Stems], dict[str, Audio]]] = {
-    "mixture": mixture_as_estimate,
-    "irm": ideal_ratio_mask,
-}

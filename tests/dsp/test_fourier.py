@@ -3,7 +3,7 @@ import pytest
 import scipy.signal
 import torch
 
-from tfswa_unet.dsp import frames, istft, stft
+from tfswa_unet.dsp import fourier, frames, istft, pieces, stft
 
 
 @pytest.mark.parametrize("shape", [(1,), (2, 511), (3, 2, 44_100), (2, 1, 2, 5_000)])
@@ -64,3 +64,21 @@ def test_values_and_gradients_equal_torchs(n_fft, hop, length, cached, monkeypat
     assert torch.allclose(*waveforms, atol=1e-12)
     gradients = [torch.autograd.grad(x.pow(3).sum(), spectrum)[0] for x in waveforms]
     assert torch.allclose(*gradients, atol=1e-12)
+
+
+@pytest.mark.parametrize(("threads", "rows"), [(1, 2), (3, 6)])
+def test_pieces_cover_all_signals_once_and_fit_the_caches(threads, rows, monkeypatch):
+    monkeypatch.setattr(fourier, "CACHED", 90)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    signals = torch.arange(7 * 40).view(7, 5, 8)
+    parts = [signals[piece] for piece in pieces(signals)]
+    assert torch.equal(torch.cat(parts), signals)
+    assert [len(part) for part in parts[:-1]] == [rows] * (len(parts) - 1)
+
+
+def test_a_signal_is_never_cut():
+    assert pieces(torch.zeros(1).expand(2, fourier.CACHED * 1_000)) == [slice(0, 1), slice(1, 2)]
+
+
+def test_other_devices_take_all_at_once():
+    assert pieces(torch.zeros(2, fourier.CACHED * 1_000, device="meta")) == [slice(None)]

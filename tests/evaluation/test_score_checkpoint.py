@@ -13,24 +13,31 @@ from tfswa_unet.evaluation.run import score_checkpoint
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
 
 
-@pytest.fixture
-def settings(tmp_path):
-    """A tiny bundle, one song of two seconds, and the configuration that scores the one on the other."""
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a tiny bundle and one song of two seconds."""
+    root = tmp_path_factory.mktemp("evaluation")
     rng = np.random.default_rng(0)
-    folder = tmp_path / "songs" / "test" / "song"
+    folder = root / "songs" / "test" / "song"
     folder.mkdir(parents=True)
     stems = {stem: 0.1 * rng.standard_normal((88_200, 2)) for stem in ("vocals", "drums", "bass", "other")}
     for stem, audio in [*stems.items(), ("mixture", sum(stems.values()))]:
         soundfile.write(folder / f"{stem}.wav", audio, 44_100)
-    network = {"widths": [8, 16], "depths": [1, 1], "mlp_ratios": [1, 1], "head_width": 8}
     preset = models.preset("tfswa_tiny")
-    model = models.build(
-        {**preset, "n_fft": 256, "hop": 64, "subbands": 4, "network": {**preset["network"], **network}}
+    network = {**preset["network"], "widths": [8, 16], "depths": [1, 1], "mlp_ratios": [1, 1], "head_width": 8}
+    save_bundle(
+        root / "model.safetensors",
+        models.build({**preset, "n_fft": 256, "hop": 64, "subbands": 4, "network": network}),
     )
-    bundle = save_bundle(tmp_path / "model.safetensors", model)
+    return root
+
+
+@pytest.fixture
+def settings(files, tmp_path):
+    """The configuration that scores the bundle on the song."""
     return {
-        "ckpt": str(bundle),
-        "data": {"kind": "musdb18hq", "root": str(tmp_path / "songs"), "seconds": 6.0},
+        "ckpt": str(files / "model.safetensors"),
+        "data": {"kind": "musdb18hq", "root": str(files / "songs"), "seconds": 6.0},
         "split": "test",
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",
@@ -62,12 +69,14 @@ def test_scores_table_and_files(settings, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"split": "dev"}, ConfigError, r"split=dev: expected one of train, valid, test"),
+        ({"split": "dev"}, ConfigError, r"unknown split 'dev': expected one of train, valid, test"),
         ({"ckpt": "gone.ckpt"}, ModelError, r"gone\.ckpt: no such bundle or checkpoint"),
-        ({"metrics": "pesq"}, ConfigError, r"metrics is 'pesq', expected 'full' or 'sdr'"),
+        ({"metrics": "pesq"}, ConfigError, r"unknown metrics 'pesq': expected one of full, sdr"),
+        ({"precision": "fp8"}, ConfigError, r"unknown precision 'fp8' ?.*: expected one of auto, fp32, bf16"),
+        ({"workers": "two"}, ConfigError, r"workers is 'two', expected a whole number"),
         ({"max_tracks": 0}, ConfigError, r"max_tracks=0: expected 1 or more"),
         ({"split": "train"}, DataError, r"train"),
-        ({"spilt": "test"}, ConfigError, r"unknown key config\.spilt \(did you mean split\?\)"),
+        ({"spilt": "test"}, ConfigError, r"unknown key spilt \(did you mean split\?\)"),
     ],
 )
 def test_mistakes(settings, tmp_path, changes, error, message):
