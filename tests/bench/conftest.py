@@ -12,7 +12,7 @@ from tfswa_unet.bench.subject import Subject
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.training.module import SeparationModule
 
-ARGUMENTS = [
+TRIAL = [
     *("--minutes", "0.01", "--batch", "2", "--segment", "0.2"),
     *("--songs", "2", "--test-songs", "1", "--song-seconds", "1.5"),
     *("--workers", "0", "--threads", "1", "--device", "cpu"),

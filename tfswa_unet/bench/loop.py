@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.bench.measures import synchronise
-from tfswa_unet.bench.setting import tell
+from tfswa_unet.bench.results import tell
+from tfswa_unet.config import choice
 from tfswa_unet.errors import ModelError
 from tfswa_unet.losses import WeightedLoss, objective
-from tfswa_unet.training.optimization import make_optimizer
+from tfswa_unet.training.optimization import Progress, make_optimizer, make_schedule
 
-OPTIMIZER = {"name": "adamw", "weight_decay": 0.01, "betas": [0.9, 0.99]}  # conf/optimizer/adamw.yaml
+OPTIMIZER, SCHEDULER = "adamw", "cosine"  # of conf/optimizer and conf/scheduler
 BAD_STEPS = 20  # in a row, before training stops
 
 
@@ -28,7 +28,7 @@ class Training:
     minutes: float
     lr: float
     loss: dict[str, Any]  # as in conf/loss
-    warmup: float = 0.02  # share of the time
+    warmup_steps: int = 30  # a trial lasts minutes, not days
     clip: float = 1.0  # largest gradient norm
     report_seconds: float = 30.0  # between lines of progress
 
@@ -43,11 +43,6 @@ class Trained:
     segments_per_second: float
     loss: float
     bad_steps: int  # left out because their gradient was not finite
-
-
-def rate(share: float, warmup: float) -> float:
-    """Factor on the learning rate: a linear warm-up, from a tenth so that the first step moves, times half a cosine."""
-    return min(1.0, 0.1 + 0.9 * share / warmup) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
 def train(model: Any, batches: Iterator[Tensor], training: Training, name: str) -> Trained:
@@ -65,17 +60,17 @@ def train(model: Any, batches: Iterator[Tensor], training: Training, name: str) 
     """
     device = next(model.parameters()).device
     loss = WeightedLoss(training.loss)
-    optimizer = make_optimizer({**OPTIMIZER, "lr": training.lr}, model)
-    model.train()
+    optimizer = make_optimizer({**choice("optimizer", OPTIMIZER), "lr": training.lr}, model)
+    schedule = {**choice("scheduler", SCHEDULER), "warmup_steps": training.warmup_steps}
     limit = 60 * training.minutes
     losses: list[float] = []
-    heard, bad, in_a_row = 0.0, 0, 0
+    elapsed = told = heard = 0.0
+    scheduler = make_schedule(schedule, optimizer, lambda: Progress(len(losses), 0.0, min(1.0, elapsed / limit)))
+    bad = in_a_row = 0
+    model.train()
     stems = next(batches)
     start = time.perf_counter()
-    elapsed = told = 0.0
     while elapsed < limit:
-        for group in optimizer.param_groups:
-            group["lr"] = training.lr * rate(elapsed / limit, training.warmup)
         stems = stems.to(device, non_blocking=True)
         total, _ = objective(model, loss, stems, len(losses))
         optimizer.zero_grad(set_to_none=True)
@@ -92,6 +87,7 @@ def train(model: Any, batches: Iterator[Tensor], training: Training, name: str) 
         heard += stems.shape[0] * stems.shape[-1] / model.rate
         synchronise(device)
         elapsed = time.perf_counter() - start
+        scheduler.step()
         if elapsed - told >= training.report_seconds:
             told = elapsed
             tell(f"{name}: {elapsed:.0f} of {limit:.0f} s, step {len(losses)}, loss {_last(losses):.4g}")

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.bench.results import MissingPackage
+from tfswa_unet.errors import unknown
 from tfswa_unet.inference import Separator
 from tfswa_unet.inference.precision import Precision
 
@@ -153,55 +154,59 @@ class BSRoFormer(Peer):
         return F.pad(stems, (0, mixture.shape[-1] - stems.shape[-1]))  # the package drops what is no whole hop
 
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
-        return {"chunks": in_segments(self, self.CHUNK, self.SHARED, precision)}
-
-
-def in_segments(model: Any, segment: float, overlap: float, precision: Precision) -> Whole:
-    """Whole tracks by our own separator, with segments and overlaps in s."""
-    device = next(model.parameters()).device
-    separator = Separator(model, device, segment, overlap, precision=precision)
-
-    def separate(mixture: Tensor) -> Tensor:
-        stems = separator.separate(mixture.numpy(), model.rate)
-        return torch.stack([torch.from_numpy(stem) for stem in stems.values()])
-
-    return separate
+        separator = _separator(self, precision, segment_seconds=self.CHUNK, overlap_seconds=self.SHARED)
+        return {"chunks": _whole(separator)}
 
 
 def ways(model: Any, precision: Precision = "fp32") -> dict[str, Whole]:
     """The ways in which a model separates a whole track, ours or another package's; the usual one first."""
     if isinstance(model, Peer):
         return model.ways(precision)
-    return {"segments of 6 s": in_segments(model, 6.0, 1.0, precision)}
+    separator = _separator(model, precision)
+    return {f"segments of {separator.plan.size / model.rate:g} s": _whole(separator)}
 
 
-PUBLISHED: dict[str, Callable[[tuple[str, ...]], Peer]] = {
+Builder = Callable[[tuple[str, ...]], Peer]
+PUBLISHED: dict[str, Builder] = {
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=48, t_layers=5, bottom_channels=512),
     "openunmix": lambda stems: OpenUnmix(stems, hidden=512, n_fft=4096, softmask=False),
     "bs_roformer": lambda stems: BSRoFormer(stems, dim=192, depth=6),
 }
 # For a contest with tfswa_tiny (0.8 M parameters): 8.9 M and 0.8 M.
-SMALL: dict[str, Callable[[tuple[str, ...]], Peer]] = {
+SMALL: dict[str, Builder] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=256, n_fft=2048, softmask=True),
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=8, t_layers=5, bottom_channels=64),
 }
 
 
-def peer(kind: dict[str, Callable[[tuple[str, ...]], Peer]], name: str, stems: tuple[str, ...]) -> Peer:
+def peer(kind: Mapping[str, Builder], name: str, stems: tuple[str, ...]) -> Peer:
     """Make one of `PUBLISHED` or `SMALL` with random weights.
 
     Raises:
-        ConfigError: for an unknown name, or where its package is not installed.
+        ConfigError: for an unknown name.
+        MissingPackage: where its package is not installed.
     """
     if name not in kind:
         raise unknown("peer", name, kind)
     return kind[name](stems)
 
 
+def _separator(model: Any, precision: Precision, **seconds: Any) -> Separator:
+    return Separator(model, next(model.parameters()).device, precision=precision, **seconds)
+
+
+def _whole(separator: Separator) -> Whole:
+    def separate(mixture: Tensor) -> Tensor:
+        stems = separator.separate(mixture.numpy(), separator.model.rate)
+        return torch.stack([torch.from_numpy(stem) for stem in stems.values()])
+
+    return separate
+
+
 def _load(module: str, package: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ConfigError(
+        raise MissingPackage(
             f"{package} cannot be imported ({error}): run `{INSTALL}` in this environment, or leave that peer out"
         ) from error

@@ -67,7 +67,7 @@ def compare_stems(
     if estimate.is_complex():
         estimated = Signals(n_fft, hop, length, spectrum=estimate, step=step)
     else:
-        estimated = Signals(n_fft, hop, length, waveform=estimate, step=step)
+        estimated = Signals(n_fft, hop, length, waveform=estimate.float(), step=step)
     return loss(estimated, Signals(n_fft, hop, length, waveform=targets))
 
 
