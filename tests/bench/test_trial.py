@@ -9,10 +9,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from tests.bench.conftest import Halves
 from tests.small import STEMS
 from tfswa_unet import models
-from tfswa_unet.bench import loop
-from tfswa_unet.bench.loop import Training, train
+from tfswa_unet.bench import trial
 from tfswa_unet.bench.settings import ContestSetting
-from tfswa_unet.bench.trial import RATE, batches, score_songs, to_score
+from tfswa_unet.bench.trial import RATE, batches, score_songs, to_score, train
 from tfswa_unet.data import load_tracks
 from tfswa_unet.dsp import istft
 from tfswa_unet.errors import ModelError
@@ -23,13 +22,13 @@ L1 = {"waveform_l1": {"weight": 1.0}}
 
 def _clock(monkeypatch, step):
     times = itertools.count(0, step)
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: next(times))
 
 
 def test_training_stops_with_the_clock_and_learns(monkeypatch, halves):
     stems = torch.randn(2, 1, 2, 100) * torch.tensor([1.0, 0.5, 0.25, 0.0])[:, None, None]
     _clock(monkeypatch, 0.1)
-    trained = train(halves, itertools.repeat(stems), Training(1.0, 0.05, L1), "halves")
+    trained = train(halves, itertools.repeat(stems), L1, 0.05, 1.0, "halves")
     assert trained.steps == 600
     assert trained.seconds == pytest.approx(60)
     assert trained.audio_seconds == pytest.approx(600 * 2 * 100 / 44_100)
@@ -43,13 +42,13 @@ def test_steps_without_a_finite_gradient_are_left_out(monkeypatch, halves):
     good, bad = torch.ones(1, 4, 2, 8), torch.full((1, 4, 2, 8), torch.nan)
     before = halves.network.weight.detach().clone()
     _clock(monkeypatch, 1.0)
-    trained = train(halves, iter([bad] * 3), Training(0.05, 0.1, L1), "halves")
+    trained = train(halves, iter([bad] * 3), L1, 0.1, 0.05, "halves")
     assert (trained.steps, trained.bad_steps) == (3, 3)
     assert torch.equal(halves.network.weight, before)
-    train(halves, iter([good]), Training(1 / 60, 0.1, L1), "halves")
+    train(halves, iter([good]), L1, 0.1, 1 / 60, "halves")
     assert not torch.equal(halves.network.weight, before)
     with pytest.raises(ModelError, match="halves: 20 steps in a row had no finite gradient: lower its learning rate"):
-        train(halves, itertools.repeat(bad), Training(1.0, 0.1, L1), "halves")
+        train(halves, itertools.repeat(bad), L1, 0.1, 1.0, "halves")
 
 
 def test_ours_is_trained_on_its_own_spectra(small_presets):
@@ -71,7 +70,7 @@ def test_the_rate_warms_up_and_ends_at_nothing(monkeypatch, halves):
     hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
     _clock(monkeypatch, 0.1)
     try:
-        train(halves, itertools.repeat(torch.ones(1, 4, 2, 8)), Training(1.0, 2.0, L1, warmup_steps=30), "halves")
+        train(halves, itertools.repeat(torch.ones(1, 4, 2, 8)), L1, 2.0, 1.0, "halves")
     finally:
         hook.remove()
     cosines = [0.5 * (1 + math.cos(math.pi * step / 600)) for step in range(600)]

@@ -13,7 +13,7 @@ import torch
 from tfswa_unet import models
 from tfswa_unet.bench.measures import step_flops
 from tfswa_unet.bench.networks import PUBLISHED, peer, ways
-from tfswa_unet.bench.results import FAILED, MEASURED, Failure, attempt, time_in_turns
+from tfswa_unet.bench.results import MEASURED, Failure, attempt, time_in_turns
 from tfswa_unet.bench.settings import PeersSetting
 from tfswa_unet.bench.subject import CHANNELS, RATE, as_in_training, device_name, emulated, mixtures, set_up
 from tfswa_unet.config import choice
@@ -29,6 +29,7 @@ PRECISIONS = ("fp32", "bf16")
 LOSS, OPTIMIZER = "waveform", "adam"  # of conf: what all of these packages can be trained with
 
 Key = tuple[str, Any]  # name and precision
+Task = tuple[Callable[[], object], Callable[[], object], int | None]  # a turn, its warm-up, and its step's operations
 
 
 @dataclass(frozen=True)
@@ -84,15 +85,6 @@ class Step:
         return flops
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a system does in its turn, and before anything counts."""
-
-    work: Callable[[], object]
-    warm_up: Callable[[], object]
-    flops: int | None = None
-
-
 def measure(setting: PeersSetting) -> dict[str, Any]:
     """Measure every system in turn; one that fails has the reason in its row.
 
@@ -110,7 +102,6 @@ def measure(setting: PeersSetting) -> dict[str, Any]:
         batch=as_in_training("batch_size", setting.batch),
         segment=as_in_training("seconds", setting.segment),
     )
-    systems = {name: attempt(name, partial(_on, device, build)) for name, build in builders.items()}
     lengths = ("batch", "segment") if setting.train else ("seconds",)
     return {
         "measured": "training" if setting.train else "separation",
@@ -121,12 +112,8 @@ def measure(setting: PeersSetting) -> dict[str, Any]:
         "torch": torch.__version__,
         "runs": setting.runs,
         **{name: getattr(setting, name) for name in lengths},
-        "systems": [asdict(speed) for speed in _speeds(setting, systems, device)],
+        "systems": [asdict(speed) for speed in _speeds(setting, builders, device)],
     }
-
-
-def _on(device: torch.device, build: Callable[[], Any]) -> Any:
-    return build().to(device)
 
 
 def _builders(setting: PeersSetting) -> dict[str, Callable[[], Any]]:
@@ -145,45 +132,45 @@ def _builders(setting: PeersSetting) -> dict[str, Callable[[], Any]]:
     return builders
 
 
-def _speeds(setting: Any, systems: Mapping[str, Any], device: torch.device) -> list[Speed]:
+def _speeds(setting: Any, builders: Mapping[str, Callable[[], Any]], device: torch.device) -> list[Speed]:
     """A row for each system and precision that had its turn or failed."""
+    systems = {name: attempt(name, lambda build=build: build().to(device)) for name, build in builders.items()}  # type: ignore
     make = _training_task(setting) if setting.train else _separation_task(setting)
     keys: list[Key] = list(product(systems, setting.precision))
     tasks: dict[Key, Any] = {}
-    for name, precision in keys:
-        model = systems[name]
-        failed = isinstance(model, Failure)
-        tasks[name, precision] = model if failed else attempt(f"{name} {precision}", partial(make, model, precision))
-    failures = {key: task for key, task in tasks.items() if isinstance(task, Failure)}
-    able: dict[Key, Task] = {key: task for key, task in tasks.items() if key not in failures}
+    for key in keys:
+        model = systems[key[0]]
+        tasks[key] = model if isinstance(model, Failure) else attempt(" ".join(key), partial(make, model, key[1]))
+    outcomes: dict[Key, Any] = {key: task for key, task in tasks.items() if isinstance(task, Failure)}
+    able: dict[Key, Task] = {key: task for key, task in tasks.items() if key not in outcomes}
     # Of a turn, to a step or to the track's length: what is shown while it runs.
     share, unit = (setting.steps, "s a step") if setting.train else (setting.seconds, "real-time factor")
-    timed = time_in_turns(
-        {key: task.work for key, task in able.items()},
-        {key: task.warm_up for key, task in able.items()},
+    outcomes |= time_in_turns(
+        {key: work for key, (work, _, _) in able.items()},
+        {key: warm_up for key, (_, warm_up, _) in able.items()},
         setting.runs,
         device,
         lambda seconds: f"{unit} {seconds / share:.3f}",
     )
-    failures |= timed.failures
     rows = []
     for key in keys:
-        if key in failures:
-            rows.append(Speed(*key, status=FAILED, reason=failures[key].reason))
-        elif key in timed.seconds:
-            rows.append(_speed(setting, key, systems[key[0]], able[key].flops, timed.seconds))
+        outcome = outcomes.get(key)
+        if isinstance(outcome, Failure):
+            rows.append(Speed(*key, **outcome.to_dict()))
+        elif outcome is not None:
+            rows.append(_speed(setting, key, systems[key[0]], able[key][2], outcomes))
     return rows
 
 
-def _speed(setting: Any, key: Key, model: Any, flops: int | None, turns: Mapping[Key, float]) -> Speed:
-    seconds = turns[key] / setting.steps if setting.train else turns[key]
-    beside = {name: turns[name, key[1]] for name in BASELINES if (name, key[1]) in turns}
+def _speed(setting: Any, key: Key, model: Any, flops: int | None, outcomes: Mapping[Key, Any]) -> Speed:
+    seconds = outcomes[key] / setting.steps if setting.train else outcomes[key]
+    beside = {name: outcomes.get((name, key[1])) for name in BASELINES}
     return Speed(
         *key,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         seconds=round(seconds, 4),
         rate=setting.batch / seconds if setting.train else seconds / setting.seconds,
-        ratios={name: turns[key] / turn for name, turn in beside.items()},
+        ratios={name: outcomes[key] / other for name, other in beside.items() if isinstance(other, float)},
         flops=flops,
         utilisation=flops / seconds / setting.peak_tflops / 1e12 if flops and setting.peak_tflops else None,
     )
@@ -195,7 +182,7 @@ def _separation_task(setting: PeersSetting) -> Callable[[Any, Precision], Task]:
 
     def make(model: Any, precision: Precision) -> Task:
         whole = next(iter(ways(model, precision).values()))
-        return Task(lambda: whole(mixture), lambda: whole(beginning))
+        return lambda: whole(mixture), lambda: whole(beginning), None
 
     return make
 
@@ -208,6 +195,6 @@ def _training_task(setting: Any) -> Callable[[Any, Precision], Task]:
             for _ in range(setting.steps):
                 step()
 
-        return Task(turn, turn, step.count())
+        return turn, turn, step.count()
 
     return make

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from tfswa_unet.errors import ConfigError, ModelError, UserError
 from tfswa_unet.files import write_text
 
 Result = TypeVar("Result")
-Key = TypeVar("Key", bound=Hashable)
+Key = TypeVar("Key", bound=tuple[str, ...])
 
 MEASURED, FAILED = "measured", "failed"  # what a record's status says
 # What may befall one system while others can be measured: no memory, a missing package, weights or numbers that are not
@@ -72,31 +73,24 @@ def plain(measured: Any) -> Any:
     return measured
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Median s by system, and why others have none; those that an interruption kept from their turn are in neither."""
-
-    seconds: dict[Any, float]
-    failures: dict[Any, Failure]
-
-
 def time_in_turns(
     works: Mapping[Key, Callable[[], object]],
     warm_ups: Mapping[Key, Callable[[], object]],
     rounds: int,
     device: torch.device,
     describe: Callable[[float], str],
-) -> Timed:
+) -> dict[Key, float | Failure]:
     """Time systems side by side: each warms up, then all take turns; one that fails has no more turns.
 
-    An interruption ends the rounds, and what was measured is given.
-
     Args:
-        works: by system, what is timed once a round.
+        works: by system, a tuple of names, what is timed once a round.
         warm_ups: by system, what is done before anything counts.
         rounds: in which every system has a turn.
         device: waited for after each.
         describe: of so many seconds, for progress.
+
+    Returns:
+        median s by system, or why it failed; an interruption ends the rounds and leaves out who had no turn yet.
     """
     elapsed: dict[Key, list[float]] = {key: [] for key in works}
     failures: dict[Key, Failure] = {}
@@ -105,8 +99,8 @@ def time_in_turns(
             for key, work in turn.items():
                 if key in failures:
                     continue
-                name = " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
-                outcome = attempt(name, lambda work=work: elapsed_seconds(work, device))  # type: ignore[misc]
+                name = " ".join(key)
+                outcome = attempt(name, partial(elapsed_seconds, work, device))
                 if isinstance(outcome, Failure):
                     failures[key] = outcome
                 elif number == 0:
@@ -116,8 +110,7 @@ def time_in_turns(
                     tell(f"round {number} of {rounds}: {name}: {describe(outcome)}")
     except KeyboardInterrupt:
         tell("interrupted: what was measured so far follows")
-    measured = {key: values for key, values in elapsed.items() if values and key not in failures}
-    return Timed({key: statistics.median(values) for key, values in measured.items()}, failures)
+    return {key: statistics.median(seconds) for key, seconds in elapsed.items() if seconds} | failures
 
 
 class Results:

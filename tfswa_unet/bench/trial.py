@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count, islice
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tfswa_unet.bench.loop import Training, train
+from tfswa_unet.bench.measures import synchronise
 from tfswa_unet.bench.networks import Peer, Whole, ways
 from tfswa_unet.bench.results import tell
 from tfswa_unet.bench.settings import TrialSetting
@@ -25,10 +26,17 @@ from tfswa_unet.evaluation.bsseval import score
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.evaluation.song import Song
 from tfswa_unet.inference.precision import pick_device
+from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.songs import write_dataset
+from tfswa_unet.training.optimization import Progress, make_optimizer, make_schedule
 from tfswa_unet.types import STEMS, Track
 
 DIVERGED = "diverged"
+OPTIMIZER, SCHEDULER = "adamw", "cosine"  # of conf/optimizer and conf/scheduler
+WARM_UP = 30  # steps of the schedule: a trial lasts minutes, not days
+CLIP = 1.0  # largest gradient norm
+BAD_STEPS = 20  # in a row, before training stops
+REPORT = 30.0  # s between lines of progress
 WHOLE_SONGS = {"p": 0.2, "redraw": 0.0}  # of data.mixing: most examples are whole songs, which have few silent stems
 EPOCH = 100_000  # examples; only where numbers start anew
 STATISTICS = 50  # batches that a network's input statistics are taken from, off the clock
@@ -64,15 +72,9 @@ def prepare(setting: TrialSetting) -> TrialSongs:
             reported.add(done // 10)
             tell(f"songs: {done} of {total} at {setting.data}")
 
-    total = setting.songs + setting.test_songs
-    write_dataset(
-        setting.data,
-        total,
-        setting.song_seconds,
-        setting.seed,
-        test_tracks=setting.test_songs,
-        on_progress=report,
-    )
+    songs, scored = setting.songs + setting.test_songs, setting.test_songs
+    length, seed = setting.song_seconds, setting.seed
+    write_dataset(setting.data, songs, length, seed, test_tracks=scored, on_progress=report)
     tracks = load_tracks("musdb18hq", setting.data)
     return TrialSongs([t for t in tracks if t.split != "test"], to_score([t for t in tracks if t.split == "test"]))
 
@@ -103,9 +105,9 @@ def run_trial(name: str, build: Callable[[], Any], lr: float, setting: TrialSett
         "torch": torch.__version__,
         "commit": commit(),
     }
-    training = Training(setting.minutes, lr, choice("loss", setting.loss))
     try:
-        trained = train(model, batches(songs.train, setting), training, name)
+        terms = choice("loss", setting.loss)
+        trained = train(model, batches(songs.train, setting), terms, lr, setting.minutes, name)
         tell(f"{name}: {trained.steps} steps, scoring {len(songs.test)} songs")
         scored = {way: score_songs(songs.test, whole, model.stems) for way, whole in ways(model).items()}
     except ModelError as error:
@@ -113,6 +115,80 @@ def run_trial(name: str, build: Callable[[], Any], lr: float, setting: TrialSett
         return {**facts, "status": DIVERGED, "reason": str(error)}
     best = max(scored, key=lambda way: scored[way]["average"]["SDR"] or -torch.inf)
     return {**facts, **asdict(trained), "separated_by": best, "scores": scored[best], "all_ways": scored}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training did; `loss` is the mean over the last tenth of the steps."""
+
+    steps: int
+    seconds: float  # s of training
+    audio_seconds: float  # s of mixtures seen, repetitions included
+    segments_per_second: float
+    loss: float
+    bad_steps: int  # left out because their gradient was not finite
+
+
+def train(
+    model: Any, batches: Iterator[Tensor], terms: Mapping[str, Any], lr: float, minutes: float, name: str
+) -> Trained:
+    """Train until the time is up; the clock runs from the first batch's arrival to the last step's end.
+
+    Args:
+        model: maps mixtures (b, c, t) to stems (b, s, c, t); with `spectra`, losses are read off those as in
+            `SeparationModule`.
+        batches: stems (b, s, c, t); the mixture is their sum.
+        terms: of the loss, as in conf/loss.
+        lr: learning rate.
+        minutes: of training.
+        name: for lines of progress.
+
+    Raises:
+        ModelError: when too many steps in a row have no finite gradient.
+    """
+    device = next(model.parameters()).device
+    loss = WeightedLoss(terms)
+    optimizer = make_optimizer({**choice("optimizer", OPTIMIZER), "lr": lr}, model)
+    schedule = {**choice("scheduler", SCHEDULER), "warmup_steps": WARM_UP}
+    limit = 60 * minutes
+    losses: list[float] = []
+    elapsed = told = heard = 0.0
+    scheduler = make_schedule(schedule, optimizer, lambda: Progress(len(losses), 0.0, min(1.0, elapsed / limit)))
+    bad = in_a_row = 0
+    model.train()
+    stems = next(batches)
+    start = time.perf_counter()
+    while elapsed < limit:
+        stems = stems.to(device, non_blocking=True)
+        total, _ = objective(model, loss, stems, len(losses))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        if torch.isfinite(norm):
+            optimizer.step()
+            in_a_row = 0
+        else:
+            bad, in_a_row = bad + 1, in_a_row + 1
+            if in_a_row >= BAD_STEPS:
+                raise ModelError(f"{name}: {BAD_STEPS} steps in a row had no finite gradient: lower its learning rate")
+        losses.append(total.item())
+        heard += stems.shape[0] * stems.shape[-1] / model.rate
+        synchronise(device)
+        elapsed = time.perf_counter() - start
+        scheduler.step()
+        if elapsed - told >= REPORT:
+            told = elapsed
+            tell(f"{name}: {elapsed:.0f} of {limit:.0f} s, step {len(losses)}, loss {_last(losses):.4g}")
+        if elapsed < limit:
+            stems = next(batches)
+    return Trained(
+        steps=len(losses),
+        seconds=elapsed,
+        audio_seconds=heard,
+        segments_per_second=len(losses) * stems.shape[0] / elapsed,
+        loss=_last(losses),
+        bad_steps=bad,
+    )
 
 
 def batches(tracks: Sequence[Track], setting: TrialSetting) -> Iterator[Tensor]:
@@ -167,3 +243,8 @@ def _take_statistics(model: Any, setting: TrialSetting, tracks: Sequence[Track])
         few = islice(batches(tracks, setting), STATISTICS)
         with torch.no_grad():
             model.prepare(stems.sum(dim=1).to(pick_device(setting.device)) for stems in few)
+
+
+def _last(losses: list[float]) -> float:
+    recent = losses[-max(1, len(losses) // 10) :]
+    return sum(recent) / len(recent)
