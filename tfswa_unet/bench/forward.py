@@ -106,7 +106,7 @@ def measure(setting: ForwardSetting) -> ForwardRecord:
         tflops=operations / median / 1e12,
         start_memory_mb=peak.start_mb,
         peak_memory_mb=peak_mb,
-        snr_db=_against_fp32(model, mixture, work()) if compare else None,
+        snr_db=snr_by_stem(_fp32(model, mixture), work(), tuple(model.stems)) if compare else None,
         shares=module_shares(model, work, setting.runs, subject.device) if setting.profile else None,
     )
 
@@ -171,6 +171,6 @@ def snr_by_stem(reference: Tensor, output: Tensor, stems: tuple[str, ...]) -> di
     return dict(zip(stems, ratio.tolist(), strict=True))
 
 
-def _against_fp32(model: Any, mixture: Tensor, output: Tensor) -> dict[str, float]:
+def _fp32(model: Any, mixture: Tensor) -> Tensor:
     with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
-        return snr_by_stem(model(mixture), output, tuple(model.stems))
+        return model(mixture)

@@ -42,15 +42,16 @@ class Peer(nn.Module, ABC):
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
         """The ways in which the package separates a whole track, by name, its usual one first."""
 
-    def _by_package(self, ways: Mapping[str, Whole], precision: Precision) -> dict[str, Whole]:
-        """Ways that the package's own code goes, in evaluation mode and a precision."""
-        return {name: partial(self._separate, whole, precision) for name, whole in ways.items()}
-
-    def _separate(self, whole: Whole, precision: Precision, mixture: Tensor) -> Tensor:
+    def by_package(self, whole: Whole, precision: Precision) -> Whole:
+        """A way that the package's own code goes, in evaluation mode and a precision."""
         device = next(self.parameters()).device
-        self.eval()
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return whole(mixture.to(device)).float().cpu()
+
+        def separate(mixture: Tensor) -> Tensor:
+            self.eval()
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                return whole(mixture.to(device)).float().cpu()
+
+        return separate
 
 
 class HTDemucs(Peer):
@@ -65,8 +66,10 @@ class HTDemucs(Peer):
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
         # Training leaves its segment's length behind, which demucs separates with; a short one may do it no justice.
         segments = dict.fromkeys((float(self.network.segment), self.SEGMENT))
-        ways = {f"segments of {seconds:g} s": partial(self._track, seconds) for seconds in segments}
-        return self._by_package(ways, precision)
+        return {
+            f"segments of {seconds:g} s": self.by_package(partial(self._track, seconds), precision)
+            for seconds in segments
+        }
 
     def _track(self, segment: float, mixture: Tensor) -> Tensor:
         apply_model = _load("demucs.apply", "demucs").apply_model
@@ -128,8 +131,8 @@ class OpenUnmix(Peer):
             target.input_scale.data.copy_(1 / scale[: target.nb_bins])
 
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
-        ways = {"one EM step": partial(self._track, 1), "mixture's phase": partial(self._track, 0)}
-        return self._by_package(ways, precision)
+        steps = {"one EM step": 1, "mixture's phase": 0}
+        return {name: self.by_package(partial(self._track, count), precision) for name, count in steps.items()}
 
     def _track(self, steps: int, mixture: Tensor) -> Tensor:
         self.network.niter = steps
@@ -154,16 +157,16 @@ class BSRoFormer(Peer):
         return F.pad(stems, (0, mixture.shape[-1] - stems.shape[-1]))  # the package drops what is no whole hop
 
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
-        separator = _separator(self, precision, segment_seconds=self.CHUNK, overlap_seconds=self.SHARED)
-        return {"chunks": _whole(separator)}
+        whole, _ = _by_separator(self, precision, segment_seconds=self.CHUNK, overlap_seconds=self.SHARED)
+        return {"chunks": whole}
 
 
 def ways(model: Any, precision: Precision = "fp32") -> dict[str, Whole]:
     """The ways in which a model separates a whole track, ours or another package's; the usual one first."""
     if isinstance(model, Peer):
         return model.ways(precision)
-    separator = _separator(model, precision)
-    return {f"segments of {separator.plan.size / model.rate:g} s": _whole(separator)}
+    whole, seconds = _by_separator(model, precision)
+    return {f"segments of {seconds:g} s": whole}
 
 
 Builder = Callable[[tuple[str, ...]], Peer]
@@ -191,16 +194,15 @@ def peer(kind: Mapping[str, Builder], name: str, stems: tuple[str, ...]) -> Peer
     return kind[name](stems)
 
 
-def _separator(model: Any, precision: Precision, **seconds: Any) -> Separator:
-    return Separator(model, next(model.parameters()).device, precision=precision, **seconds)
+def _by_separator(model: Any, precision: Precision, **seconds: Any) -> tuple[Whole, float]:
+    """Whole tracks by our own separator, and the length of its segments in s."""
+    separator = Separator(model, next(model.parameters()).device, precision=precision, **seconds)
 
-
-def _whole(separator: Separator) -> Whole:
     def separate(mixture: Tensor) -> Tensor:
-        stems = separator.separate(mixture.numpy(), separator.model.rate)
+        stems = separator.separate(mixture.numpy(), model.rate)
         return torch.stack([torch.from_numpy(stem) for stem in stems.values()])
 
-    return separate
+    return separate, separator.plan.size / model.rate
 
 
 def _load(module: str, package: str) -> Any:

@@ -86,7 +86,7 @@ def measure(setting: TrainSetting) -> TrainRecord:
     with _data(setting, model, augmentation) as data:
         plain = _measure(setting.steps, subject, module, data, False)
         second = _measure(setting.steps, subject, module, data, True) if setting.checkpointing else None
-    total = sum(plain.seconds)
+    total = sum(plain.seconds())
     batch, seconds = data.config.batch_size, data.config.seconds
     segments = setting.steps * batch / total
     mixture = mixtures(batch, model.channels, seconds, model.rate).to(subject.device)
@@ -100,13 +100,13 @@ def measure(setting: TrainSetting) -> TrainRecord:
         augmentation=setting.augmentation,
         workers=data.config.workers,
         data=setting.data or "synthetic",
-        step_seconds=statistics.median(plain.seconds),
+        step_seconds=statistics.median(plain.seconds()),
         segments_per_second=segments,
         audio_seconds_per_second=segments * seconds,
         start_memory_mb=plain.start_mb,
         peak_memory_mb=plain.peak_mb,
         activations_mb=plain.activations_mb,
-        shares=plain.watch.shares(),
+        shares=plain.shares,
         tflops=tflops,
         model_flop_utilisation=tflops / setting.peak_tflops if setting.peak_tflops else None,
         checkpointing=_compared(plain, second) if second else None,
@@ -177,19 +177,14 @@ def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int
 
 @dataclass(frozen=True)
 class _Pass:
-    watch: Stopwatch
+    rounds: list[dict[str, float]]  # of each step, s by part
+    shares: dict[str, float]
     start_mb: float | None
     peak_mb: float | None
     activations_mb: float
 
-    @property
-    def seconds(self) -> list[float]:
-        return [sum(parts.values()) for parts in self.watch.rounds]
-
-    @property
-    def working(self) -> float:
-        """Median s of a step without the waiting for data."""
-        return statistics.median(sum(parts.values()) - parts["data"] for parts in self.watch.rounds)
+    def seconds(self, without: str = "") -> list[float]:
+        return [sum(parts.values()) - parts.get(without, 0.0) for parts in self.rounds]
 
 
 def _measure(
@@ -214,13 +209,14 @@ def _measure(
     peak = PeakMemory(subject.device)
     run_steps(step, batches, 1)  # with fresh pages, which cost time
     watch = run_steps(step, batches, steps, drain=data.config.workers * PREFETCHED)
-    return _Pass(watch, peak.start_mb, peak.megabytes(), activations / BYTES)
+    return _Pass(watch.rounds, watch.shares(), peak.start_mb, peak.megabytes(), activations / BYTES)
 
 
 def _compared(plain: _Pass, checkpointed: _Pass) -> Checkpointing:
+    before, after = (statistics.median(each.seconds(without="data")) for each in (plain, checkpointed))
     return Checkpointing(
-        step_seconds=checkpointed.working,
-        time_ratio=checkpointed.working / plain.working,
+        step_seconds=after,
+        time_ratio=after / before,
         activations_mb=checkpointed.activations_mb,
         activations_ratio=checkpointed.activations_mb / plain.activations_mb,
         peak_memory_mb=checkpointed.peak_mb,

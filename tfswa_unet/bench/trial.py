@@ -21,7 +21,7 @@ from tfswa_unet.config import choice, from_values
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, load_tracks
 from tfswa_unet.data.batches import loader
 from tfswa_unet.errors import ModelError
-from tfswa_unet.evaluation import MethodScores, aggregate
+from tfswa_unet.evaluation import aggregate
 from tfswa_unet.evaluation.bsseval import score
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.evaluation.song import Song
@@ -37,7 +37,7 @@ WARM_UP = 30  # steps of the schedule: a trial lasts minutes, not days
 CLIP = 1.0  # largest gradient norm
 BAD_STEPS = 20  # in a row, before training stops
 REPORT = 30.0  # s between lines of progress
-WHOLE_SONGS = {"p": 0.2, "redraw": 0.0}  # of data.mixing: most examples are whole songs, which have few silent stems
+WHOLE_SONGS = {"p": 0.2, "redraw": 0.0}  # of data.mixing, as in experiment=demo: most examples are whole songs
 EPOCH = 100_000  # examples; only where numbers start anew
 STATISTICS = 50  # batches that a network's input statistics are taken from, off the clock
 
@@ -98,13 +98,8 @@ def run_trial(name: str, build: Callable[[], Any], lr: float, setting: TrialSett
     parameters = sum(parameter.numel() for parameter in model.parameters())
     tell(f"{name}: {parameters / 1e6:.2f} M parameters, {setting.minutes:g} minutes on {device}")
     _take_statistics(model, setting, songs.train)
-    facts = {
-        "parameters": parameters,
-        "lr": lr,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "commit": commit(),
-    }
+    made_by = {"threads": torch.get_num_threads(), "torch": torch.__version__, "commit": commit()}
+    facts = {"parameters": parameters, "lr": lr, **made_by}
     try:
         terms = choice("loss", setting.loss)
         trained = train(model, batches(songs.train, setting), terms, lr, setting.minutes, name)
@@ -226,12 +221,8 @@ def score_songs(songs: Sequence[Song], separate: Whole | None, stems: Sequence[s
         estimates = song.complete(dict(zip(stems, given.numpy(), strict=True)))
         rate = song.track.rate
         tracks.append(score(song.track.name, song.targets, estimates, window=rate, hop=rate, metrics="sdr"))
-    return _plain(aggregate(tracks))
-
-
-def _plain(scores: MethodScores) -> Scores:
-    rows: dict[str, Mapping[str, Any]] = {stem: values.values for stem, values in scores.stems.items()}
-    rows["average"] = scores.average
+    scores = aggregate(tracks)
+    rows = {**{stem: each.values for stem, each in scores.stems.items()}, "average": scores.average}
     return {
         stem: {metric: round(value, 3) if value == value else None for metric, value in values.items()}
         for stem, values in rows.items()
