@@ -101,6 +101,25 @@ def measure(setting: DataSetting) -> DataRecord:
     return DataRecord(setting, rows, tuple(measure_augmentations(batch, len(STEMS), seconds, RATE)))
 
 
+def data_module(
+    values: dict[str, Any], stems: dict[str, Any], rate: int, channels: int, augmentation: Any
+) -> SegmentDataModule:
+    """Training's data module, ready to give batches.
+
+    Args:
+        values: as in conf/data.
+        stems: as in conf/stems.
+        rate: Hz that the stems are given at.
+        channels: that they are given with.
+        augmentation: what the loader's workers do.
+    """
+    config, plan = from_values(LoaderConfig, values, "data"), StemPlan.from_config(stems)
+    data = SegmentDataModule(config, plan, rate, channels, seed=0, augmentation=augmentation)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
 def samples_per_second(loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor], samples: int) -> float:
     """Examples a second after a warm-up; whole rounds of the workers, whose batches come at about the same time.
 
@@ -160,18 +179,10 @@ def _loader(
         segments = MusdbSegments(place.root, MUSDB[reader], loading["seconds"], RATE, ENDLESS)
         workers = loading["workers"]
         return DataLoader(segments, loading["batch_size"], num_workers=workers, persistent_workers=workers > 0)
-    ours = {
-        "root": str(place.root),
-        "samples_per_epoch": ENDLESS,
-        "cache": cache if reader == CACHED else None,
-    }
+    ours = {"root": str(place.root), "samples_per_epoch": ENDLESS, "cache": cache if reader == CACHED else None}
     values = {**choice("data", place.kind), **loading, **ours}
-    plan = StemPlan.from_config({stem: [stem] for stem in STEMS})
-    config = from_values(LoaderConfig, values, "data")
-    data = SegmentDataModule(config, plan, RATE, CHANNELS, seed=0, augmentation=augmentation)
-    data.prepare_data()
-    data.setup("fit")
-    return data.train_dataloader()
+    stems = {stem: [stem] for stem in STEMS}
+    return data_module(values, stems, RATE, CHANNELS, augmentation).train_dataloader()
 
 
 @contextmanager

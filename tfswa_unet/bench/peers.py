@@ -143,14 +143,12 @@ def _speeds(setting: Any, builders: Mapping[str, Callable[[], Any]], device: tor
         tasks[key] = model if isinstance(model, Failure) else attempt(" ".join(key), partial(make, model, key[1]))
     outcomes: dict[Key, Any] = {key: task for key, task in tasks.items() if isinstance(task, Failure)}
     able: dict[Key, Task] = {key: task for key, task in tasks.items() if key not in outcomes}
-    # Of a turn, to a step or to the track's length: what is shown while it runs.
-    share, unit = (setting.steps, "s a step") if setting.train else (setting.seconds, "real-time factor")
     outcomes |= time_in_turns(
         {key: work for key, (work, _, _) in able.items()},
         {key: warm_up for key, (_, warm_up, _) in able.items()},
         setting.runs,
         device,
-        lambda seconds: f"{unit} {seconds / share:.3f}",
+        partial(_described, setting),
     )
     rows = []
     for key in keys:
@@ -160,6 +158,13 @@ def _speeds(setting: Any, builders: Mapping[str, Callable[[], Any]], device: tor
         elif outcome is not None:
             rows.append(_speed(setting, key, systems[key[0]], able[key][2], outcomes))
     return rows
+
+
+def _described(setting: PeersSetting, seconds: float) -> str:
+    """A turn, as it is told while others wait for theirs."""
+    if setting.train:
+        return f"{seconds / setting.steps:.3f} s a step"
+    return f"real-time factor {seconds / setting.seconds:.3f}"
 
 
 def _speed(setting: Any, key: Key, model: Any, flops: int | None, outcomes: Mapping[Key, Any]) -> Speed:

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from tfswa_unet.bench.data import data_module
 from tfswa_unet.bench.measures import BYTES, PeakMemory, Stopwatch, count_flops, peak_bytes
 from tfswa_unet.bench.settings import TrainSetting
 from tfswa_unet.bench.subject import Record, Subject, mixtures, prepare
-from tfswa_unet.config import choice, from_values
-from tfswa_unet.data import StemPlan
+from tfswa_unet.config import choice
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.losses import compare_stems, estimate_stems
 from tfswa_unet.songs import write_dataset
-from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
+from tfswa_unet.training.datamodule import SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
 from tfswa_unet.training.optimization import make_optimizer
 
@@ -235,9 +235,4 @@ def _data(setting: TrainSetting, model: Any, augmentation: dict[str, Any]) -> It
         values["root"] = setting.data or str(Path(folder) / "songs")
         if setting.data is None:
             write_dataset(values["root"], SONGS, max(2.0, 1.5 * values["seconds"]), seed=0, workers=1)
-        config = from_values(LoaderConfig, values, "data")
-        plan = StemPlan.from_config(model.config["stems"])
-        data = SegmentDataModule(config, plan, model.rate, model.channels, seed=0, augmentation=for_workers)
-        data.prepare_data()
-        data.setup("fit")
-        yield data
+        yield data_module(values, model.config["stems"], model.rate, model.channels, for_workers)
