@@ -41,8 +41,6 @@ def measure(setting: OptionsSetting) -> dict[str, Any]:
     check(setting)
     chosen = _chosen(setting.rows, rows)
     configs = {name: configured(setting.model, rows[name], name) for name in chosen}
-    for name, config in configs.items():
-        _check_config(config, name)  # what cannot be built is told now, not in an hour
     results = Results(Path(setting.out), {**setting.deciding(), "lr": setting.lr, "model": setting.model})
     _check_overrides(results, rows)
     songs = prepare(setting)
@@ -70,16 +68,17 @@ def configured(base: str, overrides: Sequence[str], row: str) -> dict[str, Any]:
     """Configuration of a preset for all four stems with overrides such as "network.patch=[2,2]".
 
     Raises:
-        ConfigError: for an unknown preset, or overrides that cannot be read.
+        ConfigError: for an unknown preset, or a row that cannot be read or built: told now, not in an hour.
     """
+    preset = models.preset(base, STEMS)
     try:
-        values = OmegaConf.to_container(
-            OmegaConf.merge(models.preset(base, STEMS), OmegaConf.from_dotlist(list(overrides)))
-        )
+        config: Any = OmegaConf.to_container(OmegaConf.merge(preset, OmegaConf.from_dotlist(list(overrides))))
+        models.build(config)
     except OmegaConfBaseException as error:
         raise ConfigError(f"row {row!r}: {' '.join(str(error).split())}") from None
-    assert isinstance(values, dict)
-    return {str(name): value for name, value in values.items()}
+    except (ConfigError, TypeError, ValueError) as error:
+        raise ConfigError(f"row {row!r} cannot be built: {error}") from error
+    return config
 
 
 def costs(model: Any) -> dict[str, float]:
@@ -101,13 +100,6 @@ def _measure(name: str, config: dict[str, Any], setting: OptionsSetting, songs: 
     cost = costs(models.build(config).to(pick_device(setting.device)))
     tell(f"{name}: real-time factor {cost['real_time_factor']:.3f}")
     return {**cost, **run_trial(name, partial(models.build, config), setting.lr, setting, songs)}
-
-
-def _check_config(config: dict[str, Any], row: str) -> None:
-    try:
-        models.build(config)
-    except (ConfigError, TypeError, ValueError) as error:
-        raise ConfigError(f"row {row!r} cannot be built: {error}") from error
 
 
 def _chosen(given: str | None, rows: Mapping[str, Any]) -> list[str]:
