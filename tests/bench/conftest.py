@@ -12,7 +12,7 @@ from tfswa_unet.bench.subject import Subject
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.training.module import SeparationModule
 
-ARGUMENTS = [
+TRIAL = [
     *("--minutes", "0.01", "--batch", "2", "--segment", "0.2"),
     *("--songs", "2", "--test-songs", "1", "--song-seconds", "1.5"),
     *("--workers", "0", "--threads", "1", "--device", "cpu"),
@@ -33,11 +33,11 @@ class Halves(networks.Peer):
         self.prepared += [tuple(mixture.shape) for mixture in mixtures]
 
     def ways(self, precision="fp32"):
-        ways = {
-            "silence": lambda mixture: 1e-3 * self(mixture[None])[0],
-            "itself": lambda mixture: self(mixture[None])[0],
+        gains = {"silence": 1e-3, "itself": 1.0}
+        return {
+            name: self.by_package(lambda mixture, gain=gain: gain * self(mixture[None])[0], precision)
+            for name, gain in gains.items()
         }
-        return self._by_package(ways, precision)
 
 
 @pytest.fixture

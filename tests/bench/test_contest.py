@@ -1,11 +1,15 @@
 import json
+import re
 
 import pytest
+import torch
 
-from tests.bench.conftest import ARGUMENTS
+from tests.bench.conftest import TRIAL
 from tests.small import STEMS
-from tfswa_unet.bench import contest
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.bench import trial
+from tfswa_unet.bench.networks import SMALL
+from tfswa_unet.bench.results import MissingPackage
+from tfswa_unet.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +23,15 @@ def place(tmp_path_factory):
 
 
 def _arguments(place, *more):
-    return [*ARGUMENTS, "--data", str(place / "songs"), "--out", str(place / "contest.json"), *more]
+    return ["bench", "contest", *TRIAL, "--data", str(place / "songs"), "--out", str(place / "contest.json"), *more]
 
 
 def test_one_after_the_other(place, capsys):
-    assert contest.main(_arguments(place, "--only", "openunmix", "--json")) == 0
+    assert main(_arguments(place, "--only", "openunmix", "--json")) == 0
     first = json.loads(capsys.readouterr().out)["results"]
     assert list(first) == ["mixture", "openunmix"]
 
-    assert contest.main(_arguments(place)) == 0
+    assert main(_arguments(place)) == 0
     printed = capsys.readouterr()
     results = json.loads((place / "contest.json").read_text())
     assert list(results["results"]) == ["mixture", "openunmix", "tfswa_tiny", "htdemucs"]
@@ -54,10 +58,12 @@ def test_one_after_the_other(place, capsys):
     assert (after[0], after[4], after[-1]) == ("", "uSDR", f"{average['uSDR']:.2f}")
 
 
-def test_other_settings_do_not_mix(place):
-    contest.main(_arguments(place, "--only", "openunmix"))
-    with pytest.raises(ConfigError, match=r"results under other settings.*lr .*give another --out, or delete it"):
-        contest.main(_arguments(place, "--lr", "openunmix=0.1"))
+def test_other_settings_do_not_mix(place, capsys):
+    main(_arguments(place, "--only", "openunmix"))
+    capsys.readouterr()
+    assert main(_arguments(place, "--lr", "openunmix=0.1")) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"results under other settings.*lr .*give another --out, or delete it", error)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +78,43 @@ def test_other_settings_do_not_mix(place):
         (["--workers", "-1"], r"--workers -1: expected 0 \(the training process loads\) or more"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_written(tmp_path, arguments, message):
-    with pytest.raises(ConfigError, match=message):
-        contest.main(_arguments(tmp_path, *arguments))
+def test_mistakes_are_told_before_anything_is_written(tmp_path, arguments, message, capsys):
+    assert main(_arguments(tmp_path, *arguments)) == 1
+    assert re.match(f"error: {message}", capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_package_is_told_before_anything_is_written(tmp_path, monkeypatch):
-    def absent(stems):
-        raise ConfigError("no such package")
+def test_the_others_compete_where_a_package_is_missing_or_training_fails(tmp_path, monkeypatch, capsys):
+    whole = SMALL["htdemucs"]
 
-    monkeypatch.setitem(contest.SMALL, "htdemucs", absent)
-    with pytest.raises(ConfigError, match="no such package"):
-        contest.main(_arguments(tmp_path))
-    assert not list(tmp_path.iterdir())
+    def missing(stems):
+        raise MissingPackage("no such package")
+
+    monkeypatch.setitem(SMALL, "htdemucs", missing)
+    assert main(_arguments(tmp_path, "--only", "htdemucs")) == 1
+    assert not (tmp_path / "songs").exists()
+    monkeypatch.setattr(trial, "train", _failing(trial.train, "openunmix"))
+    assert main(_arguments(tmp_path, "--json")) == 1
+    printed = capsys.readouterr()
+    results = json.loads(printed.out[printed.out.index("{") :])["results"]
+    assert results["htdemucs"] == {"status": "failed", "reason": "no such package"}
+    assert results["openunmix"]["status"] == "failed"
+    assert results["tfswa_tiny"]["status"] == "measured"
+    told = printed.err.splitlines()
+    assert told.index("htdemucs: failed: no such package") < next(n for n, line in enumerate(told) if "songs:" in line)
+
+    monkeypatch.undo()
+    monkeypatch.setitem(SMALL, "htdemucs", whole)
+    assert main(_arguments(tmp_path, "--only", "htdemucs")) == 0
+    again = json.loads((tmp_path / "contest.json").read_text())["results"]
+    assert again["htdemucs"]["status"] == "measured"
+    assert again["tfswa_tiny"] == results["tfswa_tiny"]
+
+
+def _failing(train, which):
+    def stand_in(*given):
+        if given[-1] == which:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return train(*given)
+
+    return stand_in

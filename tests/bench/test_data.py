@@ -9,7 +9,7 @@ import torch
 from tests.small import write_songs
 from tfswa_unet import audio
 from tfswa_unet.bench import data, layouts
-from tfswa_unet.bench.data import DataSetting, measure_data
+from tfswa_unet.bench.settings import DataSetting
 from tfswa_unet.config import choice
 from tfswa_unet.data import load_tracks, reading
 from tfswa_unet.data.augmentation import AUGMENTATIONS
@@ -45,7 +45,7 @@ def calls(monkeypatch):
 
 def _measured(monkeypatch, **options):
     monkeypatch.setattr(data, "SHORTEST", 0.0)
-    return measure_data(DataSetting(**{"seconds": 0.2, "batch": 1, "samples": 2, "workers": 0, **options}))
+    return data.measure(DataSetting(**{"seconds": 0.2, "batch": 1, "samples": 2, "workers": 0, **options}))
 
 
 def test_every_reader_is_measured_beside_musdbs_own(monkeypatch, calls, songs):
@@ -145,8 +145,7 @@ def test_the_warm_up_is_not_counted(monkeypatch):
                 now[0] += 100.0 if next(seconds) < 6 else 0.25
                 yield torch.zeros(4, 1)
 
-    setting = DataSetting(samples=30)
-    assert data._samples_per_second(setting, Loader(), lambda batch: batch) == pytest.approx(4 / 0.25)
+    assert data.samples_per_second(Loader(), lambda batch: batch, samples=30) == pytest.approx(4 / 0.25)
     assert next(seconds) == 6 + 9  # batches: of 3 workers, two each for the warm-up, then three each
 
 
@@ -168,12 +167,12 @@ def test_the_warm_up_is_not_counted(monkeypatch):
 def test_what_cannot_be_measured_is_refused_before_songs_are_made(monkeypatch, options, error, message):
     monkeypatch.setattr(data, "made_songs", lambda *_: pytest.fail("work has begun"))
     with pytest.raises(error, match=message):
-        measure_data(DataSetting(**options))
+        data.measure(DataSetting(**options))
 
 
 def test_readers_of_another_layout_are_refused(songs):
     with pytest.raises(ConfigError, match=r"unknown reader of .* 'flac'.*expected one of musdb_wav, wav, cached"):
-        measure_data(DataSetting(data=str(songs["wav"].root), readers=("flac",)))
+        data.measure(DataSetting(data=str(songs["wav"].root), readers=("flac",)))
 
 
 def test_without_musdb_or_ffmpeg_it_says_what_to_leave_out(monkeypatch, tmp_path):
@@ -189,4 +188,4 @@ def test_without_musdb_or_ffmpeg_it_says_what_to_leave_out(monkeypatch, tmp_path
     with pytest.raises(
         ConfigError, match=r"musdb cannot be imported \(.*\): install it and ffmpeg, or choose --readers"
     ):
-        measure_data(DataSetting(readers=("musdb",)))
+        data.measure(DataSetting(readers=("musdb",)))

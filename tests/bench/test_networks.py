@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.small import STEMS
 from tfswa_unet import models
-from tfswa_unet.bench.networks import PUBLISHED, SMALL, BSRoFormer, HTDemucs, OpenUnmix, Peer, in_segments, peer, ways
+from tfswa_unet.bench.networks import PUBLISHED, SMALL, BSRoFormer, HTDemucs, OpenUnmix, Peer, peer, ways
 from tfswa_unet.errors import ConfigError
 
 PACKAGES = {"htdemucs": "demucs", "openunmix": "openunmix", "bs_roformer": "bs_roformer"}
@@ -53,9 +53,13 @@ def test_ways_run_in_inference_and_at_the_precision_asked_for(halves):
     assert 1e-5 < (rough - expected).abs().max() < 0.05
 
 
-def test_segments_overlap_and_join(halves):
+def test_segments_overlap_and_join(halves, monkeypatch):
+    monkeypatch.setattr(BSRoFormer, "CHUNK", 0.25)
+    monkeypatch.setattr(BSRoFormer, "SHARED", 0.1)
+    model = BSRoFormer.__new__(BSRoFormer)
+    Peer.__init__(model, STEMS, halves)
     mixture = torch.randn(2, 40_000)
-    joined = in_segments(halves, 0.25, 0.1, "fp32")(mixture)
+    joined = model.ways()["chunks"](mixture)
     assert torch.allclose(joined, halves(mixture[None])[0].detach(), atol=1e-5)
 
 

@@ -1,12 +1,15 @@
 import json
+import re
 
 import pytest
+import torch
 
-from tests.bench.conftest import ARGUMENTS
+from tests.bench.conftest import TRIAL
 from tests.small import STEMS
 from tfswa_unet import models
-from tfswa_unet.bench import options
-from tfswa_unet.errors import ConfigError, ModelError
+from tfswa_unet.bench import options, trial
+from tfswa_unet.cli import main
+from tfswa_unet.errors import ModelError
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +19,20 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(options, "FORWARD", 0.5)
+    monkeypatch.setattr(options, "as_in_training", lambda key: 0.5)
 
 
 def _arguments(place, *more, data=None):
-    return [*ARGUMENTS, "--data", str(data or place / "songs"), "--out", str(place / "options.json"), *more]
+    return [
+        "bench",
+        "options",
+        *TRIAL,
+        "--data",
+        str(data or place / "songs"),
+        "--out",
+        str(place / "options.json"),
+        *more,
+    ]
 
 
 @pytest.mark.parametrize(("name", "overrides"), options.load_rows(options.ROWS).items())
@@ -32,9 +44,9 @@ def test_every_row_of_the_table_builds_and_differs(name, overrides):
 
 
 def test_rows_are_measured_once(tmp_path, data, small_presets, capsys, monkeypatch):
-    assert options.main(_arguments(tmp_path, "--rows", "base", data=data)) == 0
+    assert main(_arguments(tmp_path, "--rows", "base", data=data)) == 0
     base = json.loads((tmp_path / "options.json").read_text())["results"]["base"]
-    assert options.main(_arguments(tmp_path, "--rows", "complex mask;base", "--json", data=data)) == 0
+    assert main(_arguments(tmp_path, "--rows", "complex mask;base", "--json", data=data)) == 0
     printed = capsys.readouterr()
     records = json.loads(printed.out[printed.out.index("{") :])["results"]
     assert records["base"] == base
@@ -50,23 +62,44 @@ def test_rows_are_measured_once(tmp_path, data, small_presets, capsys, monkeypat
     def diverge(*_, **__):
         raise ModelError("it diverged")
 
-    monkeypatch.setattr(options, "compete", diverge)
-    assert options.main(_arguments(tmp_path, "--rows", "spectra;base", data=data)) == 0
-    assert json.loads((tmp_path / "options.json").read_text())["results"]["spectra"]["failed"] == "it diverged"
+    monkeypatch.setattr(trial, "train", diverge)
+    assert main(_arguments(tmp_path, "--rows", "spectra;base", data=data)) == 0
+    spectra = json.loads((tmp_path / "options.json").read_text())["results"]["spectra"]
+    assert (spectra["status"], spectra["reason"]) == ("diverged", "it diverged")
     lines = capsys.readouterr().out.splitlines()
+    assert "spectra: diverged: it diverged" in lines
     cells = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in lines if line.startswith("│")}
     assert cells["base"][-2].strip() == f"{base['scores']['average']['SDR']:.2f}"
     assert [cell.strip() for cell in cells["spectra"][3:]] == ["–"] * 7
 
 
-def test_a_changed_row_does_not_keep_its_result(tmp_path, data, small_presets, monkeypatch):
+def test_a_row_that_fails_leaves_the_others(tmp_path, data, small_presets, capsys, monkeypatch):
+    costs = options.costs
+
+    def failing(model):
+        if model.config["mask"] == "complex":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return costs(model)
+
+    monkeypatch.setattr(options, "costs", failing)
+    assert main(_arguments(tmp_path, "--rows", "complex mask;sigmoid mask", "--json", data=data)) == 1
+    records = json.loads(capsys.readouterr().out)["results"]
+    assert records["complex mask"] == {
+        "overrides": ["mask=complex"],
+        "status": "failed",
+        "reason": "OutOfMemoryError: CUDA out of memory",
+    }
+    assert records["sigmoid mask"]["status"] == "measured"
+
+
+def test_a_changed_row_does_not_keep_its_result(tmp_path, data, small_presets, monkeypatch, capsys):
     table = tmp_path / "rows.yaml"
-    monkeypatch.setattr(options, "compete", lambda *_: {"failed": "not run"})
+    monkeypatch.setattr(options, "run_trial", lambda *_: {"status": "diverged", "reason": "not run"})
     table.write_text("mine: [mask=complex]\n")
-    options.main(_arguments(tmp_path, "--table", str(table), data=data))
+    assert main(_arguments(tmp_path, "--table", str(table), data=data)) == 0
     table.write_text("mine: [mask=sigmoid]\n")
-    with pytest.raises(ConfigError, match=r"holds the row 'mine' with \['mask=complex'\].*rename the row"):
-        options.main(_arguments(tmp_path, "--table", str(table), data=data))
+    assert main(_arguments(tmp_path, "--table", str(table), data=data)) == 1
+    assert re.search(r"holds the row 'mine' with \['mask=complex'\].*rename the row", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -78,16 +111,16 @@ def test_a_changed_row_does_not_keep_its_result(tmp_path, data, small_presets, m
         ("mine: [", "rows.yaml cannot be read"),
     ],
 )
-def test_rows_that_cannot_be_are_told_before_anything_is_written(tmp_path, table, message):
+def test_rows_that_cannot_be_are_told_before_anything_is_written(tmp_path, table, message, capsys):
     path = tmp_path / "rows.yaml"
     path.write_text(table)
-    with pytest.raises(ConfigError, match=message):
-        options.main(_arguments(tmp_path, "--table", str(path)))
+    assert main(_arguments(tmp_path, "--table", str(path))) == 1
+    assert re.search(message, capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_unknown_rows_name_the_nearest(tmp_path, capsys):
-    with pytest.raises(ConfigError, match=r"unknown row 'RMSnorm' \(did you mean RMS norm\?\)"):
-        options.main(_arguments(tmp_path, "--rows", "RMSnorm"))
-    assert options.main(["--list"]) == 0
+    assert main(_arguments(tmp_path, "--rows", "RMSnorm")) == 1
+    assert "unknown row 'RMSnorm' (did you mean RMS norm?)" in capsys.readouterr().err
+    assert main(["bench", "options", "--list"]) == 0
     assert "complex mask: mask=complex" in capsys.readouterr().out.splitlines()

@@ -1,15 +1,119 @@
+import time
+
+import lightning as L
 import pytest
+import torch
+from lightning import Callback
+from torch.utils.data import DataLoader, Dataset
 
 from tests.small import write_songs
-from tfswa_unet.bench.train import PARTS, TrainSetting, measure_training
+from tfswa_unet.bench.settings import TrainSetting
+from tfswa_unet.bench.train import PARTS, SplitStep, measure, run_steps
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.losses import WeightedLoss
+
+STFT = choice("loss", "default")["multi_resolution_stft"]
+HEAVY = {"multi_resolution_stft": {**STFT, "resolutions": [(2048, hop) for hop in range(96, 104)], "in_turn": False}}
+
+
+class Stems(Dataset):
+    """Noise that takes `seconds` to read."""
+
+    def __init__(self, seconds=0.0):
+        self.seconds = seconds
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        time.sleep(self.seconds)
+        return 0.1 * torch.randn(4, 2, 8000, generator=torch.Generator().manual_seed(index))
+
+
+class Gradients(Callback):
+    """What Lightning's backward pass left, before it is clipped."""
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.kept = [p.grad.clone() for p in pl_module.parameters()]
+
+
+def _step(module, subject):
+    return SplitStep(module, torch.optim.SGD(module.parameters(), lr=0.0), subject)
+
+
+def _watch(module, subject, seconds=0.0):
+    return run_steps(_step(module, subject), iter(DataLoader(Stems(seconds), 1)), 4, drain=1)
+
+
+def test_gradients_are_those_of_the_trainer(module, subject):
+    loader = DataLoader(Stems(), 2)
+    gradients = Gradients()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = L.Trainer(
+        max_steps=1, accelerator="cpu", devices=1, callbacks=[gradients], enable_model_summary=False, **quiet
+    )
+    module.gradient_clip = 0.0
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    trainer.fit(module, loader)
+    module.load_state_dict(before)
+    module.zero_grad()
+    module._trainer = None
+
+    seen = []
+
+    def lap(part):
+        if part == "network_backward":
+            seen.extend(p.grad.clone() for p in module.parameters())
+
+    _step(module, subject)(next(iter(loader)), lap)
+    assert len(seen) == len(gradients.kept) > 20
+    for ours, theirs in zip(seen, gradients.kept, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+
+
+def test_every_part_has_its_share(module, subject):
+    shares = _watch(module, subject).shares()
+    assert tuple(shares) == PARTS
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) > 0
+
+
+def test_a_slow_loader_shows(module, subject):
+    quick, slow = _watch(module, subject), _watch(module, subject, seconds=0.3)
+    assert all(parts["data"] >= 0.3 for parts in slow.rounds)
+    assert slow.shares()["data"] > 2 * quick.shares()["data"]
+
+
+def test_a_heavy_loss_shows_forward_and_backward(module, subject):
+    light = _watch(module, subject).shares()
+    module.loss = WeightedLoss(HEAVY)
+    heavy = _watch(module, subject).shares()
+    assert heavy["loss"] > light["loss"]
+    assert heavy["loss_backward"] > light["loss_backward"]
+    assert heavy["forward"] < light["forward"]
+
+
+def test_the_step_trains(module, subject):
+    before = [p.detach().clone() for p in module.parameters()]
+    step = SplitStep(module, torch.optim.SGD(module.parameters(), lr=1e-2), subject)
+    run_steps(step, iter(DataLoader(Stems(), 2)), 2)
+    assert step.taken == 2
+    assert any(not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
+    assert all(p.grad is None for p in module.parameters())
+
+
+def test_what_was_in_store_is_drained(module, subject):
+    seen = []
+    step = _step(module, subject)
+    step.module.augmentation.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batches = list(DataLoader(Stems(), 1))
+    run_steps(step, iter(batches), 2, drain=3)
+    assert [next(i for i, b in enumerate(batches) if torch.equal(b, s)) for s in seen] == [3, 4]
 
 
 def _measured(bundle, **options):
-    return measure_training(
-        TrainSetting(bundle, seconds=0.3, batch=2, steps=2, device="cpu", **{"workers": 0, **options})
-    )
+    return measure(TrainSetting(model=bundle, seconds=0.3, batch=2, steps=2, device="cpu", **{"workers": 0, **options}))
 
 
 def test_training_on_songs_made_for_it(bundle):
@@ -45,7 +149,7 @@ def test_training_on_a_data_set_with_workers(bundle, tmp_path):
 )
 def test_what_cannot_be_measured_is_refused(bundle, options, error, message):
     with pytest.raises(error, match=message):
-        measure_training(TrainSetting(bundle, **{"workers": 0, "device": "cpu", **options}))
+        measure(TrainSetting(model=bundle, **{"workers": 0, "device": "cpu", **options}))
 
 
 def test_a_choice_inherits():

@@ -1,9 +1,15 @@
 import json
+import re
+import shlex
+import subprocess
+import sys
 
 import pytest
+import torch
 
 from tests.small import write_songs
-from tfswa_unet.cli import main
+from tfswa_unet.bench import forward
+from tfswa_unet.cli import bench, main, parser
 
 QUICK = ["--threads", "1", "--device", "cpu"]
 
@@ -17,6 +23,7 @@ def test_separation_is_measured(bundle, capsys):
     result = _measured(capsys, "separate", "--model", bundle, "--seconds", 2, "--runs", 1)
     assert result["audio_seconds"] == 2
     assert result["stems"] == 4
+    assert (result["segment_seconds"], result["overlap_seconds"]) == (6, 1)
     assert result["real_time_factor"] == pytest.approx(result["median_seconds"] / 2, rel=0.01)
     assert result["peak_memory_mb"] is None or result["peak_memory_mb"] > 50
 
@@ -69,7 +76,31 @@ def test_several_models_share_a_table(bundle, capsys):
     shown = {line.split("  ")[0].strip(): line.split() for line in capsys.readouterr().out.splitlines()}
     assert shown["parameters"][-2:] == [f"{small['parameters']:,}", f"{tiny['parameters']:,}"]
     assert "snr db: vocals" in shown
+    assert "status" not in shown
     assert not any(label.startswith("shares") for label in shown)
+
+
+def test_the_other_models_are_measured_where_one_fails(bundle, capsys, monkeypatch):
+    measure = forward.measure
+
+    def full(setting):
+        if setting.model == "tfswa_large":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return measure(setting)
+
+    monkeypatch.setattr(forward, "measure", full)
+    command = ["bench", "forward", "--model", "tfswa_large", str(bundle), "--seconds", "0.2", "--runs", "1", *QUICK]
+    assert main([*command, "--json"]) == 1
+    large, small = json.loads(capsys.readouterr().out)
+    assert large == {
+        "model": "tfswa_large",
+        "status": "failed",
+        "reason": "OutOfMemoryError: CUDA out of memory",
+    }
+    assert small["status"] == "measured"
+    assert main(command) == 1
+    shown = {line.split("  ")[0].strip(): line.split() for line in capsys.readouterr().out.splitlines()}
+    assert shown["status"] == ["status", "failed", "–"]
 
 
 def test_an_unknown_model_is_one_sentence_before_others_are_measured(bundle, capsys):
@@ -89,6 +120,9 @@ def test_an_unknown_model_is_one_sentence_before_others_are_measured(bundle, cap
         (["data", "--samples", "0"], "--samples 0"),
         (["data", "--readers", "wave"], "unknown reader 'wave'"),
         (["train", "--model", "tfswa_tiny", "--loss", "none"], "unknown loss 'none'"),
+        (["peers", "--peers", "demucs"], "unknown --peers 'demucs'"),
+        (["contest", "--songs", "0"], "--songs 0"),
+        (["options", "--device", "abacus"], "unknown device 'abacus'"),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(command, message, capsys):
@@ -97,3 +131,35 @@ def test_what_cannot_be_measured_is_one_sentence(command, message, capsys):
     assert message in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", bench.BENCHMARKS)
+def test_help_shows_examples_and_defaults(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", name, "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"examples: tfswa bench {name}" in printed
+    assert "(default: all cores)" in printed
+    options = parser().parse_args(["bench", name])
+    for default in (getattr(options, option, None) for option in ("out", "data", "minutes", "steps", "samples")):
+        assert default is None or f"(default: {default})" in printed
+    assert ("the exit status is 1" in printed) == (name != "data")
+
+
+def test_every_example_parses():
+    for line in bench.EXAMPLES.splitlines():
+        args = parser().parse_args(shlex.split(re.split(r"\s{3,}", line.strip())[0])[1:])
+        assert args.run is bench.run
+
+
+def test_lists_have_commas_or_blanks():
+    for given in (["fp32,bf16"], ["fp32", "bf16"]):
+        assert list(sum(parser().parse_args(["bench", "peers", "--precision", *given]).precision, ())) == [
+            "fp32",
+            "bf16",
+        ]
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from tfswa_unet.cli import bench; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,1 +1,1 @@
-"""What a model costs on this machine: time, memory and where they go."""
+"""What models cost on this machine, alone and beside others: time, memory, where they go, and what they learn in it."""

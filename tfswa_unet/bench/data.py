@@ -1,4 +1,4 @@
-"""What each augmentation costs where it acts on every example."""
+"""How fast examples are read, by reader of the files, and what each augmentation adds."""
 
 from __future__ import annotations
 
@@ -16,52 +16,18 @@ from torch.utils.data import DataLoader
 
 from tfswa_unet.bench.layouts import MADE, DataSetAt, MusdbSegments, check_musdb, made_songs, own_songs
 from tfswa_unet.bench.measures import median_seconds
-from tfswa_unet.bench.subject import check_positive, mixtures
+from tfswa_unet.bench.settings import DataSetting
+from tfswa_unet.bench.subject import CHANNELS, RATE, as_in_training, mixtures, set_up
 from tfswa_unet.config import choice, from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import AUGMENTATIONS, build_augmentation, split
-from tfswa_unet.errors import ConfigError, unknown
-from tfswa_unet.processes import keep_pages, processors
+from tfswa_unet.errors import unknown
+from tfswa_unet.processes import processors
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.types import STEMS
 
-RUNS = 3
+RUNS = 3  # of each augmentation
 ALL = "strong"  # the file of conf/augmentation that names all of them
-
-
-@dataclass(frozen=True)
-class AugmentationCost:
-    """One augmentation with its settings in conf/augmentation/strong, but for p = 1, alone on a batch."""
-
-    augmentation: str
-    milliseconds: float  # for one example, all its stems
-    in_workers: bool  # runs in the loader's processes, on one thread each; else in training's own
-
-
-def measure_augmentations(batch: int, stems: int, seconds: float, rate: int) -> list[AugmentationCost]:
-    """Median time of each augmentation on the CPU, of a batch of `batch` stereo examples at `rate` Hz."""
-    sounds = mixtures(batch * stems, 2, seconds, rate).unflatten(0, (batch, stems)) / stems
-    costs = []
-    for name, settings in choice("augmentation", ALL).items():
-        augment = build_augmentation({name: {**settings, "p": 1.0}}, rate=rate).train()
-        in_workers = AUGMENTATIONS[name].in_workers
-        with _threads(1 if in_workers else torch.get_num_threads()):
-            elapsed = median_seconds(lambda augment=augment: augment(sounds), RUNS, sounds.device)  # type: ignore[misc]
-        costs.append(AugmentationCost(name, 1000 * elapsed / batch, in_workers))
-    return costs
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-RATE, CHANNELS = 44_100, 2
 BASELINE = "musdb"  # of the ratios: musdb's own reader on .stem.mp4
 MUSDB = {"musdb": False, "musdb_wav": True}  # is_wav
 CACHED = "cached"
@@ -73,26 +39,12 @@ WARM_UP = 2  # batches of each worker: the first waits for the process to start
 
 
 @dataclass(frozen=True)
-class DataSetting:
-    """What `measure_data` runs; None takes what the field says."""
+class AugmentationCost:
+    """One augmentation with its settings in conf/augmentation/strong, but for p = 1, alone on a batch."""
 
-    seconds: float = 6.0
-    batch: int = 4
-    samples: int = 48
-    workers: int | None = None  # loader processes, at most and by default as many as there are processors; 0 reads here
-    readers: tuple[str, ...] | None = None  # all that the data set has
-    augmentation: str | None = None  # none for all readers, and default for the cache as well
-    data: str | None = None  # root of a data set; None makes a few synthetic songs for the time being
-    kind: str = "auto"  # of that data set
-    cache: str | None = None  # folder to decode to, as data.cache; None has one for the time being
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        check_positive(seconds=self.seconds, batch=self.batch, samples=self.samples, threads=self.threads)
-        if self.workers is not None and self.workers < 0:
-            raise ConfigError(f"--workers {self.workers}: expected 0 (the training process loads) or more")
-        if self.data is None and self.kind != "auto":
-            raise ConfigError(f"--kind {self.kind} says nothing without --data: give the data set's root as well")
+    augmentation: str
+    milliseconds: float  # for one example, all its stems
+    in_workers: bool  # runs in the loader's processes, on one thread each; else in training's own
 
 
 @dataclass(frozen=True)
@@ -114,7 +66,7 @@ class DataRecord:
     augmentations: tuple[AugmentationCost, ...]
 
 
-def measure_data(setting: DataSetting) -> DataRecord:
+def measure(setting: DataSetting) -> DataRecord:
     """Measure readers one after the other on the same songs, as training on four stems waits for them.
 
     Ours are measured through `SegmentDataModule`, with the mixing of conf/data; musdb's reads whole songs only, in as
@@ -126,28 +78,81 @@ def measure_data(setting: DataSetting) -> DataRecord:
         DataError: for a data set that is missing or unusable.
     """
     own = None if setting.data is None else own_songs(setting.data, setting.kind)
-    setting, readers = _checked(setting, tuple(own or MADE))
-    if setting.threads:
-        torch.set_num_threads(setting.threads)
-    keep_pages()
+    seconds, batch = as_in_training("seconds", setting.seconds), as_in_training("batch_size", setting.batch)
+    readers = _checked_readers(setting, tuple(own or MADE))
+    workers = processors() if setting.workers is None else min(setting.workers, processors())
+    set_up(setting.threads)
+    setting = replace(
+        setting, seconds=seconds, batch=batch, readers=readers, workers=workers, threads=torch.get_num_threads()
+    )
+    loading = {"seconds": seconds, "batch_size": batch, "workers": workers}
     speeds = {(reader, name): 0.0 for reader in readers for name in _augmentations(setting, reader)}
     with tempfile.TemporaryDirectory() as folder:
-        places = own or made_songs(Path(folder), max(SHORTEST_SONG, SONG * setting.seconds), readers)
+        places = own or made_songs(Path(folder), max(SHORTEST_SONG, SONG * seconds), readers)
         cache = setting.cache or str(Path(folder) / "cache")
         for reader, name in speeds:
             for_workers, for_batches = split(choice("augmentation", name))
             augment = build_augmentation(for_batches, rate=RATE).train()
-            loader = _loader(setting, reader, places[reader], cache, for_workers)
-            speeds[reader, name] = _samples_per_second(setting, loader, augment)
+            loader = _loader(loading, reader, places[reader], cache, for_workers)
+            speeds[reader, name] = samples_per_second(loader, augment, setting.samples)
             del loader  # its processes end before others are measured
     musdb = speeds.get((BASELINE, PLAIN))
     rows = tuple(DataRow(*which, speed, speed / musdb if musdb else None) for which, speed in speeds.items())
-    costs = measure_augmentations(setting.batch, len(STEMS), setting.seconds, RATE)
-    return DataRecord(replace(setting, threads=torch.get_num_threads()), rows, tuple(costs))
+    return DataRecord(setting, rows, tuple(measure_augmentations(batch, len(STEMS), seconds, RATE)))
 
 
-def _checked(setting: DataSetting, available: tuple[str, ...]) -> tuple[DataSetting, tuple[str, ...]]:
-    """The setting with what it left open, and its readers; what cannot be measured is refused before work starts."""
+def data_module(
+    values: dict[str, Any], stems: dict[str, Any], rate: int, channels: int, augmentation: Any
+) -> SegmentDataModule:
+    """Training's data module, ready to give batches.
+
+    Args:
+        values: as in conf/data.
+        stems: as in conf/stems.
+        rate: Hz that the stems are given at.
+        channels: that they are given with.
+        augmentation: what the loader's workers do.
+    """
+    config, plan = from_values(LoaderConfig, values, "data"), StemPlan.from_config(stems)
+    data = SegmentDataModule(config, plan, rate, channels, seed=0, augmentation=augmentation)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def samples_per_second(loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor], samples: int) -> float:
+    """Examples a second after a warm-up; whole rounds of the workers, whose batches come at about the same time.
+
+    Args:
+        loader: gives batches (b, s, c, t) without end.
+        augment: is done with each.
+        samples: to be counted at least, in `SHORTEST` s at least.
+    """
+    batches = iter(loader)
+    a_round = max(1, loader.num_workers)
+    for _ in range(WARM_UP * a_round):
+        augment(next(batches))
+    counted, start = 0, time.perf_counter()
+    while counted < samples or time.perf_counter() - start < SHORTEST:
+        counted += sum(len(augment(next(batches))) for _ in range(a_round))
+    return counted / (time.perf_counter() - start)
+
+
+def measure_augmentations(batch: int, stems: int, seconds: float, rate: int) -> list[AugmentationCost]:
+    """Median time of each augmentation on the CPU, of a batch of `batch` stereo examples at `rate` Hz."""
+    sounds = mixtures(batch * stems, 2, seconds, rate).unflatten(0, (batch, stems)) / stems
+    costs = []
+    for name, settings in choice("augmentation", ALL).items():
+        augment = build_augmentation({name: {**settings, "p": 1.0}}, rate=rate).train()
+        in_workers = AUGMENTATIONS[name].in_workers
+        with _threads(1 if in_workers else torch.get_num_threads()):
+            elapsed = median_seconds(lambda augment=augment: augment(sounds), RUNS, sounds.device)  # type: ignore[misc]
+        costs.append(AugmentationCost(name, 1000 * elapsed / batch, in_workers))
+    return costs
+
+
+def _checked_readers(setting: DataSetting, available: tuple[str, ...]) -> tuple[str, ...]:
+    """What the setting asks for; what cannot be measured is refused before work starts."""
     readers = tuple(dict.fromkeys(setting.readers or available))
     for reader in readers:
         if reader not in available:
@@ -156,8 +161,7 @@ def _checked(setting: DataSetting, available: tuple[str, ...]) -> tuple[DataSett
             choice("augmentation", name)
     if set(MUSDB) & set(readers):
         check_musdb()
-    workers = processors() if setting.workers is None else min(setting.workers, processors())
-    return replace(setting, readers=readers, workers=workers), readers
+    return readers
 
 
 def _augmentations(setting: DataSetting, reader: str) -> tuple[str, ...]:
@@ -168,32 +172,24 @@ def _augmentations(setting: DataSetting, reader: str) -> tuple[str, ...]:
     return (PLAIN, AUGMENTED) if reader == CACHED else (PLAIN,)
 
 
-def _loader(setting: DataSetting, reader: str, place: DataSetAt, cache: str, augmentation: Any) -> DataLoader[Tensor]:
-    workers = setting.workers or 0
+def _loader(
+    loading: dict[str, Any], reader: str, place: DataSetAt, cache: str, augmentation: Any
+) -> DataLoader[Tensor]:
     if reader in MUSDB:
-        segments = MusdbSegments(place.root, MUSDB[reader], setting.seconds, RATE, ENDLESS)
-        return DataLoader(segments, setting.batch, num_workers=workers, persistent_workers=workers > 0)
-    values = {
-        **choice("data", place.kind),
-        "root": str(place.root),
-        "seconds": setting.seconds,
-        "batch_size": setting.batch,
-        "workers": workers,
-        "samples_per_epoch": ENDLESS,
-        "cache": cache if reader == CACHED else None,
-    }
-    plan = StemPlan.from_config({stem: [stem] for stem in STEMS})
-    config = from_values(LoaderConfig, values, "data")
-    return SegmentDataModule(config, plan, RATE, CHANNELS, seed=0, augmentation=augmentation).train_dataloader()
+        segments = MusdbSegments(place.root, MUSDB[reader], loading["seconds"], RATE, ENDLESS)
+        workers = loading["workers"]
+        return DataLoader(segments, loading["batch_size"], num_workers=workers, persistent_workers=workers > 0)
+    ours = {"root": str(place.root), "samples_per_epoch": ENDLESS, "cache": cache if reader == CACHED else None}
+    values = {**choice("data", place.kind), **loading, **ours}
+    stems = {stem: [stem] for stem in STEMS}
+    return data_module(values, stems, RATE, CHANNELS, augmentation).train_dataloader()
 
 
-def _samples_per_second(setting: DataSetting, loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor]) -> float:
-    """Examples a second after a warm-up; whole rounds of the workers, whose batches come at about the same time."""
-    batches = iter(loader)
-    a_round = max(1, loader.num_workers)
-    for _ in range(WARM_UP * a_round):
-        augment(next(batches))
-    counted, start = 0, time.perf_counter()
-    while counted < setting.samples or time.perf_counter() - start < SHORTEST:
-        counted += sum(len(augment(next(batches))) for _ in range(a_round))
-    return counted / (time.perf_counter() - start)
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

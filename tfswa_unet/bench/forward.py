@@ -1,4 +1,4 @@
-"""Where a forward pass spends its time, by kind of module."""
+"""What a forward pass costs: time, memory, and where in the model its time goes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tfswa_unet.bench.measures import PeakMemory, count_flops, median_seconds, normalised, synchronise
-from tfswa_unet.bench.subject import Record, check_positive, mixtures, prepare
-from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.bench.measures import PeakMemory, Stopwatch, count_flops, median_seconds, synchronise
+from tfswa_unet.bench.settings import REFERENCE, ForwardSetting
+from tfswa_unet.bench.subject import Record, as_in_training, mixtures, prepare
 from tfswa_unet.inference.precision import compile_network
 from tfswa_unet.nn import SequenceAttention
 
@@ -40,119 +40,7 @@ KINDS = {
     "Up": "down, up",
 }
 AXES = {"frame": "TSA", "bin": "FSA"}
-
-
-def module_shares(model: Any, work: Callable[[], object], runs: int, device: torch.device) -> dict[str, float]:
-    """Shares of the time of `runs` calls of `work`, which calls the model, the largest first; they sum to one.
-
-    Time belongs to the innermost module that is running and that this project defines; torch's own layers count to
-    the module that holds them. What runs outside the network is told apart by whether it comes before or after it. On
-    CUDA the time is the device's, between events in its queue.
-    """
-    recorder = _Recorder(device)
-    handles = []
-    network = getattr(model, "network", None)
-    for module in model.modules():
-        if module is model or (type(module).__module__.startswith("torch.") and module is not network):
-            continue
-        label = REST if module is network else kind(module)
-        handles += [
-            module.register_forward_pre_hook(lambda *_, label=label: recorder.enter(label)),
-            module.register_forward_hook(
-                lambda *_, last=module is network: recorder.leave(AFTER if last else None), always_call=True
-            ),
-        ]
-    try:
-        for _ in range(runs):
-            recorder.begin()
-            work()
-            recorder.end()
-    finally:
-        for handle in handles:
-            handle.remove()
-    shares = normalised(recorder.seconds())
-    return dict(sorted(shares.items(), key=lambda item: -item[1]))
-
-
-def kind(module: nn.Module) -> str:
-    """What a module's own time is filed under; its class's name where that says it."""
-    if isinstance(module, SequenceAttention):
-        return AXES[module.axis]
-    name = type(module).__name__
-    return KINDS.get(name, name)
-
-
-class _Recorder:
-    """A stack of labels, and a mark in time wherever its top changes."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.stack: list[str] = []
-        self.marks: list[tuple[str | None, Any]] = []  # what ended here, when
-
-    def begin(self) -> None:
-        synchronise(self.device)
-        self.stack = [BEFORE]
-        self.marks.append((None, self._now()))
-
-    def end(self) -> None:
-        self._mark()
-        synchronise(self.device)
-
-    def enter(self, label: str) -> None:
-        self._mark()
-        self.stack.append(label)
-
-    def leave(self, then: str | None) -> None:
-        self._mark()
-        self.stack.pop()
-        if then is not None:
-            self.stack[-1] = then
-
-    def seconds(self) -> dict[str, float]:
-        sums: dict[str, float] = {}
-        for (_, before), (label, after) in zip(self.marks, self.marks[1:], strict=False):
-            if label is not None:
-                elapsed = before.elapsed_time(after) / 1e3 if self.device.type == "cuda" else after - before
-                sums[label] = sums.get(label, 0.0) + elapsed
-        return sums
-
-    def _mark(self) -> None:
-        self.marks.append((self.stack[-1], self._now()))
-
-    def _now(self) -> Any:
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self.device))
-        return event
-
-
-REFERENCE = "fp32"
 LARGEST = 150.0  # dB: more says no more than that the outputs are equal
-
-
-@dataclass(frozen=True)
-class ForwardSetting:
-    """What `measure_forward` runs."""
-
-    model: str
-    seconds: float = 6.0
-    batch: int = 1
-    runs: int = 5
-    device: str = "auto"
-    precision: str = "fp32"
-    threads: int | None = None
-    compile: bool = False  # the network by torch.compile
-    profile: bool = False  # shares of the time by kind of module
-    compare: str | None = None  # "fp32": the output with that of eager fp32; bf16 always is
-
-    def __post_init__(self) -> None:
-        check_positive(seconds=self.seconds, batch=self.batch, runs=self.runs)
-        if self.compare not in (None, REFERENCE):
-            raise unknown("precision to --compare with", self.compare, [REFERENCE])
-        if self.compile and self.profile:
-            raise ConfigError("--compile --profile: compiled modules have no time of their own, leave one of them out")
 
 
 @dataclass(frozen=True)
@@ -168,23 +56,24 @@ class ForwardRecord(Record):
     real_time_factor: float
     segments_per_second: float
     audio_seconds_per_second: float
-    tflops: float  # 10¹² operations a second, see `bench.flops`
+    tflops: float  # 10¹² operations a second, see `count_flops`
     start_memory_mb: float | None  # with the model loaded
     peak_memory_mb: float | None
     snr_db: dict[str, float] | None  # of the output against eager fp32's, by stem
     shares: dict[str, float] | None
 
 
-def measure_forward(setting: ForwardSetting) -> ForwardRecord:
+def measure(setting: ForwardSetting) -> ForwardRecord:
     """Measure calls of the model, from waveforms on the device to stems on the device.
 
     Raises:
         ConfigError: for impossible values, or where torch cannot compile.
         ModelError: for a model that cannot be loaded.
     """
-    subject = prepare(setting.model, setting.device, setting.precision, setting.threads)
+    subject = prepare(setting)
     model = subject.model
-    mixture = mixtures(setting.batch, model.channels, setting.seconds, model.rate).to(subject.device)
+    seconds = as_in_training("seconds", setting.seconds)
+    mixture = mixtures(setting.batch, model.channels, seconds, model.rate).to(subject.device)
 
     def work() -> Tensor:
         with torch.inference_mode(), subject.autocast():
@@ -205,7 +94,7 @@ def measure_forward(setting: ForwardSetting) -> ForwardRecord:
     audio = setting.batch * mixture.shape[-1] / model.rate
     return ForwardRecord(
         **subject.facts(),
-        audio_seconds=setting.seconds,
+        audio_seconds=seconds,
         batch=setting.batch,
         runs=setting.runs,
         compiled=setting.compile,
@@ -217,9 +106,60 @@ def measure_forward(setting: ForwardSetting) -> ForwardRecord:
         tflops=operations / median / 1e12,
         start_memory_mb=peak.start_mb,
         peak_memory_mb=peak_mb,
-        snr_db=_against_fp32(model, mixture, work()) if compare else None,
+        snr_db=snr_by_stem(_fp32(model, mixture), work(), tuple(model.stems)) if compare else None,
         shares=module_shares(model, work, setting.runs, subject.device) if setting.profile else None,
     )
+
+
+def module_shares(model: Any, work: Callable[[], object], runs: int, device: torch.device) -> dict[str, float]:
+    """Shares of the time of `runs` calls of `work`, which calls the model, the largest first; they sum to one.
+
+    Time belongs to the innermost module that is running and that this project defines; torch's own layers count to
+    the module that holds them. What runs outside the network is told apart by whether it comes before or after it.
+    """
+    # Not torch.profiler: it gives the same shares, but only after a walk through every operator's ancestors that takes
+    # several times as long as what is measured, and it does not tell what comes before the network from what comes
+    # after it.
+    watch = Stopwatch(device)
+    running: list[str] = []
+
+    def enter(label: str) -> None:
+        watch.lap(running[-1])
+        running.append(label)
+
+    def leave(whole: bool) -> None:
+        watch.lap(running.pop())
+        if whole:
+            running[-1] = AFTER
+
+    handles = []
+    network = getattr(model, "network", None)
+    for module in model.modules():
+        if module is model or (type(module).__module__.startswith("torch.") and module is not network):
+            continue
+        label, whole = (REST, True) if module is network else (kind(module), False)
+        handles += [
+            module.register_forward_pre_hook(lambda *_, label=label: enter(label)),
+            module.register_forward_hook(lambda *_, whole=whole: leave(whole), always_call=True),
+        ]
+    try:
+        for _ in range(runs):
+            running[:] = [BEFORE]
+            watch.start()
+            work()
+            watch.lap(running[-1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return dict(sorted(watch.shares().items(), key=lambda item: -item[1]))
+
+
+def kind(module: nn.Module) -> str:
+    """What a module's own time is filed under; its class's name where that says it."""
+    if isinstance(module, SequenceAttention):
+        return AXES[module.axis]
+    name = type(module).__name__
+    return KINDS.get(name, name)
 
 
 def snr_by_stem(reference: Tensor, output: Tensor, stems: tuple[str, ...]) -> dict[str, float]:
@@ -231,6 +171,6 @@ def snr_by_stem(reference: Tensor, output: Tensor, stems: tuple[str, ...]) -> di
     return dict(zip(stems, ratio.tolist(), strict=True))
 
 
-def _against_fp32(model: Any, mixture: Tensor, output: Tensor) -> dict[str, float]:
+def _fp32(model: Any, mixture: Tensor) -> Tensor:
     with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
-        return snr_by_stem(model(mixture), output, tuple(model.stems))
+        return model(mixture)

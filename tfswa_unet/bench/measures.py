@@ -9,14 +9,19 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-Clock = Callable[[], float]  # seconds
+STATUS = Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
+RESET_HIGH_WATER = "5"  # see proc(5)
+BYTES = 1e6  # of a megabyte
 
 
 def synchronise(device: torch.device) -> None:
@@ -27,46 +32,45 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def elapsed_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time in s of one call, all that it asks of the device included."""
+    synchronise(device)
+    start = time.perf_counter()
+    work()
+    synchronise(device)
+    return time.perf_counter() - start
+
+
 def median_seconds(work: Callable[[], object], runs: int, device: torch.device) -> float:
     """Median wall time in s of `runs` calls after one that is not counted."""
     work()
-    elapsed = []
-    for _ in range(runs):
-        synchronise(device)
-        start = time.perf_counter()
-        work()
-        synchronise(device)
-        elapsed.append(time.perf_counter() - start)
-    return statistics.median(elapsed)
+    return statistics.median(elapsed_seconds(work, device) for _ in range(runs))
 
 
 class Stopwatch:
     """Seconds by part of something repeated; what one lap ends, the next begins.
 
-    Args:
-        device: synchronised at every lap, so that queued work counts where it was asked for.
-        clock: s from any origin.
+    On CUDA the time is the device's, between events in its queue, so that measuring makes nothing wait.
     """
 
-    def __init__(self, device: torch.device, clock: Clock = time.perf_counter) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.clock = clock
-        self.rounds: list[dict[str, float]] = []
-        self._last = clock()
+        self._marks: list[list[tuple[str, Any]]] = []  # of each round: what ended, and when
 
     def start(self) -> None:
         """Begin another round."""
         synchronise(self.device)
-        self.rounds.append({})
-        self._last = self.clock()
+        self._marks.append([("", self._now())])
 
     def lap(self, part: str) -> None:
         """Count the time since the last lap, or the start, to `part` of this round."""
+        self._marks[-1].append((part, self._now()))
+
+    @property
+    def rounds(self) -> list[dict[str, float]]:
+        """Seconds by part of each round."""
         synchronise(self.device)
-        now = self.clock()
-        current = self.rounds[-1]
-        current[part] = current.get(part, 0.0) + now - self._last
-        self._last = now
+        return [self._seconds(marks) for marks in self._marks]
 
     def shares(self) -> dict[str, float]:
         """The share of each part in the time of all rounds; they sum to one."""
@@ -74,19 +78,23 @@ class Stopwatch:
         for parts in self.rounds:
             for part, seconds in parts.items():
                 sums[part] = sums.get(part, 0.0) + seconds
-        return normalised(sums)
+        total = sum(sums.values())
+        return {part: seconds / total for part, seconds in sums.items()}
 
+    def _now(self) -> Any:
+        if self.device.type != "cuda":
+            synchronise(self.device)
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
 
-def normalised(seconds: dict[str, float]) -> dict[str, float]:
-    """Each value over the sum of all."""
-    total = sum(seconds.values())
-    return {name: value / total for name, value in seconds.items()}
-
-
-STATUS = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
-RESET_HIGH_WATER = "5"  # see proc(5)
-BYTES = 1e6  # of a megabyte
+    def _seconds(self, marks: list[tuple[str, Any]]) -> dict[str, float]:
+        parts: dict[str, float] = {}
+        for (_, before), (part, after) in pairwise(marks):
+            elapsed = before.elapsed_time(after) / 1e3 if self.device.type == "cuda" else after - before
+            parts[part] = parts.get(part, 0.0) + elapsed
+        return parts
 
 
 class PeakMemory:
@@ -116,28 +124,6 @@ class PeakMemory:
         return round(size / BYTES, 1)
 
 
-def _release_pages() -> None:
-    """Give back what `keep_pages` kept of earlier work, or it would count as used."""
-    if sys.platform.startswith("linux"):
-        try:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):
-            return
-
-
-def _reset_high_water() -> bool:
-    try:
-        CLEAR.write_text(RESET_HIGH_WATER)
-        return _high_water() > 0
-    except (OSError, StopIteration):
-        return False
-
-
-def _high_water() -> int:
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     """Most bytes that tensors made by `work` have in use at once; what was there before is not counted.
 
@@ -162,9 +148,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
 
 def count_flops(work: Callable[[], object]) -> int:
     """Operations of a forward pass, a multiplication and an addition counting as two; transforms are not counted."""
-    # torch counts the fused attention kernels of GPUs, but not the one of CPUs.
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={fused: _attention}) as counter:
+    with torch.no_grad(), _counter() as counter:
         work()
     return counter.get_total_flops()
 
@@ -174,5 +158,75 @@ def flops_per_second(model: Any) -> int:
     return count_flops(lambda: model(torch.randn(1, model.channels, model.rate)))
 
 
+def step_flops(model: nn.Module, work: Callable[[], object]) -> int:
+    """Operations of matrix products, attention, convolutions and LSTMs in a forward and backward pass through `model`.
+
+    A multiplication and an addition count as two; Fourier transforms are not counted.
+    """
+    lstms = {f"{type(model).__name__}.{n}": m for n, m in model.named_modules() if isinstance(m, nn.LSTM)}
+    recurrent = 0
+
+    def add(lstm: nn.LSTM, inputs: tuple[Any, ...], _output: Any) -> None:
+        nonlocal recurrent
+        recurrent += lstm_flops(lstm, inputs[0].numel() // inputs[0].shape[-1])
+
+    hooks = [lstm.register_forward_hook(add) for lstm in lstms.values()]
+    try:
+        with _counter() as counter:
+            work()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # Fused LSTMs are not counted, others are: what was counted of them gives way to the formula.
+    counts = counter.get_flop_counts()
+    counted = sum(sum(counts.get(name, {}).values()) for name in lstms)
+    return counter.get_total_flops() - counted + 3 * recurrent
+
+
+def lstm_flops(lstm: nn.LSTM, steps: int) -> int:
+    """Operations of the matrix products of an LSTM's forward pass over so many vectors, all sequences together."""
+    directions = 2 if lstm.bidirectional else 1
+    inputs = [lstm.input_size, *[directions * lstm.hidden_size] * (lstm.num_layers - 1)]
+    return steps * directions * sum(2 * 4 * lstm.hidden_size * (size + lstm.hidden_size) for size in inputs)
+
+
+def _release_pages() -> None:
+    """Give back what `keep_pages` kept of earlier work, or it would count as used."""
+    if sys.platform.startswith("linux"):
+        try:
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        except (OSError, AttributeError):
+            return
+
+
+def _reset_high_water() -> bool:
+    try:
+        CLEAR.write_text(RESET_HIGH_WATER)
+        return _high_water() > 0
+    except (OSError, StopIteration):
+        return False
+
+
+def _high_water() -> int:
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def _counter() -> FlopCounterMode:
+    # torch counts the fused attention kernels of GPUs, but not those of CPUs.
+    aten = torch.ops.aten
+    return FlopCounterMode(
+        display=False,
+        custom_mapping={
+            aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+        },
+    )
+
+
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return sdpa_backward_flop_count(gradient, query, key, value)

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.bench.results import MissingPackage
+from tfswa_unet.errors import unknown
 from tfswa_unet.inference import Separator
 from tfswa_unet.inference.precision import Precision
 
@@ -41,15 +42,16 @@ class Peer(nn.Module, ABC):
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
         """The ways in which the package separates a whole track, by name, its usual one first."""
 
-    def _by_package(self, ways: Mapping[str, Whole], precision: Precision) -> dict[str, Whole]:
-        """Ways that the package's own code goes, in evaluation mode and a precision."""
-        return {name: partial(self._separate, whole, precision) for name, whole in ways.items()}
-
-    def _separate(self, whole: Whole, precision: Precision, mixture: Tensor) -> Tensor:
+    def by_package(self, whole: Whole, precision: Precision) -> Whole:
+        """A way that the package's own code goes, in evaluation mode and a precision."""
         device = next(self.parameters()).device
-        self.eval()
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return whole(mixture.to(device)).float().cpu()
+
+        def separate(mixture: Tensor) -> Tensor:
+            self.eval()
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                return whole(mixture.to(device)).float().cpu()
+
+        return separate
 
 
 class HTDemucs(Peer):
@@ -64,8 +66,10 @@ class HTDemucs(Peer):
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
         # Training leaves its segment's length behind, which demucs separates with; a short one may do it no justice.
         segments = dict.fromkeys((float(self.network.segment), self.SEGMENT))
-        ways = {f"segments of {seconds:g} s": partial(self._track, seconds) for seconds in segments}
-        return self._by_package(ways, precision)
+        return {
+            f"segments of {seconds:g} s": self.by_package(partial(self._track, seconds), precision)
+            for seconds in segments
+        }
 
     def _track(self, segment: float, mixture: Tensor) -> Tensor:
         apply_model = _load("demucs.apply", "demucs").apply_model
@@ -127,8 +131,8 @@ class OpenUnmix(Peer):
             target.input_scale.data.copy_(1 / scale[: target.nb_bins])
 
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
-        ways = {"one EM step": partial(self._track, 1), "mixture's phase": partial(self._track, 0)}
-        return self._by_package(ways, precision)
+        steps = {"one EM step": 1, "mixture's phase": 0}
+        return {name: self.by_package(partial(self._track, count), precision) for name, count in steps.items()}
 
     def _track(self, steps: int, mixture: Tensor) -> Tensor:
         self.network.niter = steps
@@ -153,55 +157,58 @@ class BSRoFormer(Peer):
         return F.pad(stems, (0, mixture.shape[-1] - stems.shape[-1]))  # the package drops what is no whole hop
 
     def ways(self, precision: Precision = "fp32") -> dict[str, Whole]:
-        return {"chunks": in_segments(self, self.CHUNK, self.SHARED, precision)}
-
-
-def in_segments(model: Any, segment: float, overlap: float, precision: Precision) -> Whole:
-    """Whole tracks by our own separator, with segments and overlaps in s."""
-    device = next(model.parameters()).device
-    separator = Separator(model, device, segment, overlap, precision=precision)
-
-    def separate(mixture: Tensor) -> Tensor:
-        stems = separator.separate(mixture.numpy(), model.rate)
-        return torch.stack([torch.from_numpy(stem) for stem in stems.values()])
-
-    return separate
+        whole, _ = _by_separator(self, precision, segment_seconds=self.CHUNK, overlap_seconds=self.SHARED)
+        return {"chunks": whole}
 
 
 def ways(model: Any, precision: Precision = "fp32") -> dict[str, Whole]:
     """The ways in which a model separates a whole track, ours or another package's; the usual one first."""
     if isinstance(model, Peer):
         return model.ways(precision)
-    return {"segments of 6 s": in_segments(model, 6.0, 1.0, precision)}
+    whole, seconds = _by_separator(model, precision)
+    return {f"segments of {seconds:g} s": whole}
 
 
-PUBLISHED: dict[str, Callable[[tuple[str, ...]], Peer]] = {
+Builder = Callable[[tuple[str, ...]], Peer]
+PUBLISHED: dict[str, Builder] = {
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=48, t_layers=5, bottom_channels=512),
     "openunmix": lambda stems: OpenUnmix(stems, hidden=512, n_fft=4096, softmask=False),
     "bs_roformer": lambda stems: BSRoFormer(stems, dim=192, depth=6),
 }
 # For a contest with tfswa_tiny (0.8 M parameters): 8.9 M and 0.8 M.
-SMALL: dict[str, Callable[[tuple[str, ...]], Peer]] = {
+SMALL: dict[str, Builder] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=256, n_fft=2048, softmask=True),
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=8, t_layers=5, bottom_channels=64),
 }
 
 
-def peer(kind: dict[str, Callable[[tuple[str, ...]], Peer]], name: str, stems: tuple[str, ...]) -> Peer:
+def peer(kind: Mapping[str, Builder], name: str, stems: tuple[str, ...]) -> Peer:
     """Make one of `PUBLISHED` or `SMALL` with random weights.
 
     Raises:
-        ConfigError: for an unknown name, or where its package is not installed.
+        ConfigError: for an unknown name.
+        MissingPackage: where its package is not installed.
     """
     if name not in kind:
         raise unknown("peer", name, kind)
     return kind[name](stems)
 
 
+def _by_separator(model: Any, precision: Precision, **seconds: Any) -> tuple[Whole, float]:
+    """Whole tracks by our own separator, and the length of its segments in s."""
+    separator = Separator(model, next(model.parameters()).device, precision=precision, **seconds)
+
+    def separate(mixture: Tensor) -> Tensor:
+        stems = separator.separate(mixture.numpy(), model.rate)
+        return torch.stack([torch.from_numpy(stem) for stem in stems.values()])
+
+    return separate, separator.segment_seconds
+
+
 def _load(module: str, package: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ConfigError(
+        raise MissingPackage(
             f"{package} cannot be imported ({error}): run `{INSTALL}` in this environment, or leave that peer out"
         ) from error

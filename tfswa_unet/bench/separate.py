@@ -1,35 +1,17 @@
-"""A whole song from file to files: read, separate, write."""
+"""What a whole song costs from file to files: read, separate, write."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tfswa_unet import audio
 from tfswa_unet.bench.measures import PeakMemory, median_seconds
-from tfswa_unet.bench.subject import Record, check_positive, mixtures, prepare
+from tfswa_unet.bench.settings import SeparateSetting
+from tfswa_unet.bench.subject import CHANNELS, RATE, Record, mixtures, prepare
 from tfswa_unet.inference import Separator, separate_file
-
-RATE, CHANNELS = 44_100, 2  # of the song
-
-
-@dataclass(frozen=True)
-class SeparateSetting:
-    """What `measure_separation` runs."""
-
-    model: str
-    seconds: float = 60.0
-    runs: int = 3
-    segment: float = 6.0
-    overlap: float = 1.0
-    batch: int | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        check_positive(seconds=self.seconds, runs=self.runs)
 
 
 @dataclass(frozen=True)
@@ -47,22 +29,17 @@ class SeparateRecord(Record):
     peak_memory_mb: float | None
 
 
-def measure_separation(setting: SeparateSetting) -> SeparateRecord:
+def measure(setting: SeparateSetting) -> SeparateRecord:
     """Separate a synthetic song several times, as `tfswa separate` does.
 
     Raises:
         ConfigError: for impossible values.
         ModelError: for a model that cannot be loaded.
     """
-    subject = prepare(setting.model, setting.device, setting.precision, setting.threads)
-    separator = Separator(
-        subject.model,
-        subject.device,
-        setting.segment,
-        setting.overlap,
-        batch=setting.batch,
-        precision=subject.precision,
-    )
+    subject = prepare(setting)
+    given: dict[str, Any] = {"segment_seconds": setting.segment, "overlap_seconds": setting.overlap}
+    seconds = {name: value for name, value in given.items() if value is not None}
+    separator = Separator(subject.model, subject.device, batch=setting.batch, precision=subject.precision, **seconds)
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder) / "song.wav"
         audio.write(song, mixtures(1, CHANNELS, setting.seconds, RATE)[0].numpy(), RATE)
@@ -73,8 +50,8 @@ def measure_separation(setting: SeparateSetting) -> SeparateRecord:
     return SeparateRecord(
         **subject.facts(),
         audio_seconds=setting.seconds,
-        segment_seconds=setting.segment,
-        overlap_seconds=setting.overlap,
+        segment_seconds=separator.segment_seconds,
+        overlap_seconds=separator.overlap_seconds,
         batch=separator.batch,
         runs=setting.runs,
         median_seconds=median,

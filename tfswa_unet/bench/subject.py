@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from tfswa_unet import models
+from tfswa_unet.bench.settings import ModelSetting
 from tfswa_unet.bundle import load_model, read_facts
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.config import choice
 from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
 from tfswa_unet.processes import keep_pages
 from tfswa_unet.songs import synthesize
 
 CPU_FACTS = Path("/proc/cpuinfo")
 BF16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and on Arm
+RATE, CHANNELS = 44_100, 2  # of songs that are made
+SHORTEST = 1.0  # s, of a synthetic song
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Subject:
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "stems": len(self.model.stems),
             "device": str(self.device),
-            "device_name": _device_name(self.device),
+            "device_name": device_name(self.device),
             "precision": self.precision,
             "emulated": emulated(self.precision, self.device),
             "threads": torch.get_num_threads(),
@@ -68,26 +71,24 @@ class Subject:
         }
 
 
-def prepare(name: str, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> Subject:
-    """Load a model as the other commands do, and set the process up as they do.
-
-    Args:
-        name: a preset (random weights), bundle or checkpoint.
-        device: as for `inference.Separator`.
-        precision: "fp32", "bf16" or "auto".
-        threads: of the CPU; None leaves them.
-
-    Raises:
-        ConfigError: for an unknown device or precision, or no threads.
-        ModelError: for a model that cannot be loaded.
-    """
-    check_positive(threads=threads)
-    place = pick_device(device)
-    bits = pick_precision(precision, place)
+def set_up(threads: int | None, keep: bool = True) -> bool:
+    """Set the process up as the other commands do; gives whether memory is kept, see `processes.keep_pages`."""
     if threads:
         torch.set_num_threads(threads)
-    keep_pages()
-    return Subject(name, load_model(name, place, allow_random=True), place, bits)
+    return keep and keep_pages()
+
+
+def prepare(setting: ModelSetting) -> Subject:
+    """Load a model as the other commands do, and set the process up as they do.
+
+    Raises:
+        ConfigError: for an unknown device or precision.
+        ModelError: for a model that cannot be loaded.
+    """
+    device = pick_device(setting.device)
+    precision = pick_precision(setting.precision, device)
+    set_up(setting.threads)
+    return Subject(setting.model, load_model(setting.model, device, allow_random=True), device, precision)
 
 
 def check_model(name: str) -> None:
@@ -100,15 +101,9 @@ def check_model(name: str) -> None:
         read_facts(name)
 
 
-def check_positive(**options: float | None) -> None:
-    """Refuse numbers that leave nothing to measure; None is left to the benchmark.
-
-    Raises:
-        ConfigError: for a number that is not above 0, by the name of its option.
-    """
-    for name, value in options.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0")
+def as_in_training(key: str, given: Any = None) -> Any:
+    """What was given, or else what conf/data says for training, such as "seconds" or "batch_size"."""
+    return choice("data", "musdb18hq")[key] if given is None else given
 
 
 def emulated(precision: str, device: torch.device) -> bool | None:
@@ -122,7 +117,8 @@ def emulated(precision: str, device: torch.device) -> bool | None:
     return not BF16_UNITS & set(CPU_FACTS.read_text().split())
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The device as its maker calls it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if CPU_FACTS.is_file():
@@ -130,9 +126,6 @@ def _device_name(device: torch.device) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-SHORTEST = 1.0  # s, of a synthetic song
 
 
 def mixtures(batch: int, channels: int, seconds: float, rate: int) -> Tensor:

@@ -63,7 +63,7 @@ def compare_stems(
     length = targets.shape[-1]
     config = getattr(model, "model_config", None)
     n_fft, hop = (config.n_fft, config.hop) if config else (N_FFT, HOP)
-    given = {"spectrum" if estimate.is_complex() else "waveform": estimate}
+    given = {"spectrum": estimate} if estimate.is_complex() else {"waveform": estimate.float()}
     return loss(Signals(n_fft, hop, length, step=step, **given), Signals(n_fft, hop, length, waveform=targets))
 
 

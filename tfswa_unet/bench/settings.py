@@ -1,0 +1,236 @@
+"""What each benchmark is told: every field is an option of `tfswa bench`. Imports no torch, so that help is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tfswa_unet.errors import ConfigError, unknown
+
+RATES = {"tfswa_tiny": 2e-3, "openunmix": 1e-3, "htdemucs": 1e-3}  # contestants, and the learning rates that suit them
+REFERENCE = "fp32"
+ELSEWHERE = ("data", "workers", "out")  # where songs and results lie and who loads them changes no result
+
+
+def option(help: str, default: Any = None, metavar: str | None = None, positive: bool = True) -> Any:
+    """A field that is an option of the command line; numbers must be above 0 where `positive` does not say otherwise.
+
+    A default of None is left to the benchmark; `help` says what it takes then.
+    """
+    return field(default=default, metadata={"help": help, "metavar": metavar, "positive": positive})
+
+
+def check_positive(**options: float | None) -> None:
+    """Refuse numbers that leave nothing to measure; None is left to the benchmark.
+
+    Raises:
+        ConfigError: for a number that is not above 0, by the name of its option.
+    """
+    for name, value in options.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0")
+
+
+def positive_pairs(given: Sequence[str], name: str) -> dict[str, float]:
+    """Positive numbers by name from "name=number" each; raises ConfigError for anything else, by its option's name."""
+    values = {}
+    for pair in given:
+        key, _, value = pair.partition("=")
+        try:
+            values[key] = float(value)
+        except ValueError:
+            raise ConfigError(f"--{name} {pair}: expected name=number, such as htdemucs=3e-4") from None
+        check_positive(**{name: values[key]})
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every benchmark is told.
+
+    Raises:
+        ConfigError: for impossible values, of these and of all settings below.
+    """
+
+    threads: int | None = option("CPU threads (default: all cores)", metavar="N")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.metadata.get("positive") and isinstance(value, int | float) and not isinstance(value, bool):
+                check_positive(**{each.name: value})
+        workers = getattr(self, "workers", None)
+        if workers is not None and workers < 0:
+            raise ConfigError(f"--workers {workers}: expected 0 (the training process loads) or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSetting(Setting):
+    """What a benchmark of a model is told; `model` is a preset (random weights), a bundle or a checkpoint."""
+
+    model: str
+    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
+    precision: str = option("auto, fp32 or bf16", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardSetting(ModelSetting):
+    """`tfswa bench forward`."""
+
+    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
+    batch: int = option("segments at a time", 1, "N")
+    runs: int = option("calls counted after a warm-up; the median is given", 5, "N")
+    compile: bool = option("compile the network with torch.compile first", False)
+    profile: bool = option("show the share of the time of each kind of module", False)
+    compare: str | None = option(
+        "fp32: SNR of the output in dB against fp32 without compilation; bf16 always shows it", metavar="fp32"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compare not in (None, REFERENCE):
+            raise unknown("precision to --compare with", self.compare, [REFERENCE])
+        if self.compile and self.profile:
+            raise ConfigError("--compile --profile: compiled modules have no time of their own, leave one of them out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSetting(ModelSetting):
+    """`tfswa bench train`."""
+
+    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
+    batch: int | None = option("segments a step (default: as in conf/data)", metavar="N")
+    steps: int = option("steps counted after a warm-up", 8, "N")
+    loss: str = option("as in conf/loss: default, fast, waveform", "default", "NAME")
+    augmentation: str = option("as in conf/augmentation: none, default, strong", "default", "NAME")
+    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", metavar="ROOT")
+    cache: str | None = option(
+        "decode the data set to it first, as training does (default: read its files)", metavar="FOLDER"
+    )
+    workers: int | None = option("loader processes (default: as in conf/data)", metavar="N", positive=False)
+    checkpointing: bool = option("also with gradient checkpointing: its price and gain", False)
+    peak_tflops: float | None = option("the device's best, to tell how much of it is used", metavar="X")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparateSetting(ModelSetting):
+    """`tfswa bench separate`."""
+
+    seconds: float = option("length of the song, in stereo at 44.1 kHz", 60.0, "S")
+    runs: int = option("songs counted after a warm-up; the median is given", 3, "N")
+    segment: float | None = option("seconds that the model sees at once (default: as tfswa separate)", metavar="S")
+    overlap: float | None = option(
+        "seconds that neighbouring segments share (default: as tfswa separate)", metavar="S", positive=False
+    )
+    batch: int | None = option("segments at a time (default: as tfswa separate)", metavar="N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSetting(Setting):
+    """`tfswa bench data`."""
+
+    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
+    batch: int | None = option("segments at a time (default: as in conf/data)", metavar="N")
+    samples: int = option("segments counted after a warm-up, at least 1 s of them", 48, "N")
+    workers: int | None = option(
+        "loader processes (default and most: as many as processors; 0: none)", metavar="N", positive=False
+    )
+    readers: tuple[str, ...] | None = option(
+        "some of musdb, musdb_wav (its own), stem_mp4, wav, flac, cached (default: all); of a data set with --data "
+        "those that read it, files for layouts other than MUSDB18's",
+        metavar="NAME",
+    )
+    augmentation: str | None = option(
+        "as in conf/augmentation: none, default, strong (default: none, and the cache with default as well)",
+        metavar="NAME",
+    )
+    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", metavar="ROOT")
+    kind: str = option("its layout, as data.kind", "auto")
+    cache: str | None = option("where to decode it to, and to leave it (default: for the time being)", metavar="FOLDER")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.data is None and self.kind != "auto":
+            raise ConfigError(f"--kind {self.kind} says nothing without --data: give the data set's root as well")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeersSetting(Setting):
+    """`tfswa bench peers`."""
+
+    models: tuple[str, ...] | None = option("our presets (default: all of conf/model)", metavar="NAME")
+    peers: tuple[str, ...] | None = option("of htdemucs, openunmix, bs_roformer (default: all)", metavar="NAME")
+    precision: tuple[str, ...] = option("fp32, bf16 or both", ("fp32",), "NAME")
+    runs: int = option("rounds over all systems after a warm-up; medians are given", 3, "N")
+    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
+    no_keep_pages: bool = option("leave glibc's memory settings as they are, for all", False)
+    seconds: float = option("length of the track, stereo", 60.0, "S")
+    train: bool = option("measure training steps instead: waveform L1, Adam", False)
+    batch: int | None = option("with --train: segments a step (default: as in conf/data)", metavar="N")
+    segment: float | None = option("with --train: length of a segment (default: as in conf/data)", metavar="S")
+    steps: int = option("with --train: steps of each system in a round", 3, "N")
+    peak_tflops: float | None = option("with --train: the device's best, for the utilisation (MFU)", metavar="X")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSetting(Setting):
+    """The same for every network that is trained for as long as the others."""
+
+    minutes: float
+    loss: str
+    out: str
+    batch: int = option("segments a step", 3, "N")
+    segment: float = option("length of a training segment", 1.5, "S")
+    seed: int = option("of songs, batches and weights", 0, positive=False)
+    data: str = option("folder of the songs, made once", "data/bench", "FOLDER")
+    songs: int = option("songs to train on", 60, "N")
+    test_songs: int = option("songs to score", 8, "N")
+    song_seconds: float = option("length of a song", 20.0, "S")
+    workers: int = option("loader processes", 1, "N", positive=False)
+    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
+
+    def deciding(self) -> dict[str, Any]:
+        """Everything above that decides a result, as plain values."""
+        return {each.name: getattr(self, each.name) for each in fields(TrialSetting) if each.name not in ELSEWHERE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContestSetting(TrialSetting):
+    """`tfswa bench contest`."""
+
+    minutes: float = option("wall-clock of each training", 20.0)
+    loss: str = option("a file of conf/loss", "waveform", "NAME")
+    out: str = option("file of the results, continued where it exists", "runs/bench/contest.json", "FILE")
+    lr: tuple[str, ...] | None = option(
+        f"learning rates to change (default: {' '.join(f'{name}={rate:g}' for name, rate in RATES.items())})",
+        metavar="NAME=X",
+    )
+    only: str | None = option(f"train one: {', '.join(RATES)}", metavar="NAME")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.rates:
+            if name not in RATES:
+                raise unknown("contestant in --lr", name, RATES)
+        if self.only is not None and self.only not in RATES:
+            raise unknown("--only", self.only, RATES)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Learning rate by contestant."""
+        return RATES | positive_pairs(self.lr or (), "lr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionsSetting(TrialSetting):
+    """`tfswa bench options`."""
+
+    minutes: float = option("wall-clock of each training", 3.0)
+    loss: str = option("a file of conf/loss", "fast", "NAME")
+    out: str = option("file of the results, continued where it exists", "runs/bench/options.json", "FILE")
+    model: str = option("the preset that rows change", "tfswa_tiny", "NAME")
+    rows: str | None = option('rows to measure, "A;B" (default: all)', metavar="A;B")
+    table: str | None = option("the rows (default: options.yaml of the package)", metavar="FILE")
+    lr: float = option("learning rate of all rows", 2e-3, "X")
+    list: bool = option("print the rows and leave", False)

@@ -1,0 +1,159 @@
+"""What benchmarks measured, as tables: plain values in, as they are printed as JSON otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from tfswa_unet.bench.networks import PUBLISHED
+from tfswa_unet.bench.peers import BASELINES
+from tfswa_unet.bench.results import MEASURED
+from tfswa_unet.types import STEMS
+
+WIDTH = 180  # characters, where there is no terminal: what goes into a file or a pipe keeps its columns whole
+SHARES = "shares"  # printed as percentages
+NONE = "–"
+
+
+def show(benchmark: str, values: Any) -> None:
+    """Print what one of the sub-commands of `tfswa bench` measured."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    views = {"data": _data, "peers": _peers, "contest": _contest, "options": _options}
+    for view in views.get(benchmark, _models)(values):
+        console.print(view, soft_wrap=isinstance(view, str))
+
+
+def _models(records: Any) -> Iterable[RenderableType]:
+    """One column a model, one row a number; what nothing was measured for is left out."""
+    columns = [dict(_rows(record)) for record in ([records] if isinstance(records, Mapping) else records)]
+    table = Table(show_header=False, box=None)
+    for label in dict.fromkeys(label for column in columns for label in column):
+        table.add_row(label, *(column.get(label, NONE) for column in columns))
+    yield table
+
+
+def _rows(record: Mapping[str, Any], under: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in record.items():
+        label = f"{under}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            rows += _rows(value, f"{label}: ")
+        elif value not in (None, MEASURED):
+            rows.append((label, f"{value:.1%}" if under.startswith(SHARES) else _written(value)))
+    return rows
+
+
+def _data(record: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """One row a reader, then one an augmentation."""
+    settings = record["settings"]
+    readers = _numbers(Table("reader", "augmentation", box=None), "samples/s", "× musdb")
+    augmentations = _numbers(Table("augmentation at p = 1", box=None), "ms a sample")
+    augmentations.add_column("runs in")
+    for row in record["rows"]:
+        ratio = row["ratio_to_musdb"]
+        shown = (_written(row["samples_per_second"]), NONE if ratio is None else _written(ratio))
+        readers.add_row(row["reader"], row["augmentation"], *shown)
+    for cost in record["augmentations"]:
+        place = "workers" if cost["in_workers"] else "training"
+        augmentations.add_row(cost["augmentation"], _written(cost["milliseconds"]), place)
+    yield (
+        f"samples of 4 stems × {settings['seconds']:g} s, batches of {settings['batch']}, "
+        f"{settings['workers']} workers, {settings['threads']} threads"
+    )
+    for table in (readers, augmentations):
+        yield ""
+        yield table
+
+
+def _peers(record: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """One row a system and precision."""
+    training = record["measured"] == "training"
+    speed = "segments/s" if training else "real-time factor"
+    ratios = [f"time / {name}" for name in BASELINES]
+    table = _numbers(Table("system"), "parameters", "precision", speed, *ratios)
+    if training:
+        _numbers(table, "TFLOP a step", "MFU")
+    for row in record["systems"]:
+        cells = [_millions(row["parameters"]), row["precision"], _number(row["rate"], ".3g")]
+        cells += [_number(row["ratios"].get(name), ".2f") for name in BASELINES]
+        if training:
+            cells += [_number(row["flops"] and row["flops"] / 1e12, ".3f"), _number(row["utilisation"], ".1%")]
+        table.add_row(row["system"], *_or_status(row, cells), style="dim" if row["system"] in PUBLISHED else "bold")
+    yield table
+    yield from _reasons((f"{row['system']} {row['precision']}", row) for row in record["systems"])
+    yield ", ".join(f"{name} {value}" for name, value in record.items() if name != "systems")
+
+
+def _contest(found: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """Two rows a network: museval's SDR, and uSDR, which is another metric."""
+    table = _numbers(Table("network"), "parameters", "steps", "audio", "dB", *STEMS, "average")
+    for name, record in found["results"].items():
+        if "scores" not in record:
+            table.add_row(name, *_or_status(record, [NONE] * 9))
+        else:
+            facts = [NONE] * 3
+            if "steps" in record:
+                audio = f"{record['audio_seconds'] / 60:.1f} min"
+                facts = [_millions(record["parameters"]), f"{record['steps']:,}", audio]
+            for metric, cells in (("SDR", facts), ("uSDR", [""] * 3)):
+                values = [record["scores"][stem][metric] for stem in (*STEMS, "average")]
+                written = [_number(value, ".2f") for value in values]
+                table.add_row(name if metric == "SDR" else "", *cells, metric, *written)
+        table.add_section()
+    yield table
+    yield from _reasons(found["results"].items())
+
+
+def _options(found: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """One line a row: sizes, speeds, SDR."""
+    if "rows" in found:
+        yield from (f"{name}: {' '.join(overrides)}" for name, overrides in found["rows"].items())
+        return
+    headings = ("parameters", "GFLOP/s of audio", "forward RTF", "segments/s", *STEMS, "average SDR", "uSDR")
+    table = _numbers(Table("row"), *headings)
+    for name, record in found["results"].items():
+        flops = record.get("flops_per_second")
+        speeds = [_number(flops and flops / 1e9, ".2f"), _number(record.get("real_time_factor"), ".3f")]
+        if "scores" not in record:
+            table.add_row(name, *_or_status(record, [NONE, *speeds, *[NONE] * 7]))
+            continue
+        scores = record["scores"]
+        values = [scores[stem]["SDR"] for stem in (*STEMS, "average")] + [scores["average"]["uSDR"]]
+        size, trained = f"{record['parameters'] / 1e6:.2f} M", f"{record['segments_per_second']:.2f}"
+        table.add_row(name, size, *speeds, trained, *(_number(value, ".2f") for value in values))
+    yield table
+    yield from _reasons(found["results"].items())
+
+
+def _numbers(table: Table, *headings: str) -> Table:
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _or_status(record: Mapping[str, Any], cells: Sequence[str]) -> list[str]:
+    """The cells, the first of which says what has become of a system that has no numbers."""
+    return [record["status"], *cells[1:]] if record.get("reason") else list(cells)
+
+
+def _reasons(records: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[str]:
+    return (f"{name}: {record['status']}: {record['reason']}" for name, record in records if record.get("reason"))
+
+
+def _millions(count: int | None) -> str:
+    return NONE if count is None else f"{count / 1e6:.1f} M"
+
+
+def _number(value: float | None, form: str) -> str:
+    return NONE if value is None else format(value, form)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
