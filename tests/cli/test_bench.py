@@ -140,7 +140,7 @@ def test_help_shows_examples_and_defaults(name, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert f"examples: tfswa bench {name}" in printed
     assert "(default: all cores)" in printed
-    options = parser().parse_args(["bench", name])
+    options = parser(["bench"]).parse_args(["bench", name])
     for default in (getattr(options, option, None) for option in ("out", "data", "minutes", "steps", "samples")):
         assert default is None or f"(default: {default})" in printed
     assert ("the exit status is 1" in printed) == (name != "data")
@@ -148,13 +148,13 @@ def test_help_shows_examples_and_defaults(name, capsys):
 
 def test_every_example_parses():
     for line in bench.EXAMPLES.splitlines():
-        args = parser().parse_args(shlex.split(re.split(r"\s{3,}", line.strip())[0])[1:])
+        args = parser(["bench"]).parse_args(shlex.split(re.split(r"\s{3,}", line.strip())[0])[1:])
         assert args.run is bench.run
 
 
 def test_lists_have_commas_or_blanks():
     for given in (["fp32,bf16"], ["fp32", "bf16"]):
-        assert list(sum(parser().parse_args(["bench", "peers", "--precision", *given]).precision, ())) == [
+        assert list(sum(parser(["bench"]).parse_args(["bench", "peers", "--precision", *given]).precision, ())) == [
             "fp32",
             "bf16",
         ]

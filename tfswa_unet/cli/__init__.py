@@ -24,7 +24,7 @@ COMMANDS = {
     "data": ("data", "make, check and prepare data sets to train on"),
     "bench": (
         "bench",
-        "measure speed and memory: of a model, of training, of its data, of separating a whole song",
+        "measure speed, memory and learning: of a model, of training, of its data, of whole songs, beside others",
     ),
 }
 

@@ -15,7 +15,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 from tfswa_unet.bench import settings
 from tfswa_unet.bench.settings import ModelSetting, Setting
 
-HELP = "measure speed, memory and learning: of a model, of training, of its data, of whole songs, beside others"
 MODEL = "tfswa_base"
 STATUS = """
 Of several systems one may fail, such as for want of memory or of a package: the others are measured, its row says why,
