@@ -64,6 +64,11 @@ class ModelConfig:
         if self.compression < 0:
             raise ConfigError(f"model.compression={self.compression} must be 0 (none) or above")
         MASKS[self.mask]  # refuses an unknown one
+        if self.sums_to_mixture and len(self.stems) == 1:
+            raise ConfigError(
+                f"the stem {next(iter(self.stems))!r} alone would be the whole mixture, nothing to separate: "
+                "name another beside it, such as stems=[vocals,accompaniment], or set model.sums_to_mixture=false"
+            )
 
     @property
     def maps_in(self) -> int:
@@ -71,9 +76,17 @@ class ModelConfig:
         return self.channels * FEATURE_MAPS[self.features] * self.subbands
 
     @property
+    def hidden_rest(self) -> bool:
+        """Whether the network gives one more stem, which nobody sees: what a mask that is complete leaves to others.
+
+        Without it, stems that are not all of the mixture would be forced to sum to it, and one stem would be it.
+        """
+        return MASKS[self.mask].complete and not self.sums_to_mixture
+
+    @property
     def maps_out(self) -> int:
         """Feature maps that the network gives."""
-        return len(self.stems) * self.channels * MASKS[self.mask].maps * self.subbands
+        return (len(self.stems) + self.hidden_rest) * self.channels * MASKS[self.mask].maps * self.subbands
 
     @property
     def bins(self) -> int:
@@ -106,4 +119,7 @@ def preset(name: str, stems: tuple[str, ...] = STEMS) -> dict[str, Any]:
     Raises:
         ConfigError: for an unknown name, with the nearest known one.
     """
-    return {**choice("model", name), "stems": {stem: [stem] for stem in stems}}
+    values = choice("model", name)
+    # One stem is never all of a mixture.
+    sums = values["sums_to_mixture"] and len(stems) > 1
+    return {**values, "stems": {stem: [stem] for stem in stems}, "sums_to_mixture": sums}

@@ -66,9 +66,10 @@ class SpectralModel(nn.Module):
         features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
         maps = self.network(*(stack_subbands(seen, c.subbands) for seen in features))
         full = unstack_subbands(maps, c.subbands)
-        masks = full.unflatten(1, (len(c.stems), c.channels, MASKS[c.mask].maps))
+        masks = full.unflatten(1, (len(c.stems) + c.hidden_rest, c.channels, MASKS[c.mask].maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
-        return apply_mask(masks, spectra[0], scale / _unit(c.n_fft), c.mask, c.sums_to_mixture)
+        stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), c.mask, c.sums_to_mixture)
+        return stems[:, : len(c.stems)]
 
     def _features(self, spectrum: Tensor, scale: Tensor) -> Tensor:
         """Real maps (b, c·m, n, f) of spectrograms (b, c, n, f), of magnitudes |X| / scale as they are or compressed.
