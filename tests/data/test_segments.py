@@ -121,7 +121,7 @@ def test_batches_hold_the_examples_whatever_the_workers_and_wherever_an_epoch_be
 
 
 def test_a_worker_that_is_not_forked_gives_the_same(tracks):
-    data = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0}}, rate=RATE))
+    data = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0, "low": 0.7, "high": 1.3}}, rate=RATE))
     batches = loader(data, 6, 1, EpochSampler(12))
     batches.multiprocessing_context = "spawn"
     assert torch.equal(torch.cat(list(batches)), torch.stack(list(data)))
@@ -129,7 +129,7 @@ def test_a_worker_that_is_not_forked_gives_the_same(tracks):
 
 def test_each_example_is_augmented_by_itself(tracks):
     plain = dataset(tracks)
-    gained = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0}}, rate=RATE))
+    gained = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0, "low": 0.7, "high": 1.3}}, rate=RATE))
     ratios = torch.stack([(b / a)[:, 0] for a, b in zip(plain, gained, strict=True)])
     torch.testing.assert_close(ratios, ratios[..., :1].expand_as(ratios))
     assert len(ratios[..., 0].unique()) == ratios[..., 0].numel()
