@@ -100,7 +100,11 @@ def test_workers_give_the_same_bytes_in_every_epoch(tracks, workers):
     assert not torch.equal(*epochs)
 
 
-AUGMENTATION = {"gain": {"p": 0.7}, "channel_swap": {}, "pitch": {"p": 0.3, "semitones": 2}}
+AUGMENTATION = {
+    "gain": {"p": 0.7, "low": 0.7, "high": 1.3},
+    "channel_swap": {"p": 0.5},
+    "pitch": {"p": 0.3, "semitones": 2, "together": True},
+}
 
 
 @pytest.mark.parametrize("workers", [0, 1, 8])
