@@ -100,7 +100,11 @@ def test_workers_give_the_same_bytes_in_every_epoch(tracks, workers):
     assert not torch.equal(*epochs)
 
 
-AUGMENTATION = {"gain": {"p": 0.7}, "channel_swap": {}, "pitch": {"p": 0.3, "semitones": 2}}
+AUGMENTATION = {
+    "gain": {"p": 0.7, "low": 0.7, "high": 1.3},
+    "channel_swap": {"p": 0.5},
+    "pitch": {"p": 0.3, "semitones": 2, "together": True},
+}
 
 
 @pytest.mark.parametrize("workers", [0, 1, 8])
@@ -121,7 +125,7 @@ def test_batches_hold_the_examples_whatever_the_workers_and_wherever_an_epoch_be
 
 
 def test_a_worker_that_is_not_forked_gives_the_same(tracks):
-    data = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0}}, rate=RATE))
+    data = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0, "low": 0.7, "high": 1.3}}, rate=RATE))
     batches = loader(data, 6, 1, EpochSampler(12))
     batches.multiprocessing_context = "spawn"
     assert torch.equal(torch.cat(list(batches)), torch.stack(list(data)))
@@ -129,7 +133,7 @@ def test_a_worker_that_is_not_forked_gives_the_same(tracks):
 
 def test_each_example_is_augmented_by_itself(tracks):
     plain = dataset(tracks)
-    gained = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0}}, rate=RATE))
+    gained = dataset(tracks, augmentation=build_augmentation({"gain": {"p": 1.0, "low": 0.7, "high": 1.3}}, rate=RATE))
     ratios = torch.stack([(b / a)[:, 0] for a, b in zip(plain, gained, strict=True)])
     torch.testing.assert_close(ratios, ratios[..., :1].expand_as(ratios))
     assert len(ratios[..., 0].unique()) == ratios[..., 0].numel()

@@ -81,7 +81,7 @@ def test_what_is_slow_is_handed_to_the_data(config, monkeypatch):
 
 @pytest.mark.parametrize("setting", ["+augmentation.gain.hi=3", "+augmentation.mp3.kbp=3", "+augmentation.wah.p=1"])
 def test_an_unknown_setting_of_either_part_is_refused(config, tmp_path, setting):
-    with pytest.raises(ConfigError, match=r"unknown (setting of )?augmentation"):
+    with pytest.raises(ConfigError, match=r"unknown (option )?augmentation"):
         build_run(config("augmentation=strong", setting), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

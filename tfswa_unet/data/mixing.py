@@ -1,4 +1,4 @@
-"""Numbers drawn by their chances."""
+"""Random choice of the songs and places that the stems of one example come from."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import numpy as np
 from tfswa_unet.data.music import Music
 from tfswa_unet.errors import ConfigError, unknown
 
+MODES = ("song", "random", "aligned", "matched")
+KEY_DISTANCES = range(8)  # steps that two keys may lie apart, 6 around the circle and one over to the relative key
 LEAST = 1e-9  # share of all chances below which what is left counts as nothing
 
 
-def pick(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ()) -> int:
-    """Return a number k with a chance of `sums[k] - sums[k - 1]` in `sums[-1]`; none of `used` where others are left.
+def weighted_choice(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ()) -> int:
+    """Random choice of k by cumulative weights, `sums[k] - sums[k - 1]` each; none of `used` where others are left.
 
     One draw and one search, however many there are: the stretches of those used are taken out of the line and jumped
     over.
@@ -32,9 +34,6 @@ def pick(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ())
     # Rounding may lead past the end, behind which lie only numbers without a chance.
     last = int(np.searchsorted(sums, total))
     return min(int(np.searchsorted(sums, at, side="right")), last)
-
-
-KEY_DISTANCES = range(8)  # steps that two keys may lie apart, 6 around the circle and one over to the relative key
 
 
 class Matches:
@@ -60,9 +59,6 @@ class Matches:
         fits = ~(np.minimum(apart, 1 - apart) > self._tempo_tolerance) & ~(steps > self._key_distance)
         fits[track] = False
         return fits
-
-
-MODES = ("song", "random", "aligned", "matched")
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,7 @@ class Mixer:
         """Return where an example comes from."""
         stems = range(len(self._sums) - 1)
         if rng.random() >= self.mixing.p or self.mixing.mode == "song":
-            crop = self._crop(pick(rng, self._sums[0]), rng.random())
+            crop = self._crop(weighted_choice(rng, self._sums[0]), rng.random())
             mix = Mix("song", [[crop] for _ in stems])
         else:
             mix = Mix(self.mixing.mode, [[] for _ in stems], rng.random())
@@ -209,8 +205,8 @@ class Mixer:
         if mix.reference is not None:
             fitting = np.cumsum(self._chances[1 + stem] * self._matches.of(mix.reference))
             if fitting[-1] > 0:
-                return pick(rng, fitting, used)
-        return pick(rng, self._sums[1 + stem], used)
+                return weighted_choice(rng, fitting, used)
+        return weighted_choice(rng, self._sums[1 + stem], used)
 
     def _crop(self, track: int, place: float) -> Crop:
         return Crop(track, int(place * (max(self._lengths[track] - self._size, 0) + 1)))

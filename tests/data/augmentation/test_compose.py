@@ -5,13 +5,14 @@ import copy
 import pytest
 import torch
 
-from tfswa_unet.data.augmentation import AUGMENTATIONS, Compose, Gain, Polarity, build_augmentation, split
+from tests.data.augmentation.conftest import STRONG, strong
+from tfswa_unet.data.augmentation import AUGMENTATIONS, Compose, build_augmentation, split
 from tfswa_unet.errors import ConfigError
 
 
 def test_a_mapping_gives_its_augmentations_in_order(stems):
     both = build_augmentation({"polarity": {"p": 1.0}, "gain": {"p": 1.0, "low": 0.5, "high": 0.5}})
-    assert [type(module) for module in both] == [Polarity, Gain]
+    assert [type(module) for module in both] == [AUGMENTATIONS["polarity"], AUGMENTATIONS["gain"]]
     torch.testing.assert_close(both.train()(stems), -0.5 * stems)
 
 
@@ -26,14 +27,14 @@ def test_nothing_is_the_identity(config, stems):
 
 
 def test_one_generator_serves_all(stems):
-    config = {name: {"p": 0.5} for name in AUGMENTATIONS}
+    config = {name: {**options, "p": 0.5} for name, options in STRONG.items()}
     results = [build_augmentation(config, torch.Generator().manual_seed(3)).train()(stems) for _ in range(2)]
     assert torch.equal(*results)
 
 
 def test_the_mixture_is_the_sum_after_all_of_them(stems):
     """In eval mode nothing acts, whatever the probabilities."""
-    every = build_augmentation({name: {"p": 1.0} for name in AUGMENTATIONS})
+    every = build_augmentation({name: {**options, "p": 1.0} for name, options in STRONG.items()})
     assert every.eval()(stems) is stems
     assert every.train()(stems).sum(1).shape == (4, 2, 8_000)
 
@@ -45,10 +46,12 @@ def test_the_mixture_is_the_sum_after_all_of_them(stems):
             {"time_strech": {}},
             r"unknown augmentation 'time_strech' \(did you mean time_stretch\?\): .* gain,",
         ),
-        ({"gain": {"hi": 2}}, r"unknown setting of augmentation.gain 'hi'.*expected one of p, low, high"),
-        ({"gain": {"generator": None}}, "unknown setting of augmentation.gain 'generator'"),
-        ({"gain": {"p": 2}}, "p of augmentation Gain is 2"),
-        ({"gain": 0.5}, "augmentation.gain is 0.5, expected its settings"),
+        ({"gain": {"hi": 2}}, r"unknown option augmentation\.gain\.hi.*: it takes p, low, high"),
+        ({"gain": {"generator": None}}, r"unknown option augmentation\.gain\.generator"),
+        ({"gain": {**STRONG["gain"], "p": 2}}, r"p of augmentation Gain is 2"),
+        ({"gain": {"p": 0.5}}, r"augmentation\.gain\.low is missing: give it a value"),
+        ({"gain": {**STRONG["gain"], "p": "often"}}, r"augmentation\.gain\.p is 'often', expected a number"),
+        ({"gain": 0.5}, "augmentation.gain is 0.5, expected its options"),
         (["gain"], "augmentation holds 'gain', expected a mapping"),
     ],
 )
@@ -58,7 +61,7 @@ def test_unknown_names_and_settings_are_refused(config, message):
 
 
 def test_numbers_decide_what_is_drawn(stems):
-    every = build_augmentation({name: {"p": 0.5} for name in AUGMENTATIONS}).train()
+    every = build_augmentation({name: {**options, "p": 0.5} for name, options in STRONG.items()}).train()
     drawn = []
     for numbers in [(0, 3, 7), (0, 3, 8), (0, 4, 7), (1, 3, 7), (0, 3, 7)]:
         every.seed(*numbers)
@@ -70,7 +73,7 @@ def test_numbers_decide_what_is_drawn(stems):
 
 
 def test_a_copy_draws_on_its_own_but_the_same(stems):
-    one = build_augmentation({"gain": {"p": 1.0}, "polarity": {"p": 0.5}}).train()
+    one = build_augmentation({"gain": {**STRONG["gain"], "p": 1.0}, "polarity": {"p": 0.5}}).train()
     one.seed(5)
     other = copy.deepcopy(one)
     first = one(stems)
@@ -78,7 +81,9 @@ def test_a_copy_draws_on_its_own_but_the_same(stems):
 
 
 def test_members_with_generators_of_their_own_are_all_seeded(stems):
-    both = Compose(Gain(1.0, generator=torch.Generator()), Gain(1.0, generator=torch.Generator())).train()
+    both = Compose(
+        strong("gain", p=1.0, generator=torch.Generator()), strong("gain", p=1.0, generator=torch.Generator())
+    ).train()
     results = []
     for _ in range(2):
         both.seed(1, 2)
@@ -91,7 +96,7 @@ def test_members_with_generators_of_their_own_are_all_seeded(stems):
 def test_nothing_to_seed_is_no_fault():
     state = torch.get_rng_state()
     build_augmentation(None).seed(1, 2, 3)
-    Compose(Gain()).seed(1)
+    Compose(strong("gain")).seed(1)
     assert torch.equal(torch.get_rng_state(), state)  # torch's own generator is not ours to seed
 
 
@@ -99,22 +104,23 @@ def test_without_a_generator_torchs_seed_is_where_they_start(stems):
     results = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        results.append(build_augmentation({"gain": {"p": 1.0}}).train()(stems))
+        results.append(build_augmentation({"gain": {**STRONG["gain"], "p": 1.0}}).train()(stems))
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
 
 
-def test_the_rate_reaches_those_that_need_it_unless_they_name_it():
-    config = {"eq": {"rate": 48_000}, "reverb": {}, "loudness": {}, "mp3": {}, "gain": {}}
+def test_the_rate_reaches_those_that_need_it():
+    config = {name: STRONG[name] for name in ("eq", "reverb", "loudness", "mp3", "gain")}
     eq, reverb, loudness, mp3, _ = build_augmentation(config, rate=32_000)
-    assert (eq.rate, reverb.rate, loudness.rate, mp3.rate) == (48_000, 32_000, 32_000, 32_000)
+    assert (eq.rate, reverb.rate, loudness.rate, mp3.rate) == (32_000, 32_000, 32_000, 32_000)
 
 
 def test_what_is_slow_goes_to_the_workers_in_its_order():
-    config = [{"mp3": {"p": 0.1}, "gain": {"p": 0.5}, "mixup": None, "pitch": {}}, {"gain": {}, "time_stretch": {}}]
+    mp3, gain, pitch, stretch = ({name: STRONG[name]} for name in ("mp3", "gain", "pitch", "time_stretch"))
+    config = [{**mp3, **gain, "mixup": None, **pitch}, {**gain, **stretch}]
     for_workers, for_batches = split(config)
-    assert for_workers == [{"mp3": {"p": 0.1}}, {"pitch": {}}, {"time_stretch": {}}]
-    assert for_batches == [{"gain": {"p": 0.5}}, {"gain": {}}]
+    assert for_workers == [mp3, pitch, stretch]
+    assert for_batches == [gain, gain]
     assert len(build_augmentation(for_workers)) == 3
     assert split(None) == ([], [])
 

@@ -6,13 +6,13 @@ import pytest
 import scipy.integrate
 import torch
 
-from tfswa_unet.data.augmentation import Distortion
+from tests.data.augmentation.conftest import strong
 from tfswa_unet.errors import ConfigError
 
 
 def test_it_is_tanh_at_the_level_there_was(stems, generator):
     """At a given drive every stem is proportional to tanh(drive · x / peak)."""
-    result = Distortion(p=1.0, low=12, high=12, generator=generator).train()(stems)
+    result = strong("distortion", p=1.0, low=12, high=12, generator=generator).train()(stems)
     for before, after in zip(stems.flatten(0, 1), result.flatten(0, 1), strict=True):
         bent = torch.tanh(10 ** (12 / 20) * before / before.abs().max())
         torch.testing.assert_close(after, bent * (before.std() / bent.std()), rtol=1e-3, atol=1e-5)
@@ -22,7 +22,7 @@ def test_it_is_tanh_at_the_level_there_was(stems, generator):
 def test_a_sine_gets_the_odd_harmonics_that_fourier_says():
     t = torch.arange(8_000) / 8_000
     sine = 0.3 * torch.sin(2 * math.pi * 100 * t).view(1, 1, 1, -1)
-    result = Distortion(p=1.0, low=10, high=10).train()(sine)
+    result = strong("distortion", p=1.0, low=10, high=10).train()(sine)
     lines = torch.fft.rfft(result.flatten()).abs()
     drive = 10 ** (10 / 20)
     parts = [
@@ -36,7 +36,7 @@ def test_a_sine_gets_the_odd_harmonics_that_fourier_says():
 
 def test_the_drive_is_drawn_for_each_stem(generator):
     square = torch.linspace(-1, 1, 1_000).expand(200, 1, 1, -1).contiguous()
-    result = Distortion(p=1.0, low=0, high=20, generator=generator).train()(square)
+    result = strong("distortion", p=1.0, low=0, high=20, generator=generator).train()(square)
     crest = result.amax((1, 2, 3)) / result.square().mean((1, 2, 3)).sqrt()
     assert crest.unique().numel() > 150
     assert crest.min() > 1.0
@@ -45,4 +45,4 @@ def test_the_drive_is_drawn_for_each_stem(generator):
 
 def test_high_below_low_is_refused():
     with pytest.raises(ConfigError, match=r"high of augmentation Distortion is 3, .* from 5 to 60"):
-        Distortion(low=5, high=3)
+        strong("distortion", low=5, high=3)

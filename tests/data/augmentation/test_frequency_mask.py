@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tfswa_unet.data.augmentation import FrequencyMask
+from tests.data.augmentation.conftest import strong
 from tfswa_unet.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ def loss_db(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
 
 def test_one_band_vanishes_from_all_stems_of_an_example_and_the_rest_stays(generator):
     stems = torch.randn(3, 2, 2, 32_000, generator=generator)
-    augmentation = FrequencyMask(p=1.0, bins=80, n_fft=1024, hop=256, generator=generator)
+    augmentation = strong("frequency_mask", p=1.0, bins=80, n_fft=1024, hop=256, generator=generator)
     lost = loss_db(stems, augmentation.train()(stems))
     gone = lost > 20
     for example in gone:
@@ -32,7 +32,7 @@ def test_one_band_vanishes_from_all_stems_of_an_example_and_the_rest_stays(gener
 
 def test_it_equals_zeroing_at_most_that_many_neighbouring_bins_of_the_spectrogram(generator):
     stems = torch.randn(6, 1, 1, 2_000, generator=generator)
-    result = FrequencyMask(p=1.0, bins=4, n_fft=128, hop=32, generator=generator).train()(stems)
+    result = strong("frequency_mask", p=1.0, bins=4, n_fft=128, hop=32, generator=generator).train()(stems)
     bands = [(first, width) for width in range(1, 5) for first in range(66 - width)]
     keep = torch.ones(len(bands), 65)
     for row, (first, width) in zip(keep, bands, strict=True):
@@ -46,12 +46,12 @@ def test_it_equals_zeroing_at_most_that_many_neighbouring_bins_of_the_spectrogra
 
 def test_the_mixture_is_masked_as_its_stems_are(stems):
     torch.manual_seed(2)
-    apart = FrequencyMask(p=1.0).train()(stems).sum(1)
+    apart = strong("frequency_mask", p=1.0).train()(stems).sum(1)
     torch.manual_seed(2)
-    mixed = FrequencyMask(p=1.0).train()(stems.sum(1, keepdim=True))[:, 0]
+    mixed = strong("frequency_mask", p=1.0).train()(stems.sum(1, keepdim=True))[:, 0]
     torch.testing.assert_close(apart, mixed, atol=1e-5, rtol=0)
 
 
 def test_more_bins_than_there_are_is_refused():
     with pytest.raises(ConfigError, match=r"bins of augmentation FrequencyMask is 2000, .* from 1 to 1024"):
-        FrequencyMask(bins=2_000)
+        strong("frequency_mask", bins=2_000)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchaudio
 
-from tfswa_unet.data.augmentation import lufs
+from tfswa_unet.data.augmentation.levels import lufs
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])

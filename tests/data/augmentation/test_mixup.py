@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 import torch
 
-from tfswa_unet.data.augmentation import Mixup
+from tests.data.augmentation.conftest import strong
 from tfswa_unet.errors import ConfigError
 
 
@@ -13,7 +13,7 @@ def weights(count: int, alpha: float) -> torch.Tensor:
     """λ of each example, read off one-hot examples; checks that each row is λ of its own and 1 − λ of one other."""
     one_hot = torch.eye(count).view(count, 1, 1, count)
     torch.manual_seed(0)
-    rows = Mixup(p=1.0, alpha=alpha).train()(one_hot).view(count, count)
+    rows = strong("mixup", p=1.0, alpha=alpha).train()(one_hot).view(count, count)
     torch.testing.assert_close(rows.sum(1), torch.ones(count))
     assert ((rows > 0).sum(1) <= 2).all()
     return rows.diagonal()
@@ -28,16 +28,16 @@ def test_lambda_follows_the_beta_distribution(alpha):
 
 def test_all_stems_of_an_example_blend_with_the_same_partner_and_weight(stems):
     torch.manual_seed(4)
-    apart = Mixup(p=1.0).train()(stems).sum(1)
+    apart = strong("mixup", p=1.0).train()(stems).sum(1)
     torch.manual_seed(4)
-    mixed = Mixup(p=1.0).train()(stems.sum(1, keepdim=True))[:, 0]
+    mixed = strong("mixup", p=1.0).train()(stems.sum(1, keepdim=True))[:, 0]
     torch.testing.assert_close(apart, mixed, atol=1e-6, rtol=0)
 
 
 def test_a_batch_of_one_stays(stems):
-    torch.testing.assert_close(Mixup(p=1.0).train()(stems[:1]), stems[:1])
+    torch.testing.assert_close(strong("mixup", p=1.0).train()(stems[:1]), stems[:1])
 
 
 def test_an_alpha_of_zero_is_refused():
     with pytest.raises(ConfigError, match="alpha of augmentation Mixup is 0, expected a number from"):
-        Mixup(alpha=0)
+        strong("mixup", alpha=0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tfswa_unet.data.augmentation import Pitch, shift
+from tests.data.augmentation.conftest import strong
+from tfswa_unet.data.augmentation.pitch import shift
 from tfswa_unet.errors import ConfigError
 
 RATE = 16_000
@@ -42,7 +43,7 @@ def test_the_tempo_stays():
 
 def test_stems_of_an_example_stay_in_tune_and_examples_differ(generator):
     stems = sines(500, 1_000).view(1, 2, 1, -1).repeat(4, 1, 1, 1)
-    result = Pitch(p=1.0, generator=generator).train()(stems)
+    result = strong("pitch", p=1.0, generator=generator).train()(stems)
     ratios = np.array([[peak(x[0, 0]) / 500, peak(x[1, 0]) / 1_000] for x in result])
     np.testing.assert_allclose(ratios[:, 0], ratios[:, 1], rtol=5e-4)
     assert len(set(ratios[:, 0].round(4))) == 4
@@ -51,10 +52,10 @@ def test_stems_of_an_example_stay_in_tune_and_examples_differ(generator):
 
 def test_apart_every_stem_has_its_own_interval(generator):
     stems = sines(500, 500, 500).view(1, 3, 1, -1)
-    result = Pitch(p=1.0, together=False, generator=generator).train()(stems)
+    result = strong("pitch", p=1.0, together=False, generator=generator).train()(stems)
     assert len({round(peak(x[0]), 1) for x in result[0]}) == 3
 
 
 def test_an_impossible_interval_is_refused():
     with pytest.raises(ConfigError, match="semitones of augmentation Pitch is 13, expected a number from 0 to 12"):
-        Pitch(semitones=13)
+        strong("pitch", semitones=13)

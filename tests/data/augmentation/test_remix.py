@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from tfswa_unet.data.augmentation import Remix
+from tests.data.augmentation.conftest import strong
 
 
 def sources(p: float, count: int = 40, stems: int = 3) -> torch.Tensor:
     """Which example each stem (b, s) of the result came from; checks that it stayed in its own row of stems."""
     numbered = torch.arange(count * stems, dtype=torch.float32).view(count, stems, 1, 1).expand(-1, -1, 2, 5)
     generator = torch.Generator().manual_seed(4)
-    result = Remix(p=p, generator=generator).train()(numbered.contiguous())
+    result = strong("remix", p=p, generator=generator).train()(numbered.contiguous())
     assert (result == result[..., :1, :1]).all()
     number = result[..., 0, 0].long()
     assert torch.equal(number % stems, torch.arange(stems).expand(count, -1))
@@ -33,4 +33,4 @@ def test_only_the_chosen_examples_change_places():
 
 
 def test_a_batch_of_one_stays(stems):
-    assert torch.equal(Remix(p=1.0).train()(stems[:1]), stems[:1])
+    assert torch.equal(strong("remix", p=1.0).train()(stems[:1]), stems[:1])

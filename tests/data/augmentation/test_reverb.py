@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tfswa_unet.data.augmentation import Reverb
+from tests.data.augmentation.conftest import strong
 from tfswa_unet.errors import ConfigError
 
 RATE = 16_000
@@ -14,7 +14,7 @@ def rooms(generator, count: int = 6, **settings: float) -> torch.Tensor:
     """Impulse responses (count, c, t): what becomes of a click."""
     clicks = torch.zeros(count, 1, 2, 2 * RATE)
     clicks[..., 0] = 1
-    return Reverb(p=1.0, rate=RATE, generator=generator, **settings).train()(clicks)[:, 0]
+    return strong("reverb", p=1.0, rate=RATE, generator=generator, **settings).train()(clicks)[:, 0]
 
 
 @pytest.mark.parametrize("rt60", [0.3, 1.0])
@@ -38,7 +38,7 @@ def test_the_dry_stem_stays_in_place_before_the_first_echo(generator):
 
 def test_the_echo_of_noise_is_as_loud_as_asked(generator):
     noise = torch.randn(4, 1, 2, 4 * RATE, generator=generator)
-    augmentation = Reverb(p=1.0, rt60_high=0.4, wet_low=-12, wet_high=-12, rate=RATE, generator=generator)
+    augmentation = strong("reverb", p=1.0, rt60_high=0.4, wet_low=-12, wet_high=-12, rate=RATE, generator=generator)
     wet = (augmentation.train()(noise) - noise)[..., RATE:]
     level = 10 * torch.log10(wet.square().mean((-2, -1)) / noise.square().mean((-2, -1)))
     assert (level + 12).abs().max() < 0.5
@@ -51,7 +51,7 @@ def test_channels_and_stems_have_echoes_of_their_own(generator):
 
 
 def test_it_equals_convolution_with_its_rooms(stems):
-    augmentation = Reverb(p=1.0, rate=8_000, generator=torch.Generator().manual_seed(2)).train()
+    augmentation = strong("reverb", p=1.0, rate=8_000, generator=torch.Generator().manual_seed(2)).train()
     result = augmentation(stems[:1])
     augmentation.generator.manual_seed(2)
     augmentation.chosen(3)
@@ -64,6 +64,6 @@ def test_it_equals_convolution_with_its_rooms(stems):
 
 def test_numbers_out_of_order_are_refused():
     with pytest.raises(ConfigError, match=r"rt60_high of augmentation Reverb is 1\.2, .* from 2 to 20"):
-        Reverb(rt60_low=2)
+        strong("reverb", rt60_low=2)
     with pytest.raises(ConfigError, match=r"wet_low of augmentation Reverb is -200, "):
-        Reverb(wet_low=-200)
+        strong("reverb", wet_low=-200)

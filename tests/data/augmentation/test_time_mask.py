@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tfswa_unet.data.augmentation import TimeMask
+from tests.data.augmentation.conftest import strong
 from tfswa_unet.dsp import istft, stft
 from tfswa_unet.errors import ConfigError
 
@@ -11,7 +11,7 @@ N_FFT, HOP = 256, 64
 
 
 def test_it_equals_zeroing_one_span_of_frames_of_all_stems(stems, generator):
-    result = TimeMask(p=1.0, frames=40, n_fft=N_FFT, hop=HOP, generator=generator).train()(stems)
+    result = strong("time_mask", p=1.0, frames=40, n_fft=N_FFT, hop=HOP, generator=generator).train()(stems)
     spectrum = stft(stems, N_FFT, HOP)
     for example, changed in enumerate(result):
         silent = (changed == 0).all(0).all(0).nonzero().flatten()
@@ -36,7 +36,7 @@ def test_it_equals_zeroing_one_span_of_frames_of_all_stems(stems, generator):
 
 def test_outside_the_span_every_sample_stays(generator):
     stems = torch.ones(8, 1, 1, 20_000)
-    result = TimeMask(p=1.0, frames=10, n_fft=N_FFT, hop=HOP, generator=generator).train()(stems)
+    result = strong("time_mask", p=1.0, frames=10, n_fft=N_FFT, hop=HOP, generator=generator).train()(stems)
     touched = (result - 1).abs() > 1e-5
     assert (touched.sum(-1) <= 10 * HOP + N_FFT).all()
     assert (touched.sum(-1) >= HOP).all()
@@ -46,12 +46,12 @@ def test_outside_the_span_every_sample_stays(generator):
 
 def test_the_mixture_is_masked_as_its_stems_are(stems):
     torch.manual_seed(2)
-    apart = TimeMask(p=1.0).train()(stems).sum(1)
+    apart = strong("time_mask", p=1.0).train()(stems).sum(1)
     torch.manual_seed(2)
-    mixed = TimeMask(p=1.0).train()(stems.sum(1, keepdim=True))[:, 0]
+    mixed = strong("time_mask", p=1.0).train()(stems.sum(1, keepdim=True))[:, 0]
     torch.testing.assert_close(apart, mixed, atol=1e-6, rtol=0)
 
 
 def test_no_frames_are_refused():
     with pytest.raises(ConfigError, match="frames of augmentation TimeMask is 0, expected a number from 1"):
-        TimeMask(frames=0)
+        strong("time_mask", frames=0)

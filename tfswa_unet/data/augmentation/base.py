@@ -1,38 +1,42 @@
-"""What every augmentation shares: when it acts, whom it chooses, what it refuses."""
+"""The base class of augmentations and the registry by which a configuration chooses them."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from tfswa_unet.config import Registry
 from tfswa_unet.errors import ConfigError
+
+Number = TypeVar("Number", int, float)
 
 
 class Augmentation(nn.Module, ABC):
-    """Changes stems (b, s, c, t) in training mode and hands them on untouched otherwise.
+    """Random change of stems (b, s, c, t) → the same shape in training mode; the identity otherwise.
 
-    The result has the same shape and what was given is never written to; the mixture is to be summed afterwards.
-    Everything is drawn on the generator's device (the CPU's global one without it), so that no accelerator is waited
-    for.
+    The input is never written to; the mixture is to be summed afterwards. All random numbers are drawn on the
+    generator's device (the CPU's global one without it), so that no accelerator is waited for.
+
+    A kind of it is one file of this folder, whose options conf/augmentation holds.
 
     Args:
         p: probability that one example, or one stem where stems are treated apart, is changed.
         generator: source of randomness instead of torch's global one.
 
-    `in_workers` says of a kind that it is too slow for the training process and belongs into the loader's workers.
+    `in_workers` marks a kind that is too slow for the training process and runs in the loader's workers.
 
     Raises:
-        ConfigError: an impossible setting.
+        ConfigError: an option out of range.
     """
 
     in_workers: ClassVar[bool] = False
 
-    def __init__(self, p: float = 0.5, generator: torch.Generator | None = None) -> None:
+    def __init__(self, *, p: float, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.p = self.within("p", p, 0, 1)
         self.generator = generator
@@ -42,10 +46,10 @@ class Augmentation(nn.Module, ABC):
 
     @abstractmethod
     def augment(self, stems: Tensor) -> Tensor:
-        """Return the changed stems (b, s, c, t), leaving those that were given as they are."""
+        """Return the changed stems (b, s, c, t) without writing to those that were given."""
 
     def to_chosen_stems(self, stems: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return stems (b, s, c, t) of which `change`, (k, c, t) → the same, was done to the k that chance chose."""
+        """Apply `change`, (k, c, t) → the same, to k stems of (b, s, c, t), each chosen with probability p."""
         chosen = self.chosen(len(stems) * stems.shape[1]).nonzero().flatten().to(stems.device)
         if not len(chosen):
             return stems
@@ -53,15 +57,15 @@ class Augmentation(nn.Module, ABC):
         return flat.index_copy(0, chosen, change(flat[chosen])).view_as(stems)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Return numbers drawn evenly from `low` up to `high`."""
+        """Draw from the uniform distribution over [low, high)."""
         return low + (high - low) * torch.rand(shape, generator=self.generator, device=self._device)
 
     def noise(self, *shape: int) -> Tensor:
-        """Return numbers drawn from the normal distribution of mean 0 and variance 1."""
+        """Draw from the normal distribution of mean 0 and variance 1."""
         return torch.randn(shape, generator=self.generator, device=self._device)
 
     def chosen(self, *shape: int) -> Tensor:
-        """Return True with probability p, one by one."""
+        """Draw True with probability p, independently."""
         return self.uniform(0, 1, *shape) < self.p
 
     @property
@@ -69,14 +73,17 @@ class Augmentation(nn.Module, ABC):
         return self.generator.device if self.generator is not None else torch.device("cpu")
 
     @classmethod
-    def within(cls, key: str, value: float, low: float, high: float = math.inf) -> float:
-        """Return `value` if it is a number from `low` to `high`; raises ConfigError otherwise."""
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            upper = "" if high == math.inf else f" to {high}"
+    def within(cls, key: str, value: Number, low: float, high: float = math.inf) -> Number:
+        """Return `value` if it lies from `low` to `high`; raises ConfigError otherwise."""
+        if not low <= value <= high:
+            upper = "" if high == math.inf else f" to {high:g}"
             raise ConfigError(
-                f"{key} of augmentation {cls.__name__} is {value!r}, expected a number from {low}{upper}."
+                f"{key} of augmentation {cls.__name__} is {value:g}, expected a number from {low:g}{upper}."
             )
         return value
+
+
+AUGMENTATIONS: Registry[type[Augmentation]] = Registry("augmentation", context=("generator", "rate"))
 
 
 def spans(augmentation: Augmentation, count: int, size: int, longest: int) -> Tensor:

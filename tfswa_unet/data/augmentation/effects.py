@@ -9,10 +9,13 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation
 
 # tan of half the frequency has no value at half the sample rate; from here on the response is what it is there.
 BEYOND = 1e6
+RINGING = 0.25  # s that the lowest and narrowest band rings for, to below −90 dB
+PRE_DELAY = 0.01  # s until the first echo
+FLOOR = 1e-9  # of a level to divide by: silence stays silence
 
 
 def peaking(gain: Tensor, q: Tensor) -> Tensor:
@@ -77,13 +80,11 @@ def _section(*coefficients: Tensor) -> Tensor:
     return torch.stack(coefficients, -1).unflatten(-1, (2, 3))
 
 
-RINGING = 0.25  # s that the lowest and narrowest band rings for, to below −90 dB
-
-
+@AUGMENTATIONS.register("eq")
 class Equaliser(Augmentation):
-    """Sends each chosen stem through filters of its own: peaks, low shelves and high shelves, as chance has it.
+    """Random equaliser of each chosen stem: peaking filters, low shelves and high shelves in a row.
 
-    They sound as a mixing desk's do (minimum phase), see `filters`. Shapes: (b, s, c, t) → the same.
+    The filters are of minimum phase, as a mixing desk's are. Shapes: (b, s, c, t) → the same.
 
     Args:
         p: probability that a stem is changed.
@@ -102,20 +103,21 @@ class Equaliser(Augmentation):
 
     def __init__(
         self,
-        p: float = 0.3,
-        bands: int = 3,
-        gain: float = 6.0,
-        low: float = 60.0,
-        high: float = 10_000.0,
-        q_low: float = 0.5,
-        q_high: float = 2.0,
-        rate: int = 44_100,
+        *,
+        p: float,
+        bands: int,
+        gain: float,
+        low: float,
+        high: float,
+        q_low: float,
+        q_high: float,
+        rate: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(p, generator)
-        self.bands = int(self.within("bands", bands, 1, 20))
+        super().__init__(p=p, generator=generator)
+        self.bands = self.within("bands", bands, 1, 20)
         self.gain = self.within("gain", gain, 0, 40)
-        self.rate = int(self.within("rate", rate, 1))
+        self.rate = self.within("rate", rate, 1)
         self.low = self.within("low", low, 20)
         self.high = self.within("high", high, low, rate / 2)
         self.q_low = self.within("q_low", q_low, 0.1)
@@ -141,11 +143,9 @@ class Equaliser(Augmentation):
         return kinds.gather(0, kind)[0], self.low * (self.high / self.low) ** self.uniform(0, 1, *shape)
 
 
-PRE_DELAY = 0.01  # s until the first echo
-
-
+@AUGMENTATIONS.register("reverb")
 class Reverb(Augmentation):
-    """Adds to each chosen stem the echo of a room of its own: noise that decays exponentially, other in each channel.
+    """Reverberation of each chosen stem: convolution with exponentially decaying noise, independent in each channel.
 
     The dry stem stays in place as it is (J. A. Moorer, doi:10.2307/3680280, of whose rooms this is the simplest).
     Shapes: (b, s, c, t) → the same; what rings beyond the end is cut off.
@@ -165,20 +165,21 @@ class Reverb(Augmentation):
 
     def __init__(
         self,
-        p: float = 0.1,
-        rt60_low: float = 0.2,
-        rt60_high: float = 1.2,
-        wet_low: float = -24.0,
-        wet_high: float = -8.0,
-        rate: int = 44_100,
+        *,
+        p: float,
+        rt60_low: float,
+        rt60_high: float,
+        wet_low: float,
+        wet_high: float,
+        rate: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(p, generator)
+        super().__init__(p=p, generator=generator)
         self.rt60_low = self.within("rt60_low", rt60_low, 0.05)
         self.rt60_high = self.within("rt60_high", rt60_high, rt60_low, 20)
         self.wet_low = self.within("wet_low", wet_low, -100)
         self.wet_high = self.within("wet_high", wet_high, wet_low, 20)
-        self.rate = int(self.within("rate", rate, 1))
+        self.rate = self.within("rate", rate, 1)
 
     def augment(self, stems: Tensor) -> Tensor:
         return self.to_chosen_stems(stems, self._reverberate)
@@ -198,20 +199,16 @@ class Reverb(Augmentation):
         return pad(echo * wet / energy.sqrt(), (round(PRE_DELAY * self.rate), 0))
 
 
-FLOOR = 1e-9  # of a level to divide by: silence stays silence
-
-
+@AUGMENTATIONS.register("distortion")
 class Distortion(Augmentation):
-    """Clips each chosen stem softly, tanh(drive · x / peak), and brings it back to the level (RMS) it had.
+    """Soft clipping of each chosen stem, tanh(drive · x / peak), scaled back to the level (RMS) it had.
 
     The drive is drawn from `low` to `high` dB, one a stem: 0 dB rounds the highest peaks, 20 dB flattens most of them.
     Shapes: (b, s, c, t) → the same. Raises ConfigError where `high` is below `low`.
     """
 
-    def __init__(
-        self, p: float = 0.1, low: float = 0.0, high: float = 15.0, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(p, generator)
+    def __init__(self, *, p: float, low: float, high: float, generator: torch.Generator | None = None) -> None:
+        super().__init__(p=p, generator=generator)
         self.low = self.within("low", low, -40)
         self.high = self.within("high", high, low, 60)
 

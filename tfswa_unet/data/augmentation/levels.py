@@ -7,20 +7,24 @@ import math
 import torch
 from torch import Tensor
 
-from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation
 from tfswa_unet.data.augmentation.effects import fft_size, filtered, high_pass, high_shelf, response
 
+OFFSET = -0.691  # dB, brings a sine of 1 kHz at full scale in one channel to −3.01
+ABSOLUTE_GATE = -70.0  # LUFS
+RELATIVE_GATE = -10.0  # dB below the mean of what passes the absolute gate
+RINGING = 0.1  # s
 
+
+@AUGMENTATIONS.register("gain")
 class Gain(Augmentation):
-    """Multiplies each chosen stem by its own factor, drawn evenly from `low` to `high`.
+    """Random gain of each chosen stem: a factor drawn uniformly from `low` to `high`.
 
     Shapes: (b, s, c, t) → the same. Raises ConfigError where `high` is below `low` or `low` below 0.
     """
 
-    def __init__(
-        self, p: float = 0.5, low: float = 0.7, high: float = 1.3, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(p, generator)
+    def __init__(self, *, p: float, low: float, high: float, generator: torch.Generator | None = None) -> None:
+        super().__init__(p=p, generator=generator)
         self.low = self.within("low", low, 0)
         self.high = self.within("high", high, low)
 
@@ -31,8 +35,9 @@ class Gain(Augmentation):
         return stems * factors.to(stems)
 
 
+@AUGMENTATIONS.register("polarity")
 class Polarity(Augmentation):
-    """Changes the sign of each chosen stem, which nobody hears until it meets the other stems.
+    """Polarity inversion of each chosen stem, which is heard only in the sum with other stems.
 
     Shapes: (b, s, c, t) → the same.
     """
@@ -42,8 +47,9 @@ class Polarity(Augmentation):
         return stems * sign
 
 
+@AUGMENTATIONS.register("channel_swap")
 class ChannelSwap(Augmentation):
-    """Reverses the order of the channels of each chosen stem.
+    """Reversed channel order of each chosen stem: left and right are swapped.
 
     Shapes: (b, s, c, t) → the same; mono stays as it is.
     """
@@ -56,10 +62,42 @@ class ChannelSwap(Augmentation):
         return stems[b_[:, None, None], s_[:, None], torch.where(chosen, c_.flip(0), c_)]
 
 
-OFFSET = -0.691  # dB, brings a sine of 1 kHz at full scale in one channel to −3.01
-ABSOLUTE_GATE = -70.0  # LUFS
-RELATIVE_GATE = -10.0  # dB below the mean of what passes the absolute gate
-RINGING = 0.1  # s
+@AUGMENTATIONS.register("loudness")
+class Loudness(Augmentation):
+    """Loudness of each chosen stem set to the mean of its example's audible stems, plus or minus up to `spread` dB.
+
+    Loudness is that of ITU-R BS.1770, see `lufs`. Stems below `floor` LUFS count as silent and stay as they are, so
+    that no noise is blown up to music. Shapes: (b, s, c, t) → the same; `rate` is in Hz. Raises ConfigError for a
+    spread or floor out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        p: float,
+        spread: float,
+        floor: float,
+        rate: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(p=p, generator=generator)
+        self.spread = self.within("spread", spread, 0, 40)
+        self.floor = self.within("floor", floor, -70, 0)
+        self.rate = self.within("rate", rate, 100)
+
+    def augment(self, stems: Tensor) -> Tensor:
+        moves = self.uniform(-self.spread, self.spread, *stems.shape[:2])
+        chosen = self.chosen(*stems.shape[:2])
+        examples = chosen.any(1).nonzero().flatten()
+        if not len(examples):
+            return stems
+        moves, chosen, examples = (each.to(stems.device) for each in (moves, chosen, examples))
+        loudness = lufs(stems[examples], self.rate)
+        audible = loudness > self.floor
+        mean = torch.where(audible, loudness, 0).sum(1, keepdim=True) / audible.sum(1, keepdim=True).clamp_min(1)
+        change = torch.where(audible & chosen[examples], mean + moves[examples] - loudness, 0)
+        factors = torch.ones_like(stems[:, :, 0, 0]).index_copy(0, examples, 10 ** (change / 20))
+        return stems * factors[..., None, None]
 
 
 def lufs(waveform: Tensor, rate: int) -> Tensor:
@@ -84,7 +122,7 @@ def lufs(waveform: Tensor, rate: int) -> Tensor:
 
 
 def _weighting(rate: int, size: int, device: torch.device) -> Tensor:
-    """The K curve: a shelf for the head in the sound field, and a high-pass."""
+    """The K-weighting: a high shelf for the head and a high-pass."""
     head, rumble = torch.tensor([1_500.0, 38.0], device=device)
     shelf = high_shelf(torch.tensor(4.0, device=device), torch.tensor(math.sqrt(0.5), device=device))
     lows = high_pass(torch.tensor(0.5, device=device))
@@ -97,39 +135,3 @@ def _decibels(energy: Tensor) -> Tensor:
 
 def _mean(blocks: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept, blocks, 0).sum(-1) / kept.sum(-1).clamp_min(1)
-
-
-class Loudness(Augmentation):
-    """Brings each chosen stem to the mean loudness of its example's audible stems, give or take up to `spread` dB.
-
-    Loudness is that of ITU-R BS.1770, see `lufs`. Stems below `floor` LUFS count as silent and stay as they are, so
-    that no noise is blown up to music. Shapes: (b, s, c, t) → the same; `rate` is in Hz. Raises ConfigError for a
-    spread or floor out of range.
-    """
-
-    def __init__(
-        self,
-        p: float = 0.2,
-        spread: float = 6.0,
-        floor: float = -50.0,
-        rate: int = 44_100,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(p, generator)
-        self.spread = self.within("spread", spread, 0, 40)
-        self.floor = self.within("floor", floor, -70, 0)
-        self.rate = int(self.within("rate", rate, 100))
-
-    def augment(self, stems: Tensor) -> Tensor:
-        moves = self.uniform(-self.spread, self.spread, *stems.shape[:2])
-        chosen = self.chosen(*stems.shape[:2])
-        examples = chosen.any(1).nonzero().flatten()
-        if not len(examples):
-            return stems
-        moves, chosen, examples = (each.to(stems.device) for each in (moves, chosen, examples))
-        loudness = lufs(stems[examples], self.rate)
-        audible = loudness > self.floor
-        mean = torch.where(audible, loudness, 0).sum(1, keepdim=True) / audible.sum(1, keepdim=True).clamp_min(1)
-        change = torch.where(audible & chosen[examples], mean + moves[examples] - loudness, 0)
-        factors = torch.ones_like(stems[:, :, 0, 0]).index_copy(0, examples, 10 ** (change / 20))
-        return stems * factors[..., None, None]

@@ -1,34 +1,36 @@
-"""SpecAugment's masks of bins and frames."""
+"""SpecAugment's frequency and time masks (doi:10.21437/Interspeech.2019-2680)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from tfswa_unet.data.augmentation.base import Augmentation, spans
+from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation, spans
 from tfswa_unet.dsp import frames as frame_count
 from tfswa_unet.dsp import istft, stft
 
 
+@AUGMENTATIONS.register("frequency_mask")
 class FrequencyMask(Augmentation):
-    """Removes up to `bins` neighbouring STFT bins from all stems of each chosen example.
+    """Frequency mask: up to `bins` neighbouring STFT bins are zeroed in all stems of each chosen example.
 
-    One of SpecAugment's masks (doi:10.21437/Interspeech.2019-2680). Shapes: (b, s, c, t) → the same; a bin is
+    Shapes: (b, s, c, t) → the same; a bin is
     rate / n_fft Hz wide. Raises ConfigError for bins below 1 or above n_fft / 2.
     """
 
     def __init__(
         self,
-        p: float = 0.2,
-        bins: int = 80,
-        n_fft: int = 2048,
-        hop: int = 512,
+        *,
+        p: float,
+        bins: int,
+        n_fft: int,
+        hop: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(p, generator)
-        self.n_fft = int(self.within("n_fft", n_fft, 2))
-        self.hop = int(self.within("hop", hop, 1, n_fft // 2))
-        self.bins = int(self.within("bins", bins, 1, n_fft // 2))
+        super().__init__(p=p, generator=generator)
+        self.n_fft = self.within("n_fft", n_fft, 2)
+        self.hop = self.within("hop", hop, 1, n_fft // 2)
+        self.bins = self.within("bins", bins, 1, n_fft // 2)
 
     def augment(self, stems: Tensor) -> Tensor:
         chosen = self.chosen(len(stems)).nonzero().flatten()
@@ -40,26 +42,28 @@ class FrequencyMask(Augmentation):
         return stems.index_copy(0, chosen, istft(spectrum, self.n_fft, self.hop, stems.shape[-1]))
 
 
+@AUGMENTATIONS.register("time_mask")
 class TimeMask(Augmentation):
-    """Removes up to `frames` neighbouring STFT frames from all stems of each chosen example.
+    """Time mask: up to `frames` neighbouring STFT frames are zeroed in all stems of each chosen example.
 
-    One of SpecAugment's masks (doi:10.21437/Interspeech.2019-2680). Zeroing whole frames and inverting multiplies a
+    Zeroing whole frames and inverting multiplies a
     waveform by what the same does to a constant 1, so only that one is ever transformed. Shapes: (b, s, c, t) → the
     same. Raises ConfigError for frames below 1.
     """
 
     def __init__(
         self,
-        p: float = 0.2,
-        frames: int = 40,
-        n_fft: int = 2048,
-        hop: int = 512,
+        *,
+        p: float,
+        frames: int,
+        n_fft: int,
+        hop: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(p, generator)
-        self.n_fft = int(self.within("n_fft", n_fft, 2))
-        self.hop = int(self.within("hop", hop, 1, n_fft // 2))
-        self.frames = int(self.within("frames", frames, 1))
+        super().__init__(p=p, generator=generator)
+        self.n_fft = self.within("n_fft", n_fft, 2)
+        self.hop = self.within("hop", hop, 1, n_fft // 2)
+        self.frames = self.within("frames", frames, 1)
 
     def augment(self, stems: Tensor) -> Tensor:
         length = stems.shape[-1]

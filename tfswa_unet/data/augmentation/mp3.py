@@ -1,15 +1,14 @@
-"""What a lossy codec leaves of a stem."""
+"""MP3 compression as an augmentation."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation
 from tfswa_unet.errors import ConfigError
 
 # Sample rates in Hz → bit rates in kb/s, of the three MPEG versions (ISO/IEC 11172-3, 13818-3, and 2.5); the first of
@@ -23,8 +22,9 @@ TABLES = {
 DELAY = 576 + 529
 
 
+@AUGMENTATIONS.register("mp3")
 class Mp3(Augmentation):
-    """Encodes each chosen stem as MP3 at a constant bit rate drawn from `kbps`, and decodes it in its old place.
+    """MP3 encoding and decoding of each chosen stem at a constant bit rate drawn from `kbps`, without delay.
 
     libsndfile does both in memory. Shapes: (b, s, c, t) → the same, one or two channels; levels above full scale stay.
 
@@ -42,21 +42,22 @@ class Mp3(Augmentation):
 
     def __init__(
         self,
-        p: float = 0.1,
-        kbps: Sequence[int] = (64, 96, 128, 192),
-        rate: int = 44_100,
+        *,
+        p: float,
+        kbps: tuple[int, ...],
+        rate: int,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(p, generator)
+        super().__init__(p=p, generator=generator)
         table = next((table for rates, table in TABLES.items() if rate in rates), None)
         if table is None:
             known = ", ".join(str(each) for each in sorted(sum(TABLES, ())))
             raise ConfigError(f"rate of augmentation Mp3 is {rate!r}, expected one of {known} Hz, or mp3=null.")
-        if not isinstance(kbps, Sequence) or not kbps or not set(kbps) <= set(table[1:]):
+        if not kbps or not set(kbps) <= set(table[1:]):
             known = ", ".join(str(each) for each in table[1:])
-            raise ConfigError(f"kbps of augmentation Mp3 is {kbps!r}, expected some of {known} at {rate} Hz.")
+            raise ConfigError(f"kbps of augmentation Mp3 is {list(kbps)}, expected some of {known} at {rate} Hz.")
         _check_library()
-        self.kbps = tuple(kbps)
+        self.kbps = kbps
         self.rate = rate
         self.lowest, self.highest = table[0], table[-1]
 

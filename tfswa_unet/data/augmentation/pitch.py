@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import torch
@@ -9,10 +10,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torchaudio.functional import resample
 
-from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation
 from tfswa_unet.dsp import frames, istft, stft
 
 LOBE = 2  # bins that a partial under a Hann window reaches to each side
+# Denominators up to this are within a cent of every interval, and keep the resampling filters short.
+DENOMINATOR = 64
 
 
 def stretch(waveform: Tensor, rate: float, n_fft: int = 2048, hop: int = 512) -> Tensor:
@@ -79,12 +82,9 @@ def fit(waveform: Tensor, length: int) -> Tensor:
     return pad(waveform[..., :length], (0, max(0, length - waveform.shape[-1])))
 
 
-# Denominators up to this are within a cent of every interval, and keep the resampling filters short.
-DENOMINATOR = 64
-
-
+@AUGMENTATIONS.register("pitch")
 class Pitch(Augmentation):
-    """Moves the pitch of each chosen example by up to `semitones`, up or down, not its tempo.
+    """Pitch shift of each chosen example by up to `semitones`, up or down, at the same tempo.
 
     One interval for all stems of an example with `together`, so that they stay in tune, else one a stem. The stem is
     stretched by a phase vocoder and resampled back to its length, which costs as much as `TimeStretch`.
@@ -94,34 +94,25 @@ class Pitch(Augmentation):
 
     in_workers = True
 
-    def __init__(
-        self, p: float = 0.2, semitones: float = 2, together: bool = True, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(p, generator)
+    def __init__(self, *, p: float, semitones: float, together: bool, generator: torch.Generator | None = None) -> None:
+        super().__init__(p=p, generator=generator)
         self.semitones = self.within("semitones", semitones, 0, 12)
         self.together = together
 
     def augment(self, stems: Tensor) -> Tensor:
-        groups = stems if self.together else stems.flatten(0, 1)
-        intervals = self.uniform(-self.semitones, self.semitones, len(groups)).tolist()
-        chosen = self.chosen(len(groups)).nonzero().flatten().tolist()
-        if not chosen:
-            return stems
-        groups = groups.clone()
-        for i in chosen:
-            groups[i] = shift(groups[i], intervals[i])
-        return groups.view_as(stems)
+        return _change_examples(self, stems, self.together, (-self.semitones, self.semitones), shift)
 
 
 def shift(waveform: Tensor, semitones: float) -> Tensor:
-    """Move the pitch of a waveform (..., c, t) by `semitones`, within a cent, at the same tempo and length."""
+    """Shift the pitch of a waveform (..., c, t) by `semitones`, within a cent, at the same tempo and length."""
     ratio = Fraction(2 ** (semitones / 12)).limit_denominator(DENOMINATOR)
     longer = stretch(waveform, float(1 / ratio))
     return fit(resample(longer, ratio.numerator, ratio.denominator), waveform.shape[-1])
 
 
+@AUGMENTATIONS.register("time_stretch")
 class TimeStretch(Augmentation):
-    """Changes the tempo of each chosen example by a rate drawn from `low` to `high`, not its pitch.
+    """Time stretch of each chosen example by a rate drawn from `low` to `high`, at the same pitch.
 
     One rate for all stems of an example with `together`, else one a stem. What is too long is cut off, what is too
     short ends in zeros. Only the chosen examples are computed, one by one, which bounds the memory; each costs about
@@ -134,24 +125,39 @@ class TimeStretch(Augmentation):
 
     def __init__(
         self,
-        p: float = 0.2,
-        low: float = 0.9,
-        high: float = 1.1,
-        together: bool = True,
+        *,
+        p: float,
+        low: float,
+        high: float,
+        together: bool,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(p, generator)
+        super().__init__(p=p, generator=generator)
         self.low = self.within("low", low, 0.25)
         self.high = self.within("high", high, low, 4)
         self.together = together
 
     def augment(self, stems: Tensor) -> Tensor:
-        groups = stems if self.together else stems.flatten(0, 1)
-        rates = self.uniform(self.low, self.high, len(groups)).tolist()
-        chosen = self.chosen(len(groups)).nonzero().flatten().tolist()
-        if not chosen:
-            return stems
-        groups = groups.clone()
-        for i in chosen:
-            groups[i] = fit(stretch(groups[i], rates[i]), stems.shape[-1])
-        return groups.view_as(stems)
+        def change(waveform: Tensor, rate: float) -> Tensor:
+            return fit(stretch(waveform, rate), waveform.shape[-1])
+
+        return _change_examples(self, stems, self.together, (self.low, self.high), change)
+
+
+def _change_examples(
+    augmentation: Augmentation,
+    stems: Tensor,
+    together: bool,
+    amounts: tuple[float, float],
+    change: Callable[[Tensor, float], Tensor],
+) -> Tensor:
+    """Apply `change` with an amount of its own to each chosen example (s, c, t), or to each stem unless `together`."""
+    groups = stems if together else stems.flatten(0, 1)
+    drawn = augmentation.uniform(*amounts, len(groups)).tolist()
+    chosen = augmentation.chosen(len(groups)).nonzero().flatten().tolist()
+    if not chosen:
+        return stems
+    groups = groups.clone()
+    for i in chosen:
+        groups[i] = change(groups[i], drawn[i])
+    return groups.view_as(stems)

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tfswa_unet.data.augmentation.base import Augmentation
+from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation
 
 
+@AUGMENTATIONS.register("remix")
 class Remix(Augmentation):
-    """Shuffles each stem over the chosen examples of the batch, every stem in its own way.
+    """Permutation of each stem over the chosen examples of the batch, every stem independently.
 
     As in Demucs (arXiv:1911.13254), nothing is lost or doubled. Shapes: (b, s, c, t) → the same; a batch of one stays
     as it is.
@@ -26,15 +27,16 @@ class Remix(Augmentation):
         return stems[source.to(stems.device), torch.arange(s, device=stems.device)]
 
 
+@AUGMENTATIONS.register("mixup")
 class Mixup(Augmentation):
-    """Blends each chosen example with another of the batch, stem by stem, as λ x + (1 − λ) y (arXiv:1710.09412).
+    """Mixup of each chosen example with another of the batch, stem by stem, as λ x + (1 − λ) y (arXiv:1710.09412).
 
     λ comes from Beta(alpha, alpha), one an example: the same for all its stems, so that their sum blends likewise.
     Shapes: (b, s, c, t) → the same; a batch of one stays as it is. Raises ConfigError for an alpha not above 0.
     """
 
-    def __init__(self, p: float = 0.2, alpha: float = 0.4, generator: torch.Generator | None = None) -> None:
-        super().__init__(p, generator)
+    def __init__(self, *, p: float, alpha: float, generator: torch.Generator | None = None) -> None:
+        super().__init__(p=p, generator=generator)
         self.alpha = self.within("alpha", alpha, 1e-3)
 
     def augment(self, stems: Tensor) -> Tensor:
@@ -49,16 +51,16 @@ class Mixup(Augmentation):
         return torch.from_numpy(np.random.default_rng(seed).beta(self.alpha, self.alpha, count)).float()
 
 
+@AUGMENTATIONS.register("bleed")
 class Bleed(Augmentation):
-    """Adds to each chosen stem the sum of the example's other stems, at a level drawn from `low` to `high` dB.
+    """Microphone bleed: the sum of the example's other stems is added to each chosen stem.
 
-    Shapes: (b, s, c, t) → the same. Raises ConfigError where `high` is below `low` or above 0.
+    Its level is drawn from `low` to `high` dB. Shapes: (b, s, c, t) → the same. Raises ConfigError where `high` is
+    below `low` or above 0.
     """
 
-    def __init__(
-        self, p: float = 0.1, low: float = -40.0, high: float = -20.0, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(p, generator)
+    def __init__(self, *, p: float, low: float, high: float, generator: torch.Generator | None = None) -> None:
+        super().__init__(p=p, generator=generator)
         self.low = self.within("low", low, -120)
         self.high = self.within("high", high, low, 0)
 

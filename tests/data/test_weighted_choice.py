@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfswa_unet.data.mixing import pick
+from tfswa_unet.data.mixing import weighted_choice
 
 CHANCES = np.array([0, 3, 0, 1, 4, 2, 0], float)
 
@@ -11,7 +11,7 @@ CHANCES = np.array([0, 3, 0, 1, 4, 2, 0], float)
 def frequencies(used=(), chances=CHANCES, count=8_000):
     rng = np.random.default_rng(0)
     sums = np.cumsum(chances)
-    return np.bincount([pick(rng, sums, used) for _ in range(count)], minlength=len(chances)) / count
+    return np.bincount([weighted_choice(rng, sums, used) for _ in range(count)], minlength=len(chances)) / count
 
 
 @pytest.mark.parametrize("used", [(), (1,), (4, 1), (0, 2, 5), (5, 4), (3, 4, 5)])
@@ -36,4 +36,4 @@ def test_rounding_never_gives_a_number_without_a_chance():
     for size in (3, 10, 1_000):
         chances = np.full(size, 1 / 3)
         chances[-2:] = 0
-        assert pick(Highest(), np.cumsum(chances), (0,)) == size - 3
+        assert weighted_choice(Highest(), np.cumsum(chances), (0,)) == size - 3
