@@ -184,7 +184,8 @@ def _loader(setting: DataSetting, reader: str, place: DataSetAt, cache: str, aug
     }
     plan = StemPlan.from_config({stem: [stem] for stem in STEMS})
     config = from_values(LoaderConfig, values, "data")
-    return SegmentDataModule(config, plan, RATE, CHANNELS, seed=0, augmentation=augmentation).train_dataloader()
+    data = SegmentDataModule(config, plan, RATE, CHANNELS, seed=0, augmentation=augmentation)
+    return data.ready().train_dataloader()
 
 
 def _samples_per_second(setting: DataSetting, loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor]) -> float:

@@ -271,4 +271,4 @@ def _loader(setting: TrainSetting, model: Any) -> Iterator[SegmentDataModule]:
             write_dataset(values["root"], SONGS, max(2.0, 1.5 * setting.seconds), seed=0, workers=1)
         config = from_values(LoaderConfig, values, "data")
         slow, _ = split(choice("augmentation", setting.augmentation))  # the module has the others
-        yield SegmentDataModule(config, plan, model.rate, model.channels, seed=0, augmentation=slow)
+        yield SegmentDataModule(config, plan, model.rate, model.channels, seed=0, augmentation=slow).ready()

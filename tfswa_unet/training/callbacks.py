@@ -92,7 +92,8 @@ class Interrupted(Callback):
         self.path = path
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        trainer.save_checkpoint(self.path)
+        if trainer.optimizers:  # otherwise it ended before it trained, as for songs that cannot be decoded
+            trainer.save_checkpoint(self.path)
 
 
 def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
