@@ -8,6 +8,7 @@ import soundfile
 
 from tfswa_unet import models
 from tfswa_unet.bundle import save_bundle
+from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.run import score_checkpoint
 
@@ -29,7 +30,7 @@ def settings(tmp_path):
     bundle = save_bundle(tmp_path / "model.safetensors", model)
     return {
         "ckpt": str(bundle),
-        "data": {"kind": "musdb18hq", "root": str(tmp_path / "songs"), "seconds": 6.0},
+        "data": {**choice("data", "musdb18hq"), "root": str(tmp_path / "songs")},
         "split": "test",
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",

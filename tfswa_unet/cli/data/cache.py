@@ -19,7 +19,7 @@ HELP = "decode every stem of data sets once, to PCM that training reads its crop
 EXAMPLES = """\
   tfswa data cache /data/musdb18                        to data/cache, where training looks
   tfswa data cache songs --kind folders --out /ssd/cache --workers 8 --max-gb 50
-  tfswa data cache moisesdb --option grouping=six       as data.options.grouping=six trains on it
+  tfswa data cache moisesdb --option grouping=six       as data.sets.moisesdb.options.grouping=six does
   tfswa data cache musdb18hq moisesdb                   both, to train on their mixture
   tfswa data cache songs --rate 16000 --channels 1      for a model that works so
   tfswa data cache songs --verify --json                compare with the checksums, make damaged files again
@@ -96,14 +96,17 @@ def _overrides(args: argparse.Namespace) -> list[str]:
 
     kinds = [detect(root.expanduser()) if args.kind == "auto" else args.kind for root in args.roots]
     options = [option.split("=", 1) for option in args.options or ()]
-    if len(kinds) == 1:
-        chosen = [] if kinds[0] == "musdb18hq" else [f"data={kinds[0]}"]
-        words = [*chosen, f"data.root={args.roots[0]}", *(f"data.options.{key}={value}" for key, value in options)]
-    else:
-        shared = f", options: {{{', '.join(f'{key}: {value}' for key, value in options)}}}" if options else ""
-        sets = [
-            f"{{name: {root.name}, kind: {kind}, root: {root}{shared}}}"
-            for kind, root in zip(kinds, args.roots, strict=True)
-        ]
-        words = ["data=mixture", f"data.mixture=[{', '.join(sets)}]"]
+    chosen = list(dict.fromkeys(kinds))
+    words = (
+        [] if chosen == ["musdb18hq"] else [f"data={chosen[0]}" if len(chosen) == 1 else f"data=[{','.join(chosen)}]"]
+    )
+    named: set[str] = set()
+    for kind, root in zip(kinds, args.roots, strict=True):
+        if kind in named:  # the configuration has one set of a kind: more are added under names of their own
+            given = f", options: {{{', '.join(f'{key}: {value}' for key, value in options)}}}" if options else ""
+            words.append(f"+data.sets.{root.name}={{kind: {kind}, root: {root}, weight: 1{given}}}")
+            continue
+        named.add(kind)
+        words.append(f"data.root={root}" if len(kinds) == 1 else f"data.sets.{kind}.root={root}")
+        words += [f"data.sets.{kind}.options.{key}={value}" for key, value in options]
     return words if args.out == DEFAULT_FOLDER else [*words, f"data.cache={args.out}"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HELP = "examine every file of a data set: lengths, NaN, clipping, silence, copies across splits, do the stems add up"
 EXAMPLES = """\
   tfswa data doctor musdb18hq                           a table of findings; exit status 1 if there are errors
-  tfswa data doctor moisesdb --option grouping=six      as data.options.grouping=six would train on it
+  tfswa data doctor moisesdb --option grouping=six      as data.sets.moisesdb.options.grouping=six
   tfswa data doctor songs --strict                      warnings count too
   tfswa data doctor songs --fix-list bad.txt            the files and folders with errors, one a line
   tfswa data doctor songs --json --workers 4 > findings.json
