@@ -93,7 +93,7 @@ def test_cache_names_a_second_data_set_of_one_kind(tmp_path, capsys):
     roots = [str(write_songs(tmp_path / name, samples=1_000)) for name in ("one", "two")]
     assert main(["data", "cache", *roots, "--out", str(tmp_path / "c"), "--workers", "1"]) == 0
     sets = data_sets(composed(capsys.readouterr().out))
-    assert {name: each.root for name, each in sets.items()} == {"musdb18hq": roots[0], "two": roots[1]}
+    assert {name: each.root for name, each in sets.items()} == {"musdb18hq": roots[0], "musdb18hq_2": roots[1]}
 
 
 def moisesdb(root):

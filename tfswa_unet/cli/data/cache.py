@@ -100,13 +100,11 @@ def _overrides(args: argparse.Namespace) -> list[str]:
     words = (
         [] if chosen == ["musdb18hq"] else [f"data={chosen[0]}" if len(chosen) == 1 else f"data=[{','.join(chosen)}]"]
     )
-    named: set[str] = set()
-    for kind, root in zip(kinds, args.roots, strict=True):
-        if kind in named:  # the configuration has one set of a kind: more are added under names of their own
+    for number, (kind, root) in enumerate(zip(kinds, args.roots, strict=True)):
+        if kind in kinds[:number]:  # the configuration has one set of a kind: more are added under names of their own
             given = f", options: {{{', '.join(f'{key}: {value}' for key, value in options)}}}" if options else ""
-            words.append(f"+data.sets.{root.name}={{kind: {kind}, root: {root}, weight: 1{given}}}")
+            words.append(f"+data.sets.{kind}_{number + 1}={{kind: {kind}, root: {root}, weight: 1{given}}}")
             continue
-        named.add(kind)
         words.append(f"data.root={root}" if len(kinds) == 1 else f"data.sets.{kind}.root={root}")
         words += [f"data.sets.{kind}.options.{key}={value}" for key, value in options]
     return words if args.out == DEFAULT_FOLDER else [*words, f"data.cache={args.out}"]

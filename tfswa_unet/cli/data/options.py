@@ -16,7 +16,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="options",
         metavar="KEY=VALUE",
-        help="an option of the data set's kind, as in data.sets.NAME.options: grouping=six, bleed=false; may be given again",
+        help="an option of the data set's kind, as data.sets.NAME.options: grouping=six, bleed=false; may be repeated",
     )
 
 
