@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tfswa_unet.config import choice
+from tfswa_unet.data import data_sets
+from tfswa_unet.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,28 +64,24 @@ def trained_with(tmp_path, monkeypatch):
 
 def test_one_data_set_is_itself_and_several_strategies_combine(trained_with):
     values = trained_with("data=moisesdb", "strategy=[ddp,bf16]")
-    assert values["data"]["kind"] == "moisesdb"
-    assert "mixture" not in values["data"]
+    assert list(values["data"]["sets"]) == ["moisesdb"]
     assert (values["strategy"]["kind"], values["strategy"]["precision"]) == ("ddp", "bf16-mixed")
 
 
-def test_several_data_sets_are_their_mixture(trained_with):
-    data = trained_with("data=[musdb18hq,medleydb,moisesdb]", "strategy=[ddp,bf16]", "data.seconds=3")["data"]
-    options = {name: choice("data", name)["options"] for name in ("medleydb", "moisesdb")}
-    assert options["medleydb"]["bleed"] != options["moisesdb"]["bleed"]  # what a merge would lose
-    assert data.pop("mixture") == [
-        {"name": "musdb18hq", "kind": "musdb18hq", "root": "data/musdb18hq"},
-        *({"name": name, "kind": name, "root": f"data/{name}", "options": options[name]} for name in options),
-    ]
-    assert (data.pop("kind"), data.pop("root")) == ("mixture", "musdb18hq+medleydb+moisesdb")
-    alone = trained_with("data.seconds=3")["data"]
-    assert data == {key: value for key, value in alone.items() if key not in ("kind", "root")}
+def test_several_data_sets_are_chosen_each_with_its_own_options(trained_with):
+    several = "data=[musdb18hq,medleydb,moisesdb]"
+    data = trained_with(several, "strategy=[ddp,bf16]", "data.seconds=3", "data.sets.moisesdb.weight=2")["data"]
+    alone = {name: choice("data", name)["sets"][name] for name in ("musdb18hq", "medleydb", "moisesdb")}
+    assert alone["medleydb"]["options"]["bleed"] != alone["moisesdb"]["options"]["bleed"]
+    alone["moisesdb"]["weight"] = 2
+    assert data.pop("sets") == alone
+    assert data == {key: value for key, value in trained_with("data.seconds=3")["data"].items() if key != "sets"}
 
 
-def test_songs_that_are_made_are_made_where_they_are_read(trained_with):
-    data = trained_with("data=[synthetic,musdb18hq]")["data"]
-    assert data["make"]["tracks"] > 0
-    assert data["root"] == data["mixture"][0]["root"] == "data/synthetic"
+def test_songs_to_be_made_are_one_of_several_data_sets(trained_with):
+    sets = trained_with("data=[synthetic,musdb18hq]", "data.sets.synthetic.make.tracks=5")["data"]["sets"]
+    assert sets["synthetic"]["make"]["tracks"] == 5
+    assert "make" not in sets["musdb18hq"]
 
 
 def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeypatch):
@@ -95,14 +93,30 @@ def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeyp
         trained_with()
 
 
-@pytest.mark.parametrize("own", ["data.root=elsewhere", "+data.options.grouping=six", "data.kind=auto"])
-def test_what_each_data_set_has_for_itself_is_not_set_for_several(trained_with, own):
-    with pytest.raises(SystemExit) as stopped:
-        trained_with("data=[musdb18hq,dsd100]", own)
-    assert str(stopped.value) == (
-        "error: several data sets are chosen, each with a kind, root and options of its own: to set those, write "
-        "data=mixture 'data.mixture=[{kind: musdb18hq, root: data/musdb18hq}, {kind: dsd100, root: data/dsd100}]'"
+@pytest.mark.parametrize(("key", "value"), [("root", "elsewhere"), ("kind", "auto")])
+def test_what_each_data_set_has_for_itself_is_not_set_for_several(trained_with, key, value):
+    data = trained_with("data=[musdb18hq,dsd100]", f"data.{key}={value}")["data"]
+    with pytest.raises(ConfigError) as refused:
+        data_sets(data)
+    assert str(refused.value) == (
+        f"data.{key} cannot be for several data sets at once, and musdb18hq, dsd100 are chosen: "
+        f"set data.sets.musdb18hq.{key} or data.sets.dsd100.{key} instead"
     )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("data.options.grouping=six", "data.options is data.sets.NAME.options now"),
+        ("data.make.tracks=3", "data.make is data.sets.NAME.make now"),
+        ("data.mixture=[]", "data.mixture is data.sets now"),
+    ],
+)
+def test_a_key_that_moved_is_named(trained_with, old, new):
+    with pytest.raises(SystemExit) as stopped:
+        trained_with("data=moisesdb", old)
+    assert str(stopped.value).endswith(f"; {new}")
+    assert "\n" not in str(stopped.value)
 
 
 def test_an_unknown_data_set_among_several_is_refused(trained_with):
@@ -110,20 +124,19 @@ def test_an_unknown_data_set_among_several_is_refused(trained_with):
         trained_with("data=[musdb18hq,nothing]")
 
 
-def test_an_experiment_with_several_data_sets_is_told_of_mixtures(trained_with, tmp_path):
+def test_an_experiment_may_choose_several_data_sets(trained_with, tmp_path):
     (tmp_path / "experiment").mkdir()
     experiment = "# @package _global_\ndefaults:\n  - override /data: [musdb18hq, dsd100]\n"
     (tmp_path / "experiment" / "two.yaml").write_text(experiment)
-    with pytest.raises(SystemExit, match=r"write data=mixture 'data\.mixture=\[\{kind: musdb18hq, root: A\}"):
-        trained_with(f"--config-dir={tmp_path}", "experiment=two")
+    data = trained_with(f"--config-dir={tmp_path}", "experiment=two")["data"]
+    assert list(data_sets(data)) == ["musdb18hq", "dsd100"]
 
 
-def test_several_data_sets_are_scored_as_their_mixture(tmp_path, monkeypatch):
+def test_several_data_sets_are_scored_together(tmp_path, monkeypatch):
     given = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tfswa_unet.evaluation.run.score_checkpoint", given.append)
     monkeypatch.setattr(sys, "argv", ["eval.py", "data=[musdb18hq,dsd100]", "ckpt=model.safetensors"])
     runpy.run_path(str(ROOT / "eval.py"), run_name="__main__")
     (values,) = given
-    assert [each["kind"] for each in values["data"]["mixture"]] == ["musdb18hq", "dsd100"]
-    assert values["data"]["kind"] == "mixture"
+    assert list(values["data"]["sets"]) == ["musdb18hq", "dsd100"]

@@ -73,19 +73,22 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
         parameters = list(inspect.signature(cast(Any, self[name])).parameters.values())[self.positional :]
         return {each.name: each for each in parameters if each.name not in self.context}
 
-    def bind(self, name: str, options: Mapping[str, Any], **context: Any) -> Callable[..., Any]:
+    def bind(
+        self, name: str, options: Mapping[str, Any], *, where: str | None = None, **context: Any
+    ) -> Callable[..., Any]:
         """A kind that lacks nothing any more but its positional arguments.
 
         Args:
             name: of the kind.
             options: values from the configuration, lists as tuples where the kind wants those.
+            where: the configuration key that holds the options, for the message; KEY.NAME where it is left out.
             context: values that the program gives; those that the kind does not take are left out.
 
         Raises:
             ConfigError: for an unknown name, an unknown or missing option, or a value of another type.
         """
         kind: Any = self[name]
-        known, where = self.options(name), f"{self.key}.{name}"
+        known, where = self.options(name), where or f"{self.key}.{name}"
         for option in options:
             if option not in known:
                 takes = f"it takes {', '.join(known)}" if known else "it takes no options"
@@ -161,6 +164,12 @@ def converted(value: Any, hint: Any, where: str) -> Any:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ConfigError(f"{where} is {value!r}, expected a list")
         return tuple(converted(each, arguments[0], f"{where}[{number}]") for number, each in enumerate(value))
+    if origin in (dict, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} is {value!r}, expected a mapping")
+        if arguments[1] is Any:
+            return value
+        return {key: converted(each, arguments[1], f"{where}.{key}") for key, each in value.items()}
     if hint in EXPECTED:
         if not _fits(value, hint):
             raise ConfigError(f"{where} is {value!r}, expected {EXPECTED[hint]}")
@@ -192,8 +201,8 @@ def conf_folder() -> Path:
 
 
 def choices(group: str) -> list[str]:
-    """Names of the files of a configuration group."""
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+    """Names of the files of a configuration group; those that begin with _ are what others build on, no choices."""
+    return sorted(path.stem for path in (conf_folder() / group).glob("[!_]*.yaml"))
 
 
 def choice(group: str, name: str) -> dict[str, Any]:

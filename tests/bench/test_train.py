@@ -153,6 +153,6 @@ def test_what_cannot_be_measured_is_refused(bundle, options, error, message):
 
 
 def test_a_choice_inherits():
-    assert choice("data", "folders")["kind"] == "folders"
+    assert choice("data", "folders")["sets"]["folders"]["kind"] == "folders"
     assert choice("data", "folders")["seconds"] == choice("data", "musdb18hq")["seconds"]
     assert choice("loss", "waveform") == {"waveform_l1": {"weight": 1.0}}

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from tests.small import write_songs
 from tfswa_unet.cli import main, parser
 from tfswa_unet.cli.data import parse_options
-from tfswa_unet.data import load_data
+from tfswa_unet.data import data_sets, load_data
 from tfswa_unet.data.cache import DEFAULT_FOLDER, PcmCache
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -65,21 +65,33 @@ def test_cache_takes_several_data_sets_and_training_draws_from_their_mixture(tmp
     out = tmp_path / "c"
     assert main(["data", "cache", str(hq), str(own), "--out", str(out), "--workers", "1"]) == 0
     told = capsys.readouterr().out
-    sets = f"{{name: hq, kind: musdb18hq, root: {hq}}}, {{name: own, kind: folders, root: {own}}}"
     assert told == (
-        f"20 stems of 5 songs in {out}, 0.0 GB, 20 of them made now; train on them: python train.py data=mixture "
-        f"'data.mixture=[{sets}]' data.cache={out}\n"
+        f"20 stems of 5 songs in {out}, 0.0 GB, 20 of them made now; train on them: python train.py "
+        f"'data=[musdb18hq,folders]' data.sets.musdb18hq.root={hq} data.sets.folders.root={own} data.cache={out}\n"
     )  # of 21 files two are the same
-    words = shlex.split(told.partition("train.py ")[2])
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        data = OmegaConf.to_container(compose("train", words).data, resolve=False)
+    data = composed(told)
     cache = PcmCache(data["cache"], 44_100, 2)
-    assert [(track.collection, track.name) for track in load_data(data, "train", probe=cache.probe)] == [
-        ("hq", "a"),
-        ("hq", "b"),
-        ("own", "x"),
+    tracks = load_data(data_sets(data), "train", probe=cache.probe)
+    assert [(track.collection, track.name) for track in tracks] == [
+        ("musdb18hq", "a"),
+        ("musdb18hq", "b"),
+        ("folders", "x"),
     ]
-    assert cache.build(load_data(data, "train", probe=cache.probe)).made == 0
+    assert cache.build(tracks).made == 0
+
+
+def composed(told):
+    """The data configuration of the command that is told."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        data = compose("train", shlex.split(told.partition("train.py ")[2])).data
+    return OmegaConf.to_container(data, resolve=False)
+
+
+def test_cache_names_a_second_data_set_of_one_kind(tmp_path, capsys):
+    roots = [str(write_songs(tmp_path / name, samples=1_000)) for name in ("one", "two")]
+    assert main(["data", "cache", *roots, "--out", str(tmp_path / "c"), "--workers", "1"]) == 0
+    sets = data_sets(composed(capsys.readouterr().out))
+    assert {name: each.root for name, each in sets.items()} == {"musdb18hq": roots[0], "musdb18hq_2": roots[1]}
 
 
 def moisesdb(root):
@@ -102,11 +114,11 @@ def test_cache_reads_a_data_set_with_its_options(tmp_path, capsys):
     command = ["data", "cache", str(songs), "--out", str(out), "--workers", "1", "--option"]
     assert main([*command, "grouping=six", "--option", "bleed=false"]) == 0
     assert capsys.readouterr().out.endswith(
-        f"train on them: python train.py data=moisesdb data.root={songs} data.options.grouping=six "
-        f"data.options.bleed=false data.cache={out}\n"
+        f"train on them: python train.py data=moisesdb data.root={songs} "
+        f"data.sets.moisesdb.options.grouping=six data.sets.moisesdb.options.bleed=false data.cache={out}\n"
     )
     assert main([*command, "grouping=seven"]) == 1
-    assert "unknown data.options.grouping 'seven'" in capsys.readouterr().err
+    assert "unknown data.sets.moisesdb.options.grouping 'seven'" in capsys.readouterr().err
 
 
 def test_options_are_read_as_yaml():
@@ -129,7 +141,7 @@ def test_an_option_that_is_none_is_refused(tmp_path, capsys, text):
 def test_an_option_that_the_data_set_does_not_take_is_refused(tmp_path, capsys, action):
     songs = write_songs(tmp_path / "songs", samples=1_000)
     assert main(["data", action, str(songs), "--option", "grouping=six"]) == 1
-    expected = "error: Data sets of kind musdb18hq take no options, got grouping: leave it out.\n"
+    expected = "error: unknown option data.sets.musdb18hq.options.grouping: it takes no options\n"
     assert capsys.readouterr().err == expected
 
 

@@ -8,6 +8,7 @@ import soundfile
 
 from tfswa_unet import models
 from tfswa_unet.bundle import save_bundle
+from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.run import score_checkpoint
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
@@ -37,7 +38,7 @@ def settings(files, tmp_path):
     """The configuration that scores the bundle on the song."""
     return {
         "ckpt": str(files / "model.safetensors"),
-        "data": {"kind": "musdb18hq", "root": str(files / "songs"), "seconds": 6.0},
+        "data": {**choice("data", "musdb18hq"), "root": str(files / "songs")},
         "split": "test",
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",

@@ -11,7 +11,7 @@ from tfswa_unet.training.builder import TrainConfig, make_data
 
 def made_with(config, folder, limit):
     values = config(f"data.cache={folder}", f"data.cache_max_gb={limit}")
-    return make_data(from_values(TrainConfig, values, "config"))
+    return make_data(from_values(TrainConfig, values, "config")).ready()
 
 
 def test_it_is_kept_to_its_limit(config, tmp_path):

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.small import STEMS, write_songs
+from tfswa_unet.config import choice, from_values
 from tfswa_unet.data import StemPlan
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 
 PLAN = StemPlan.from_config({stem: [stem] for stem in STEMS})
@@ -21,17 +22,19 @@ MATCHED = {"mode": "matched", "p": 1.0}
 @pytest.fixture
 def settings(tmp_path):
     root = write_songs(tmp_path / "songs", samples=6_000)
-    return LoaderConfig(
-        root=str(root),
-        kind="musdb18hq",
-        seconds=0.05,
-        samples_per_epoch=8,
-        batch_size=3,
-        workers=0,
-        validation_seconds=0.05,
-        validation_per_track=None,
-        cache=str(tmp_path / "cache"),
-    )
+    values = {
+        **choice("data", "musdb18hq"),
+        "root": str(root),
+        "seconds": 0.05,
+        "samples_per_epoch": 8,
+        "batch_size": 3,
+        "workers": 0,
+        "validation_seconds": 0.05,
+        "validation_per_track": None,
+        "mixing": {},
+        "cache": str(tmp_path / "cache"),
+    }
+    return from_values(LoaderConfig, values, "data")
 
 
 def module(config, augmentation=None) -> SegmentDataModule:
@@ -39,12 +42,12 @@ def module(config, augmentation=None) -> SegmentDataModule:
 
 
 def train_batches(config, augmentation=None):
-    return list(module(config, augmentation).train_dataloader())
+    return list(module(config, augmentation).ready().train_dataloader())
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_are_the_examples_of_both_sets(settings, workers):
-    data = module(replace(settings, workers=workers))
+    data = module(replace(settings, workers=workers)).ready()
     batches = list(data.train_dataloader())
     assert [tuple(batch.shape) for batch in batches] == [(3, 4, 2, 2_205)] * 2
     assert torch.equal(torch.cat(batches), torch.stack([data.training[k] for k in range(6)]))
@@ -79,7 +82,7 @@ def test_nothing_to_augment_leaves_the_examples_as_they_are(settings, nothing):
 
 @pytest.mark.parametrize("config", [{"gain": {"p": 1.0}}, [{"gain": {"p": 1.0}}]])
 def test_training_examples_are_augmented_and_validation_is_not(settings, config):
-    plain, gained = module(settings), module(settings, config)
+    plain, gained = module(settings).ready(), module(settings, config).ready()
     before, after = (torch.cat(list(data.train_dataloader())) for data in (plain, gained))
     gains = (after * before).sum((-2, -1), keepdim=True) / before.square().sum((-2, -1), keepdim=True)
     torch.testing.assert_close(after, gains * before)
@@ -94,9 +97,72 @@ def test_training_examples_are_augmented_and_validation_is_not(settings, config)
         ({"mixing": {"redrew": 0.5}}, None, "setting of mixing 'redrew' .did you mean redraw"),
         ({"mixing": {"redraw": 2}}, None, r"mixing\.redraw is 2, expected a probability from 0 to 1"),
         ({}, {"gian": {}}, "augmentation 'gian'"),
+        ({"samples_per_epoch": 0}, None, r"data\.samples_per_epoch is 0, expected 1 or more"),
+        ({"seconds": 0.0}, None, r"data\.seconds is 0\.0, expected more than 0"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_decoded(settings, change, augmentation, message):
     with pytest.raises(ConfigError, match=message):
         module(replace(settings, **change), augmentation)
     assert not Path(settings.cache).exists()
+
+
+def test_the_cache_is_filled_once_and_read_by_every_process(settings, monkeypatch):
+    first, other = module(settings), module(settings)
+    assert first.covers_mixture
+    assert not Path(settings.cache).exists()
+    first.prepare_data()
+    made = {path: path.stat().st_mtime_ns for path in Path(settings.cache).glob("*.tfpcm")}
+    assert len(made) == 12
+    monkeypatch.setattr("tfswa_unet.data.cache.build.write_stem", lambda stem: pytest.fail("decoded again"))
+    for data in (first, other):
+        data.setup("fit")
+        sources = [source for track in data.training.reader.tracks for source in track.sources.values()]
+        assert {source.path for source in sources} < set(made)
+    assert torch.equal(first.training[0], other.training[0])
+
+
+def test_a_cache_that_lost_a_stem_is_refused(settings):
+    data = module(settings).ready()
+    next(iter(Path(settings.cache).glob("*.tfpcm"))).unlink()
+    with pytest.raises(DataError, match=r"cache has lost stems since it was filled: run again"):
+        data.setup("fit")
+
+
+def with_songs_to_make(settings, root, **changes):
+    make = {"tracks": 3, "seconds": 1.0, "seed": 0, "test_tracks": None, "band": None, **changes}
+    sets = {"synthetic": {"kind": "musdb18hq", "root": str(root), "weight": 1.0, "make": make}}
+    return replace(settings, sets=sets, root=None)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_songs_are_made_on_first_use(settings, tmp_path, cached):
+    root = tmp_path / "made"
+    config = with_songs_to_make(settings, root)
+    data = module(config if cached else replace(config, cache=None))
+    assert data.covers_mixture
+    assert (len(data.training.reader.lengths), len(data.validation.reader.lengths)) == (1, 1)
+    assert not root.exists()
+    (batch, *_) = data.ready().train_dataloader()
+    assert batch.shape == (3, 4, 2, 2_205)
+    written = {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")}
+    assert len(written) == 3 * 5
+    module(config).ready()
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")} == written
+
+
+def test_songs_that_cannot_be_made_are_refused_before_any_is(settings, tmp_path):
+    with pytest.raises(DataError, match="a synthetic song of 0 s cannot be made"):
+        module(with_songs_to_make(settings, tmp_path / "made", seconds=0.0))
+    with pytest.raises(ConfigError, match=r"data\.sets\.synthetic\.make\.tracks is 'many', expected a whole number"):
+        module(with_songs_to_make(settings, tmp_path / "made", tracks="many"))
+
+
+def test_songs_to_make_join_those_that_are_there(settings, tmp_path):
+    there = {"musdb18hq": {"kind": "musdb18hq", "root": settings.root, "weight": 2.0}}
+    config = with_songs_to_make(settings, tmp_path / "made")
+    data = module(replace(config, sets={**there, **config.sets}))
+    before = len(data.training.reader.lengths), len(data.validation.reader.lengths)
+    data.ready()
+    assert (len(data.training.reader.lengths), len(data.validation.reader.lengths)) == before == (3, 2)
+    assert {track.collection for track in data.training.reader.tracks} == {"musdb18hq", "synthetic"}

@@ -77,7 +77,7 @@ def test_resumed_equals_uninterrupted(config, tmp_path, step):
 
 def test_training_lowers_the_loss(config, tmp_path):
     run = build_run(config("trainer.max_epochs=8", "optimizer.lr=1e-2", "data.mixing.mode=song"), tmp_path)
-    batch = next(iter(run.data.train_dataloader()))
+    batch = next(iter(run.data.ready().train_dataloader()))
     before = objective(run.module.model, run.module.loss, batch, 0)[0].item()
     run.trainer.fit(run.module, run.data)
     assert objective(run.module.model, run.module.loss, batch, 0)[0].item() < before

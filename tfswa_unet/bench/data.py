@@ -114,10 +114,7 @@ def data_module(
         augmentation: what the loader's workers do.
     """
     config, plan = from_values(LoaderConfig, values, "data"), StemPlan.from_config(stems)
-    data = SegmentDataModule(config, plan, rate, channels, seed=0, augmentation=augmentation)
-    data.prepare_data()
-    data.setup("fit")
-    return data
+    return SegmentDataModule(config, plan, rate, channels, seed=0, augmentation=augmentation).ready()
 
 
 def samples_per_second(loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor], samples: int) -> float:

@@ -112,7 +112,7 @@ class Cache:
     EXAMPLES = """\
   tfswa data cache /data/musdb18                        to data/cache, where training looks
   tfswa data cache songs --kind folders --out /ssd/cache --workers 8 --max-gb 50
-  tfswa data cache moisesdb --option grouping=six       as data.options.grouping=six trains on it
+  tfswa data cache moisesdb --option grouping=six       as data.sets.moisesdb.options.grouping=six does
   tfswa data cache musdb18hq moisesdb                   both, to train on their mixture
   tfswa data cache songs --rate 16000 --channels 1      for a model that works so
   tfswa data cache songs --verify --json                compare with the checksums, make damaged files again
@@ -172,7 +172,7 @@ class Doctor:
     )
     EXAMPLES = """\
   tfswa data doctor musdb18hq                           a table of findings; exit status 1 if there are errors
-  tfswa data doctor moisesdb --option grouping=six      as data.options.grouping=six would train on it
+  tfswa data doctor moisesdb --option grouping=six      as data.sets.moisesdb.options.grouping=six
   tfswa data doctor songs --strict                      warnings count too
   tfswa data doctor songs --fix-list bad.txt            the files and folders with errors, one a line
   tfswa data doctor songs --json --workers 4 > findings.json
@@ -254,7 +254,7 @@ def parse_options(given: Iterable[str] | None) -> dict[str, Any]:
 
 
 def _add_option(parser: argparse.ArgumentParser) -> None:
-    told = "an option of the data set's kind, as in data.options: grouping=six, bleed=false; may be given again"
+    told = "an option of the data set's kind, as data.sets.NAME.options: grouping=six, bleed=false; may be repeated"
     parser.add_argument("--option", action="append", dest="options", metavar="KEY=VALUE", help=told)
 
 
@@ -300,16 +300,17 @@ def _overrides(args: argparse.Namespace) -> list[str]:
 
     kinds = [detect(root.expanduser()) if args.kind == "auto" else args.kind for root in args.roots]
     options = [option.split("=", 1) for option in args.options or ()]
-    if len(kinds) == 1:
-        chosen = [] if kinds[0] == "musdb18hq" else [f"data={kinds[0]}"]
-        words = [*chosen, f"data.root={args.roots[0]}", *(f"data.options.{key}={value}" for key, value in options)]
-    else:
-        shared = f", options: {{{', '.join(f'{key}: {value}' for key, value in options)}}}" if options else ""
-        sets = [
-            f"{{name: {root.name}, kind: {kind}, root: {root}{shared}}}"
-            for kind, root in zip(kinds, args.roots, strict=True)
-        ]
-        words = ["data=mixture", f"data.mixture=[{', '.join(sets)}]"]
+    chosen = list(dict.fromkeys(kinds))
+    words = (
+        [] if chosen == ["musdb18hq"] else [f"data={chosen[0]}" if len(chosen) == 1 else f"data=[{','.join(chosen)}]"]
+    )
+    for number, (kind, root) in enumerate(zip(kinds, args.roots, strict=True)):
+        if kind in kinds[:number]:  # the configuration has one set of a kind: more are added under names of their own
+            given = f", options: {{{', '.join(f'{key}: {value}' for key, value in options)}}}" if options else ""
+            words.append(f"+data.sets.{kind}_{number + 1}={{kind: {kind}, root: {root}, weight: 1{given}}}")
+            continue
+        words.append(f"data.root={root}" if len(kinds) == 1 else f"data.sets.{kind}.root={root}")
+        words += [f"data.sets.{kind}.options.{key}={value}" for key, value in options]
     return words if args.out == DEFAULT_FOLDER else [*words, f"data.cache={args.out}"]
 
 

@@ -1,32 +1,71 @@
-"""From songs found by name to tracks: every file is opened once, for its length and rate."""
+"""From the root of a data set to its songs, by name alone, and from songs to tracks: every file is opened once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tfswa_unet import audio
+from tfswa_unet.config import choice
 from tfswa_unet.data.sets import musdb
-from tfswa_unet.data.sets.layouts import KINDS, LAYOUTS, Layout, check_options, detect, is_manifest
+from tfswa_unet.data.sets.layouts import AUTO, DATA_SETS, LAYOUTS, Layout, detect, kinds
+from tfswa_unet.data.sets.manifest import is_manifest
 from tfswa_unet.data.sets.songs import Song, assign, entries, summed
 from tfswa_unet.errors import AudioError, DataError, UserError, unknown
-from tfswa_unet.types import MIXTURE, SPLITS, Source, Split, Track
+from tfswa_unet.types import MIXTURE, SPLITS, Source, Track
 
 THREADS = 8
+COMMON = ("musdb18", "musdb18hq", "folders")  # kinds that a message describes where any would do
 OnError = Literal["raise", "skip"]
+ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 Probe = Callable[[Path, int], audio.AudioInfo]
-ON_ERROR: tuple[OnError, ...] = ("raise", "skip")
 
 log = logging.getLogger(__name__)
 
 
+def find_songs(
+    kind: str, root: str | Path, options: Mapping[str, Any] | None = None, name: str | None = None
+) -> tuple[Layout, list[Song]]:
+    """List the songs of a data set with their final splits; no audio file is opened.
+
+    Args:
+        kind: a key of `DATA_SETS`, or "auto", which looks.
+        root: the data set's folder, or its table.
+        options: of the kind; what is left out is as conf/data says.
+        name: what the configuration calls the data set where there are several, for messages.
+
+    Raises:
+        ConfigError: an unknown kind or option.
+        DataError: the root is missing or holds no songs.
+    """
+    root = Path(root).expanduser()
+    if kind not in kinds():
+        raise unknown(DATA_SETS.key, kind, kinds())
+    way_on = "set data.root=/path/to/musdb18hq, or make songs to train on with data=synthetic"
+    if name is not None:
+        way_on = f"set data.sets.{name}.root=/path/to/it"
+    _check_root(kind, root, way_on)
+    found = detect(root) if kind == AUTO else kind
+    songs = bind_lister(found, options or {}, name)(root)
+    if not songs:
+        raise DataError(f"No songs found under {root}{_nested(root)}, expected {_expected(kind)}: {way_on}.")
+    layout = LAYOUTS[found]
+    return layout, assign(songs, musdb.validation_names() if layout.official else ())
+
+
+def bind_lister(kind: str, options: Mapping[str, Any], name: str | None = None) -> Callable[[Path], list[Song]]:
+    """The lister of a kind of data set with its options; see `find_songs`."""
+    usual = choice("data", kind)["sets"][kind]["options"] if DATA_SETS.options(kind) else {}
+    return DATA_SETS.bind(kind, {**usual, **options}, where=f"data.sets.{name or kind}.options")
+
+
 def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = audio.probe) -> list[Track]:
-    """Return the tracks of `songs`, probing their files in a few threads.
+    """Make songs to tracks: open their files, in a few threads, for lengths and rates.
 
     A song that cannot be used is refused, or, with on_error "skip", logged in a sentence, left out and counted.
 
@@ -49,6 +88,32 @@ def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = aud
     if faults:
         log.warning("%d of %d songs left out, for the reasons above (data.on_error=skip).", len(faults), len(found))
     return [item for item in found if isinstance(item, Track)]
+
+
+def _check_root(kind: str, root: Path, way_on: str) -> None:
+    if kind in ("manifest", AUTO) and is_manifest(root):
+        return
+    if not root.exists():
+        what = "does not exist"
+    elif kind == "manifest":
+        what = "is no CSV or JSON file"
+    elif not root.is_dir():
+        what = "is not a folder"
+    else:
+        return
+    raise DataError(f"The data root {root} {what}, expected {_expected(kind)}: {way_on}.")
+
+
+def _expected(kind: str) -> str:
+    if kind != AUTO:
+        return LAYOUTS[kind].expected
+    others = ", ".join(name for name in kinds() if name not in (*COMMON, AUTO))
+    return " or ".join(LAYOUTS[name].expected for name in COMMON) + f" (or one of {others})"
+
+
+def _nested(root: Path) -> str:
+    inner = next((path for path in entries(root) if any((path / split).is_dir() for split in SPLITS)), None)
+    return f" (did you mean {inner}?)" if inner else ""
 
 
 def _attempt(song: Song, probe: Probe) -> Track | UserError:
@@ -125,102 +190,3 @@ def _common(song: Song, quantity: str, unit: str, values: Sequence[tuple[str, in
 def _place(song: Song) -> str:
     source = next(iter(song.sources.values()))
     return str(source.path if source.stream else source.path.parent)
-
-
-WAYS_ON = "set data.root=/path/to/musdb18hq, or make songs to train on with data=synthetic"
-
-
-def load_tracks(
-    kind: str,
-    root: str | Path,
-    split: Split | None = None,
-    *,
-    on_error: OnError = "raise",
-    options: Mapping[str, Any] | None = None,
-    probe: Probe = audio.probe,
-) -> list[Track]:
-    """Return the tracks of one split, or of all with None, in the order of their names.
-
-    `kind` is a layout of `LAYOUTS` or "auto", which looks; `options` are what its lister takes. Only the files of the
-    asked split are opened. With on_error "skip", songs that cannot be used are logged, counted and left out. `probe`
-    opens files; that of a `PcmCache` remembers what it saw.
-
-    Raises:
-        ConfigError: an unknown kind, split or option.
-        DataError: the root is missing, holds no songs or none of the split, or a track's files do not fit each other.
-        AudioError: a file cannot be read.
-    """
-    check_split(split)
-    layout, songs = find_songs(kind, root, options)
-    chosen = [song for song in songs if split in (None, song.split)]
-    if not chosen:
-        where = f"put some into {Path(root) / str(split)}" if layout.has_split_folders else "choose another split"
-        raise DataError(f"{root} has no songs to {_use(split)} ({counts(songs)}): {where}.")
-    return index(in_order(chosen), on_error, probe)
-
-
-def find_songs(
-    kind: str, root: str | Path, options: Mapping[str, Any] | None = None, ways_on: str = WAYS_ON
-) -> tuple[Layout, list[Song]]:
-    """Return the layout of a data set and all its songs with their final splits, no file opened.
-
-    Raises ConfigError and DataError as `load_tracks` does; `ways_on` is what to do where there are no songs.
-    """
-    root = Path(root).expanduser()
-    if kind not in KINDS:
-        raise unknown("data.kind", kind, KINDS)
-    _check_root(kind, root, ways_on)
-    found = detect(root) if kind == "auto" else kind
-    check_options(found, options or {})
-    layout = LAYOUTS[found]
-    songs = layout.list_songs(root, **(options or {}))
-    if not songs:
-        raise DataError(f"No songs found under {root}{_nested(root)}, expected {_expected(kind)}: {ways_on}.")
-    return layout, assign(songs, musdb.validation_names() if layout.official else ())
-
-
-def check_split(split: Split | None) -> None:
-    """Raise ConfigError for a split that is none."""
-    if split is not None and split not in SPLITS:
-        raise unknown("split", split, SPLITS)
-
-
-def in_order(songs: Iterable[Song]) -> list[Song]:
-    """Return songs by split, then by name."""
-    return sorted(songs, key=lambda song: (SPLITS.index(song.split), song.name))
-
-
-def counts(songs: Sequence[Song]) -> str:
-    """Return how many songs each split has, as "train 2, valid 1, test 0"."""
-    return ", ".join(f"{split} {sum(song.split == split for song in songs)}" for split in SPLITS)
-
-
-def _check_root(kind: str, root: Path, ways_on: str) -> None:
-    if kind in ("manifest", "auto") and is_manifest(root):
-        return
-    if not root.exists():
-        what = "does not exist"
-    elif kind == "manifest":
-        what = "is no CSV or JSON file"
-    elif not root.is_dir():
-        what = "is not a folder"
-    else:
-        return
-    raise DataError(f"The data root {root} {what}, expected {_expected(kind)}: {ways_on}.")
-
-
-def _expected(kind: str) -> str:
-    if kind != "auto":
-        return LAYOUTS[kind].expected
-    common = ("musdb18", "musdb18hq", "folders")
-    others = ", ".join(name for name in LAYOUTS if name not in common)
-    return " or ".join(LAYOUTS[name].expected for name in common) + f" (or one of {others})"
-
-
-def _nested(root: Path) -> str:
-    inner = next((path for path in entries(root) if any((path / split).is_dir() for split in SPLITS)), None)
-    return f" (did you mean {inner}?)" if inner else ""
-
-
-def _use(split: Split | None) -> str:
-    return {"train": "train on", "valid": "validate with", "test": "test with"}.get(str(split), "use")

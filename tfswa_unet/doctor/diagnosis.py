@@ -55,9 +55,9 @@ def diagnose(
 ) -> Diagnosis:
     """Examine every file of every song of a data set, each decoded once.
 
-    `options` are those of the data set's kind, as in data.options. `workers` are processes; by default as many as there
-    are processors, if the data set is worth starting them. `on_progress` is told how many songs are done, and of how
-    many. Files that cannot be read are findings.
+    `options` are those of the data set's kind, as in data.sets.NAME.options. `workers` are processes; by default as
+    many as there are processors, if the data set is worth starting them. `on_progress` is told how many songs are done,
+    and of how many. Files that cannot be read are findings.
 
     Raises:
         ConfigError: an unknown kind or option, or fewer than one worker.

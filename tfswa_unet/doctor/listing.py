@@ -9,8 +9,10 @@ from typing import Any
 
 from tfswa_unet.data.sets import musdb
 from tfswa_unet.data.sets.folders import SUFFIXES, list_folders
-from tfswa_unet.data.sets.layouts import KINDS, LAYOUTS, check_options, detect, is_manifest
+from tfswa_unet.data.sets.layouts import LAYOUTS, detect, kinds
+from tfswa_unet.data.sets.manifest import is_manifest
 from tfswa_unet.data.sets.songs import Song, assign, entries
+from tfswa_unet.data.tracks import bind_lister
 from tfswa_unet.doctor.findings import Finding
 from tfswa_unet.errors import DataError, unknown
 from tfswa_unet.types import MIXTURE, SPLITS, STEMS, Source, Split
@@ -34,16 +36,15 @@ def list_dataset(kind: str, root: Path, options: Mapping[str, Any]) -> Listing:
     Raises ConfigError for an unknown kind or option, and DataError where the root is missing or holds nothing of the
     kind.
     """
-    if kind not in KINDS:
-        raise unknown("--kind", kind, KINDS)
+    if kind not in kinds():
+        raise unknown("--kind", kind, kinds())
     if not root.exists():
         raise DataError(f"{root} does not exist: give the folder that holds the data set's songs")
     if not (root.is_dir() and kind != "manifest") and not (is_manifest(root) and kind in ("manifest", "auto")):
         raise DataError(f"{root} is no data set of kind {kind}: give a folder of songs, or their table (.csv, .json)")
     kind = detect(root) if kind == "auto" else kind
-    check_options(kind, options)
-    layout = LAYOUTS[kind]
-    listed = _list_musdb18hq(root) if kind == "musdb18hq" else layout.list_songs(root, **options)
+    list_songs, layout = bind_lister(kind, options), LAYOUTS[kind]
+    listed = _list_musdb18hq(root) if kind == "musdb18hq" else list_songs(root)
     findings = list(_empty_folders(root, listed)) if kind in FOLDERS else []
     if not listed and not findings:
         raise DataError(f"No songs found under {root}: expected {layout.expected}")

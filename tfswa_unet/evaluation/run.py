@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tfswa_unet.bundle import load_model
 from tfswa_unet.config import from_values
-from tfswa_unet.data import StemPlan, load_data
+from tfswa_unet.data import StemPlan, data_sets, load_data
 from tfswa_unet.errors import DataError
 from tfswa_unet.evaluation.bsseval import load_museval
 from tfswa_unet.evaluation.plots import spectrograms
@@ -93,7 +93,9 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     keep_pages()
     config = from_values(EvaluationConfig, values, "")
     model = load_model(config.ckpt)
-    tracks = load_data(config.data, config.split)[: config.max_tracks]
+    sets = data_sets(config.data)
+    found = load_data(sets, config.split, on_error=config.data["on_error"])
+    tracks = found[: config.max_tracks]
     plan = StemPlan.from_config(model.config["stems"])
     separator = Separator(
         model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
@@ -102,7 +104,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     settings = EvaluationSettings(
         model=model.config["name"],
         checkpoint=checkpoint,
-        data_root=Path(config.data["root"]),
+        data_root=Path("+".join(sets) if len(sets) > 1 else next(iter(sets.values())).root),
         overlap=separator.overlap_seconds / separator.segment_seconds,
         segment_seconds=separator.segment_seconds,
         precision=separator.precision,

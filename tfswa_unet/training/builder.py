@@ -16,9 +16,8 @@ from tfswa_unet.bundle import load_model
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
-from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.report import commit
-from tfswa_unet.songs import write_dataset
 from tfswa_unet.training.callbacks import make_callbacks
 from tfswa_unet.training.checkpoints import Resumable, read_resumable
 from tfswa_unet.training.config import TrainConfig
@@ -63,24 +62,16 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
 
 
 def make_data(config: TrainConfig) -> SegmentDataModule:
-    """The data module; a synthetic data set is written first where it is missing."""
-    values = dict(config.data)
-    make = values.pop("make", None)
-    if make:
-        write_dataset(values["root"], **make)
-    loader = from_values(LoaderConfig, values, "data")
+    """The data module: its songs are found, and made, decoded and listened to when training begins."""
     for_workers, _ = split(config.augmentation)
-    try:
-        return SegmentDataModule(
-            loader,
-            StemPlan.from_config(config.stems),
-            config.model["rate"],
-            config.model["channels"],
-            config.seed,
-            augmentation=for_workers,
-        )
-    except DataError as error:
-        raise DataError(f"{error} (data.kind={loader.kind} data.root={loader.root})") from None
+    return SegmentDataModule(
+        from_values(LoaderConfig, config.data, "data"),
+        StemPlan.from_config(config.stems),
+        config.model["rate"],
+        config.model["channels"],
+        config.seed,
+        augmentation=for_workers,
+    )
 
 
 def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:

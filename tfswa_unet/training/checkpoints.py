@@ -127,7 +127,8 @@ class Checkpoints(Checkpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._restore_signals()
-        if not isinstance(exception, StoppedError) and not self.unwritable:
+        # Without optimizers it ended before it trained, as for songs that cannot be decoded.
+        if trainer.optimizers and not isinstance(exception, StoppedError) and not self.unwritable:
             with suppress(RunError):
                 self._save(trainer, INTERRUPTED)
 

@@ -1,25 +1,39 @@
-"""Training and validation batches of stems."""
+"""Training and validation batches of stems, in Lightning's life cycle.
+
+The constructor opens the songs and refuses what cannot work; `prepare_data`, in one process a machine, makes songs,
+decodes them to the cache and estimates tempo and key; `setup`, in every process, reads what it left.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
-from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, load_data
-from tfswa_unet.data.augmentation import Compose, build_augmentation
+from tfswa_unet import audio
+from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, data_sets, load_data
+from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.augmentation.compose import Config
 from tfswa_unet.data.batches import loader
 from tfswa_unet.data.cache import PcmCache, progress_bars
+from tfswa_unet.data.collection import DataSet, list_data
 from tfswa_unet.data.music import Music, listen_to
-from tfswa_unet.data.tracks import OnError
+from tfswa_unet.data.tracks import OnError, index
+from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.processes import processors
-from tfswa_unet.types import Split, Track
+from tfswa_unet.songs import write_dataset
+from tfswa_unet.songs.synthetic import RATE, Recipe, make_recipe
+from tfswa_unet.types import STEMS, Source, Split, Track
+
+SPLITS: tuple[Split, ...] = ("train", "valid")
+Tracks = Mapping[Split, Sequence[Track]]
 
 log = logging.getLogger(__name__)
 
@@ -28,24 +42,31 @@ log = logging.getLogger(__name__)
 class LoaderConfig:
     """Where segments come from and how they are batched; see conf/data."""
 
-    root: str
-    kind: str
+    sets: dict[str, Any]  # see `data_sets`
+    kind: str | None
+    root: str | None
+    on_error: OnError
     seconds: float
     samples_per_epoch: int
     batch_size: int  # examples a device
     workers: int
+    cache: str | None  # folder of decoded stems; None reads the data sets' own files
+    cache_max_gb: float | None
     validation_seconds: float
     validation_per_track: int | None
-    mixing: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)  # of the data set's kind
-    mixture: tuple[dict[str, Any], ...] = ()  # the data sets of kind "mixture"
-    on_error: OnError = "raise"
-    cache: str | None = None  # folder of decoded stems; None reads the data set's own files
-    cache_max_gb: float | None = None  # 10⁹ bytes that the folder may hold; None: what the disk has
+    mixing: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"data.{name} is {getattr(self, name)}, expected {least} or more.")
 
 
 class SegmentDataModule(L.LightningDataModule):
     """Batches (b, s', c, t): random crops of the train tracks, fixed segments of the valid tracks.
+
+    `training` and `validation` are there from the beginning and read the songs' own files, or those that are yet to be
+    made; from `setup` on they read the cache. Without a trainer, `ready` does what has to be done before.
 
     Args:
         config: where the data lies and how it is batched.
@@ -57,8 +78,11 @@ class SegmentDataModule(L.LightningDataModule):
 
     Raises:
         DataError: no tracks at the place, or tracks that cannot be used.
-        ConfigError: a stem that the data set lacks, an impossible size, mixing or augmentation.
+        ConfigError: a stem that the data sets lack, an impossible size, mixing or augmentation.
     """
+
+    training: SegmentDataset
+    validation: ValidationSegments
 
     def __init__(
         self,
@@ -70,37 +94,54 @@ class SegmentDataModule(L.LightningDataModule):
         augmentation: Config | Sequence[Config] | None = None,
     ) -> None:
         super().__init__()
-        self.config = config
-        mixing = Mixing.from_config(config.mixing)
-        augment = _augmentation(augmentation, rate)
-        tracks = _tracks(config, rate, channels)
-        self.training = SegmentDataset(
-            tracks["train"],
-            plan,
-            config.seconds,
-            rate,
-            channels,
-            seed,
-            config.samples_per_epoch,
-            mixing,
-            config.on_error,
-            _music(config, tracks["train"]) if mixing.needs_music else None,
-            augment,
-        )
-        self.validation = ValidationSegments(
-            tracks["valid"],
-            plan,
-            config.validation_seconds,
-            rate,
-            channels,
-            config.validation_per_track,
-            config.on_error,
-        )
+        self.config, self.plan = config, plan
+        self.rate, self.channels, self.seed = rate, channels, seed
+        self.mixing = Mixing.from_config(config.mixing)
+        self.augmentation = build_augmentation(augmentation, rate=rate)
+        self.sets = data_sets(vars(config))
+        self._recipes = {name: make_recipe(**asdict(each.make)) for name, each in self.sets.items() if each.make}
+        self._cache = None if config.cache is None else PcmCache(config.cache, rate, channels)
+        self._tracks = self._foreseen() if self._recipes else self._indexed()
+        self._assemble(self._tracks, [Music(None, None)] * len(self._tracks["train"]))
 
     @property
     def covers_mixture(self) -> bool:
         """Whether the output stems are all there is, so that they sum to the mixture."""
         return self.training.targets == len(self.training.names)
+
+    def prepare_data(self) -> None:
+        """Make the songs that are missing, decode all stems to the cache and estimate tempo and key where matched.
+
+        Raises:
+            DataError: songs that cannot be made, a disk that is too small, no track that can be decoded.
+            ConfigError: more bytes than the cache may hold.
+            AudioError: a file that cannot be decoded.
+        """
+        with progress_bars() as report:
+            for each in self.sets.values():
+                if each.make:
+                    write_dataset(each.root, **asdict(each.make), on_progress=partial(report, "making"))
+            if self._cache is None:
+                return
+            tracks = self._indexed() if self._recipes else self._tracks
+            every = [track for split in SPLITS for track in tracks[split]]
+            config = self.config
+            self._cache.build(every, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=report)
+        self._music(self._cached(tracks)["train"])
+
+    def setup(self, stage: str) -> None:
+        """Read what `prepare_data` left.
+
+        Raises DataError where it is not there any more.
+        """
+        tracks = self._cached(self._indexed() if self._recipes else self._tracks)
+        self._assemble(tracks, self._music(tracks["train"]))
+
+    def ready(self) -> SegmentDataModule:
+        """Prepare and set up without a trainer, and return this."""
+        self.prepare_data()
+        self.setup("fit")
+        return self
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         sampler = EpochSampler(len(self.training), *self._place())
@@ -128,24 +169,74 @@ class SegmentDataModule(L.LightningDataModule):
     def _workers(self) -> int:
         return min(self.config.workers, processors())
 
+    def _assemble(self, tracks: Tracks, music: Sequence[Music] | None) -> None:
+        config = self.config
+        self.training = SegmentDataset(
+            tracks["train"],
+            self.plan,
+            config.seconds,
+            self.rate,
+            self.channels,
+            self.seed,
+            config.samples_per_epoch,
+            self.mixing,
+            config.on_error,
+            music,
+            self.augmentation if len(self.augmentation) else None,
+        )
+        self.validation = ValidationSegments(
+            tracks["valid"],
+            self.plan,
+            config.validation_seconds,
+            self.rate,
+            self.channels,
+            config.validation_per_track,
+            config.on_error,
+        )
 
-def _augmentation(config: Config | Sequence[Config] | None, rate: int) -> Compose | None:
-    augmentation = build_augmentation(config, rate=rate)
-    return augmentation if len(augmentation) else None
+    def _indexed(self) -> Tracks:
+        """All tracks, their files opened."""
+        probe = audio.probe if self._cache is None else self._cache.probe
+        return {split: load_data(self.sets, split, on_error=self.config.on_error, probe=probe) for split in SPLITS}
+
+    def _foreseen(self) -> Tracks:
+        """All tracks as they will be when the missing songs are made."""
+        there = {name: each for name, each in self.sets.items() if name not in self._recipes}
+        songs = [song for each in list_data(there).values() for song in each]
+        made = [track for name, recipe in self._recipes.items() for track in _planned(name, self.sets[name], recipe)]
+        tracks = {split: [track for track in made if track.split == split] for split in SPLITS}
+        for split in SPLITS:
+            tracks[split] += index([song for song in songs if song.split == split], self.config.on_error)
+        return tracks
+
+    def _cached(self, tracks: Tracks) -> Tracks:
+        """The same tracks, read from the cache where there is one."""
+        if self.config.cache is None:
+            return tracks
+        cache = PcmCache(self.config.cache, self.rate, self.channels)  # anew: another process may have filled it
+        cached = {split: cache.lookup(tracks[split]) for split in SPLITS}
+        if self.config.on_error == "raise" and any(len(cached[split]) < len(tracks[split]) for split in SPLITS):
+            raise DataError(f"The cache {cache.folder} has lost stems since it was filled: run again.")
+        return cached
+
+    def _music(self, tracks: Sequence[Track]) -> list[Music] | None:
+        if not self.mixing.needs_music:
+            return None
+        with progress_bars(self._place()[0] == 0) as report:
+            return listen_to(tracks, self.config.cache, on_error=self.config.on_error, on_progress=report)
 
 
-def _music(config: LoaderConfig, tracks: Sequence[Track]) -> list[Music]:
-    with progress_bars() as report:
-        return listen_to(tracks, config.cache, on_error=config.on_error, on_progress=report)
-
-
-def _tracks(config: LoaderConfig, rate: int, channels: int) -> dict[Split, list[Track]]:
-    """The train and valid tracks, decoded to the cache first where there is one."""
-    splits: tuple[Split, ...] = ("train", "valid")
-    if config.cache is None:
-        return {split: load_data(asdict(config), split) for split in splits}
-    cache = PcmCache(config.cache, rate, channels)
-    tracks = [track for split in splits for track in load_data(asdict(config), split, probe=cache.probe)]
-    with progress_bars() as report:
-        cached = cache.build(tracks, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=report).tracks
-    return {split: [track for track in cached if track.split == split] for split in splits}
+def _planned(name: str, data_set: DataSet, recipe: Recipe) -> list[Track]:
+    folders = [recipe.folder(Path(data_set.root).expanduser(), number) for number in range(recipe.tracks)]
+    return [
+        Track(
+            folder.name,
+            recipe.split(number),
+            RATE,
+            recipe.frames,
+            {stem: Source(folder / f"{stem}.wav") for stem in STEMS},
+            collection=name,
+            weight=data_set.weight,
+        )
+        for number, folder in enumerate(folders)
+    ]

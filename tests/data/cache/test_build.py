@@ -72,8 +72,8 @@ def test_nothing_is_opened_or_made_twice(tmp_path, songs, monkeypatch):
     def refuse(*args):
         raise AssertionError(f"{args} opened again")
 
-    for module in ("probe", "read"):
-        monkeypatch.setattr(sys.modules[f"tfswa_unet.audio.{module}"], "open_decoder", refuse)
+    # Its own name in the package is that of a function.
+    monkeypatch.setattr(sys.modules["tfswa_unet.audio.read"], "open_decoder", refuse)
     with pytest.raises(AssertionError, match="opened again"):
         load_tracks("auto", songs, "train")
     cache, again = build(tmp_path / "c", songs)
@@ -231,3 +231,12 @@ def test_what_another_process_made_meanwhile_is_not_made_again(tmp_path, songs, 
 
     build(tmp_path / "c", songs, on_progress=meanwhile)
     assert len(made) == len(set(made)) == 8
+
+
+def test_a_cache_that_was_built_is_looked_up_by_another_process(tmp_path, songs):
+    _, cached = build(tmp_path / "c", songs)
+    tracks = load_tracks("auto", songs, "train")
+    assert PcmCache(tmp_path / "c", 44_100, 2).lookup(tracks) == cached.tracks
+    assert PcmCache(tmp_path / "elsewhere", 44_100, 2).lookup(tracks) == []
+    cached.tracks[0].sources["bass"].path.unlink()
+    assert PcmCache(tmp_path / "c", 44_100, 2).lookup(tracks) == cached.tracks[1:]

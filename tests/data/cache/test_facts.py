@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from tfswa_unet import audio
-from tfswa_unet.data.cache.pcm import Facts
+from tfswa_unet.data.cache.facts import Facts
 from tfswa_unet.errors import AudioError
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-import inspect
+import sys
 
 import pytest
 
-from tfswa_unet.data import load_tracks
-from tfswa_unet.data.sets.layouts import LAYOUTS, check_options, detect
+from tfswa_unet.config import choice, discover
+from tfswa_unet.data import load_tracks, sets
+from tfswa_unet.data.sets import layouts
+from tfswa_unet.data.sets.layouts import DATA_SETS, detect, kinds
+from tfswa_unet.data.tracks import bind_lister, find_songs
 from tfswa_unet.errors import ConfigError, DataError
 
 
@@ -24,28 +27,35 @@ def test_what_is_no_data_set_is_refused_in_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        ("musdb18hq", {"grouping": "six"}, "Data sets of kind musdb18hq take no options, got grouping: leave it out."),
+        ("musdb18hq", {"grouping": "six"}, "unknown option data.sets.musdb18hq.options.grouping: it takes no options"),
         (
             "moisesdb",
             {"groupin": "six"},
-            "unknown option of moisesdb data sets 'groupin' (did you mean grouping?): expected one of grouping, bleed",
+            "unknown option data.sets.moisesdb.options.groupin (did you mean grouping?): it takes grouping, bleed",
         ),
-        ("moisesdb", {"bleed": "no"}, "The option bleed of moisesdb data sets is 'no', expected true or false."),
-        ("moisesdb", {"grouping": ["six"]}, "The option grouping of moisesdb data sets is ['six'], expected a name."),
+        ("moisesdb", {"bleed": "no"}, "data.sets.moisesdb.options.bleed is 'no', expected true or false"),
+        (
+            "moisesdb",
+            {"grouping": ["six"]},
+            "unknown data.sets.moisesdb.options.grouping ['six'] (did you mean six?): expected one of four, six, all",
+        ),
+        ("medleydb", {"instruments": "kazoo"}, "data.sets.medleydb.options.instruments is 'kazoo', expected a mapping"),
         (
             "medleydb",
-            {"instruments": "kazoo"},
-            "The option instruments of medleydb data sets is 'kazoo', expected a mapping such as {kazoo: other}.",
+            {"instruments": {"kazoo": 3}},
+            "data.sets.medleydb.options.instruments.kazoo is 3, expected a text",
         ),
     ],
 )
 def test_options_that_a_kind_does_not_take_are_refused(tmp_path, kind, options, message):
     with pytest.raises(ConfigError) as refused:
-        check_options(kind, options)
-    assert str(refused.value) == message
-    with pytest.raises(ConfigError) as refused:
         load_tracks(kind, tmp_path, options=options)
     assert str(refused.value) == message
+
+
+def test_options_are_called_as_the_configuration_calls_the_data_set(tmp_path):
+    with pytest.raises(ConfigError, match=r"unknown option data\.sets\.mine\.options\.six: it takes grouping, bleed"):
+        find_songs("moisesdb", tmp_path, {"six": True}, "mine")
 
 
 @pytest.mark.parametrize(
@@ -57,10 +67,49 @@ def test_options_that_a_kind_does_not_take_are_refused(tmp_path, kind, options, 
     ],
 )
 def test_options_that_a_kind_takes_pass(tmp_path, kind, options):
-    check_options(kind, options)
-    assert LAYOUTS[kind].list_songs(tmp_path, **options) == []
+    assert bind_lister(kind, options)(tmp_path) == []
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_a_layout_names_all_options_of_its_lister(layout):
-    assert list(inspect.signature(layout.list_songs).parameters)[1:] == list(layout.options)
+def test_options_that_are_left_out_are_as_conf_data_says():
+    bound = bind_lister("medleydb", {"bleed": True})
+    assert bound.keywords == {**choice("data", "medleydb")["sets"]["medleydb"]["options"], "bleed": True}
+
+
+@pytest.mark.parametrize("kind", DATA_SETS)
+def test_conf_data_gives_every_option_of_every_kind_a_value(kind):
+    usual = choice("data", kind)["sets"][kind]
+    assert usual["kind"] == kind
+    assert list(usual.get("options", {})) == list(DATA_SETS.options(kind))
+
+
+def test_auto_tries_tables_first_and_folders_last_whatever_the_files_are_called():
+    assert kinds() == ("manifest", "musdb18", "dsd100", "medleydb", "moisesdb", "musdb18hq", "folders", "auto")
+
+
+NEW_KIND = """
+from tfswa_unet.data.sets.layouts import data_set
+from tfswa_unet.data.sets.songs import Song
+from tfswa_unet.types import Source
+
+def is_pairs(root):
+    return any(root.rglob("*.pair.wav"))
+
+@data_set("pairs", "<song>/<stem>.pair.wav", is_pairs, rank=60)
+def list_pairs(root):
+    return [Song("one", "train", {"vocals": Source(path)}) for path in root.rglob("*.pair.wav")]
+"""
+
+
+def test_a_new_kind_is_one_new_file(tmp_path, monkeypatch, write_song):
+    monkeypatch.setattr(DATA_SETS, "_kinds", dict(DATA_SETS))
+    monkeypatch.setitem(layouts.LAYOUTS, "pairs", None)
+    monkeypatch.setattr(sets, "__path__", [*sets.__path__, str(tmp_path / "code")])
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "pairs.py").write_text(NEW_KIND)
+    monkeypatch.delitem(sys.modules, f"{sets.__name__}.pairs", raising=False)
+    discover(sets.__name__)
+    write_song(tmp_path / "songs" / "one", ["vocals.pair.wav"])
+    assert detect(tmp_path / "songs") == "pairs"
+    assert [track.name for track in load_tracks("auto", tmp_path / "songs")] == ["one"]
+    with pytest.raises(DataError, match=r"nowhere does not exist, expected <song>/<stem>\.pair\.wav"):
+        load_tracks("pairs", tmp_path / "nowhere")

@@ -65,7 +65,9 @@ def test_other_groupings_keep_more_stems(tmp_path, write):
     np.testing.assert_allclose(read_source(six.sources["piano"], 0, 400), total(4), atol=1e-7)
     [every] = load_tracks("moisesdb", tmp_path, options={"grouping": "all"})
     assert list(every.sources) == list(STEMS)
-    with pytest.raises(ConfigError, match=r"data\.options\.grouping 'five'"):
+    with pytest.raises(
+        ConfigError, match=r"data\.sets\.moisesdb\.options\.grouping 'five': expected one of four, six, all"
+    ):
         load_tracks("moisesdb", tmp_path, options={"grouping": "five"})
 
 

@@ -10,7 +10,9 @@ import pytest
 from tfswa_unet import audio
 from tfswa_unet.data import load_tracks
 from tfswa_unet.data.sets import musdb as reader
+from tfswa_unet.data.sets.layouts import detect
 from tfswa_unet.errors import DataError
+from tfswa_unet.types import STEMS
 
 TRAIN = ["A Song", "B Song", "ANiMAL - Rockshow", "Johnny Lokke - Promises & Lies"]
 TEST = ["C Song", "D Song"]
@@ -114,3 +116,37 @@ def test_musdb_reads_the_same_samples(stem_mp4):
         assert got.shape == expected.shape
         # musdb reads through 16 bits, which cannot hold what lies above full scale.
         np.testing.assert_allclose(got.clip(-1, 1), expected, atol=1e-4)
+
+
+@pytest.fixture
+def dsd100(tmp_path, write_song):
+    """Two songs to train on, of which MUSDB18 validates with one, and one to test with."""
+    for part, name in (
+        ("Dev", "051 - AM Contra - Heart Peripheral"),
+        ("Dev", "055 - ANiMAL - Rockshow"),
+        ("Test", "001 - Angels"),
+    ):
+        write_song(tmp_path / "Sources" / part / name, sorted(STEMS))
+        write_song(tmp_path / "Mixtures" / part / name, ["mixture"])
+    return tmp_path
+
+
+def test_dev_trains_test_tests_and_musdbs_validation_songs_validate(dsd100):
+    assert detect(dsd100) == "dsd100"
+    tracks = load_tracks("dsd100", dsd100)
+    assert [(track.name[:3], track.split) for track in tracks] == [("051", "train"), ("055", "valid"), ("001", "test")]
+    assert list(tracks[0].sources) == ["vocals", "drums", "bass", "other"]
+    assert tracks[0].sources["bass"].path == dsd100 / "Sources/Dev/051 - AM Contra - Heart Peripheral/bass.wav"
+    assert tracks[2].mixture.path == dsd100 / "Mixtures/Test/001 - Angels/mixture.wav"
+
+
+def test_a_missing_stem_of_dsd100_is_named(dsd100):
+    (dsd100 / "Sources/Test/001 - Angels/bass.wav").unlink()
+    with pytest.raises(DataError, match=r"The song .*001 - Angels lacks bass\.wav: put the files back"):
+        load_tracks("dsd100", dsd100, "test")
+    assert len(load_tracks("dsd100", dsd100, "train")) == 1
+
+
+def test_mixtures_of_dsd100_are_optional(dsd100):
+    (dsd100 / "Mixtures/Test/001 - Angels/mixture.wav").unlink()
+    assert load_tracks("dsd100", dsd100, "test")[0].mixture is None

@@ -1,10 +1,9 @@
-"""Tracks that cannot be cached: refused, or left out."""
+"""A folder of decoded stems: filled once, found again by the content of the files that they come from."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from tfswa_unet import audio
 from tfswa_unet.data.cache import pcm
 from tfswa_unet.data.cache.decode import Stem, write_stem
-from tfswa_unet.data.cache.pcm import SUFFIX, Facts
+from tfswa_unet.data.cache.facts import Facts
 from tfswa_unet.data.reading import check_channels, stem_name
 from tfswa_unet.data.tracks import ON_ERROR, OnError
 from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError, unknown
@@ -30,97 +29,17 @@ from tfswa_unet.files import free_bytes
 from tfswa_unet.processes import in_processes, processors
 from tfswa_unet.types import Source, Track
 
-log = logging.getLogger(__name__)
-
-
-class LeftOut:
-    """With "skip", tracks that cannot be cached are logged and left out; raises ConfigError for another `on_error`."""
-
-    def __init__(self, on_error: OnError) -> None:
-        if on_error not in ON_ERROR:
-            raise unknown("data.on_error", on_error, ON_ERROR)
-        self._skip = on_error == "skip"
-        self._stems: dict[Path, AudioError] = {}
-
-    @contextmanager
-    def if_unfit(self, track: Track) -> Iterator[None]:
-        """Leave out the track for which the planning inside fails."""
-        try:
-            yield
-        except UserError as error:
-            if not self._skip:
-                raise
-            _log_left_out(track, error)
-
-    def note(self, path: Path, error: AudioError) -> None:
-        """Note that the stem to be written to `path` cannot be decoded."""
-        if not self._skip:
-            raise error
-        self._stems[path] = error
-
-    def has(self, track: Track, stems: Mapping[str, Stem]) -> bool:
-        """Say whether any of a track's stems failed, and log it."""
-        error = next((self._stems[stem.path] for stem in stems.values() if stem.path in self._stems), None)
-        if error is not None:
-            _log_left_out(track, error)
-        return error is not None
-
-
-def _log_left_out(track: Track, error: UserError) -> None:
-    log.warning("track %r: %s; it is left out (data.on_error=skip)", track.name, error)
-
-
-@contextmanager
-def progress_bars() -> Iterator[Report]:
-    """Give the `on_progress` of a build; draws a bar a phase on the terminal's error stream, on the first rank only."""
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    silent = os.environ.get("LOCAL_RANK", "0") != "0"
-    with Progress(*columns, console=Console(stderr=True), disable=silent) as progress:
-        tasks: dict[str, object] = {}
-
-        def report(phase: str, done: int, total: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = progress.add_task(phase)
-            progress.update(tasks[phase], completed=done, total=total)  # type: ignore[arg-type]
-
-        yield report
-
-
-MARGIN = 1.02  # free space asked for over the bytes of the files
-SPOOL = 2  # bytes of float32, held while a stem is decoded, for each byte of its file
-
-
-def check_space(folder: Path, missing: Sequence[Stem], workers: int, max_gb: float | None) -> None:
-    """Refuse stems that the disk of `folder` cannot hold, or that let the cache grow over `max_gb` · 10⁹ bytes.
-
-    Raises DataError for the disk and ConfigError for `max_gb`.
-    """
-    if not missing:
-        return
-    sizes = sorted((stem.size for stem in missing), reverse=True)
-    needed = sum(sizes)
-    what = f"The cache {folder} needs {needed / 1e9:.2f} GB more for {len(sizes)} stems"
-    held = sum(path.stat().st_size for path in folder.glob(f"[!.]*{SUFFIX}"))
-    if max_gb is not None and held + needed > max_gb * 1e9:
-        raise ConfigError(
-            f"{what} and holds {held / 1e9:.2f} GB, over the {max_gb:g} GB that it may hold (--max-gb, "
-            "or data.cache_max_gb): allow more, or delete what other data sets have left in it."
-        )
-    free = free_bytes(folder)
-    if needed * MARGIN + SPOOL * sum(sizes[:workers]) > free:
-        raise DataError(
-            f"{what} and its disk has {free / 1e9:.2f} GB free: choose another disk (--out, or data.cache=FOLDER), or "
-            "train without it (data.cache=null)."
-        )
-
-
 DEFAULT_FOLDER = Path("data/cache")
 WORTH = 1000.0  # s of stems that make starting one more process worth its while
 STALE = 3600.0  # s after which a temporary file belongs to nobody any more
+MARGIN = 1.02  # free space asked for over the bytes of the files
+SPOOL = 2  # bytes of float32, held while a stem is decoded, for each byte of its file
 
 Report = Callable[[str, int, int], None]
 Plan = list[tuple[Track, dict[str, Stem]]]
 Item = TypeVar("Item")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,8 +68,18 @@ class PcmCache:
         self._facts = Facts(self.folder)
 
     def probe(self, path: str | Path, stream: int = 0) -> audio.AudioInfo:
-        """Return what `audio.probe` says but the tags; files that have not changed are not opened."""
+        """What `audio.probe` says but the tags; files that have not changed are not opened."""
         return self._facts.probe(path, stream)
+
+    def lookup(self, tracks: Sequence[Track]) -> list[Track]:
+        """Those of the tracks of which the cache holds every stem, reading from it, at its rate; nothing is decoded."""
+        found = []
+        for track in tracks:
+            with suppress(UserError):
+                stems = self._stems(track)
+                if all(stem.is_made for stem in stems.values()):
+                    found.append(self._moved(track, stems))
+        return found
 
     def build(
         self,
@@ -164,8 +93,8 @@ class PcmCache:
     ) -> Cached:
         """Decode what the cache lacks and return the tracks, reading from the cache, at its rate.
 
-        Interrupted, it goes on where it was. Several processes may build the same cache at once: they take the stems in
-        an order of their own and leave out what another has done.
+        Interrupted, it goes on where it was. Several runs may build the same cache at once: they take the stems in an
+        order of their own and leave out what another has done.
 
         Args:
             tracks: whose stems to cache; their mixtures are left out.
@@ -181,29 +110,22 @@ class PcmCache:
                 track can be decoded.
             AudioError: a source that cannot be decoded.
         """
-        if workers is not None and workers < 1:
-            raise ConfigError(f"{workers} workers were asked for, expected 1 or more, or none for every processor")
-        if max_gb is not None and not (isinstance(max_gb, int | float) and max_gb > 0):
-            raise ConfigError(
-                f"a cache of {max_gb} GB was asked for (--max-gb, or data.cache_max_gb): expected more than 0, or none "
-                "for all that the disk has"
-            )
+        _check(workers, max_gb, on_error)
         report = on_progress or (lambda phase, done, total: None)
-        left_out = LeftOut(on_error)
         self._open_folder()
         try:
-            plan = self._plan(tracks, left_out, report)
+            plan = self._plan(tracks, on_error, report)
             stems = {stem.path: stem for _, named in plan for stem in named.values()}
             if verify:
                 _drop_damaged(list(stems.values()), report)
             missing = [stem for stem in stems.values() if not stem.is_made]
-            check_space(self.folder, missing, workers or processors(), max_gb)
-            _make(missing, workers, left_out, report)
+            _check_space(self.folder, missing, workers or processors(), max_gb)
+            failed = _make(missing, workers, on_error, report)
         finally:
             with suppress(OSError):  # facts are found anew where they are missing
                 self._facts.save()
         pcm.close_files()
-        cached = [self._moved(*planned) for planned in plan if not left_out.has(*planned)]
+        cached = [self._moved(track, named) for track, named in plan if not _has_failed(track, named, failed)]
         if tracks and not cached:
             raise DataError(f"None of the {len(tracks)} tracks can be cached: see the messages above, or the doctor.")
         return Cached(cached, len(stems), len(missing), sum(stem.size for stem in stems.values()))
@@ -215,23 +137,30 @@ class PcmCache:
                 if time.time() - left.stat().st_mtime > STALE:
                     left.unlink(missing_ok=True)
         except FileNotFoundError:
-            pass  # another process was faster
+            pass  # another run was faster
         except OSError as error:
             raise DataError(
                 f"The cache {self.folder} cannot be used ({error.strerror}): choose a folder that you can write to "
                 "(--out, or data.cache), or do without (data.cache=null)."
             ) from None
 
-    def _plan(self, tracks: Sequence[Track], left_out: LeftOut, report: Report) -> Plan:
+    def _plan(self, tracks: Sequence[Track], on_error: OnError, report: Report) -> Plan:
         parts = [part.path for track in tracks for source in track.sources.values() for part in source.parts]
         new = self._facts.without_digest(parts)
         for _ in _counted("reading", self._facts.digest_all(new, processors()), len(new), report):
             pass
         plan = []
         for track in tracks:
-            with left_out.if_unfit(track):
-                plan.append((track, {name: self._stem(track, name) for name in track.sources}))
+            try:
+                plan.append((track, self._stems(track)))
+            except UserError as error:
+                if on_error == "raise":
+                    raise
+                _log_left_out(track, error)
         return plan
+
+    def _stems(self, track: Track) -> dict[str, Stem]:
+        return {name: self._stem(track, name) for name in track.sources}
 
     def _stem(self, track: Track, name: str) -> Stem:
         source = track.sources[name]
@@ -244,10 +173,57 @@ class PcmCache:
         path = self.folder / f"{key}{pcm.SUFFIX}"
         return Stem(called, path, source, track.rate, track.length, min(found, self.channels), self.rate)
 
-    def _moved(self, track: Track, stems: dict[str, Stem]) -> Track:
+    def _moved(self, track: Track, stems: Mapping[str, Stem]) -> Track:
         sources = {name: Source(stem.path) for name, stem in stems.items()}
         length = -(-track.length * self.rate // track.rate)
         return replace(track, rate=self.rate, length=length, sources=sources, mixture=None)
+
+
+@contextmanager
+def progress_bars(shown: bool = True) -> Iterator[Report]:
+    """Give an `on_progress` that draws a bar for each phase on the terminal's error stream."""
+    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase)
+            progress.update(tasks[phase], completed=done, total=total)
+
+        yield report
+
+
+def _check(workers: int | None, max_gb: float | None, on_error: OnError) -> None:
+    if workers is not None and workers < 1:
+        raise ConfigError(f"{workers} workers were asked for, expected 1 or more, or none for every processor")
+    if max_gb is not None and not (isinstance(max_gb, int | float) and max_gb > 0):
+        raise ConfigError(
+            f"a cache of {max_gb} GB was asked for (--max-gb, or data.cache_max_gb): expected more than 0, or none "
+            "for all that the disk has"
+        )
+    if on_error not in ON_ERROR:
+        raise unknown("data.on_error", on_error, ON_ERROR)
+
+
+def _check_space(folder: Path, missing: Sequence[Stem], workers: int, max_gb: float | None) -> None:
+    if not missing:
+        return
+    sizes = sorted((stem.size for stem in missing), reverse=True)
+    needed = sum(sizes)
+    what = f"The cache {folder} needs {needed / 1e9:.2f} GB more for {len(sizes)} stems"
+    held = sum(path.stat().st_size for path in folder.glob(f"[!.]*{pcm.SUFFIX}"))
+    if max_gb is not None and held + needed > max_gb * 1e9:
+        raise ConfigError(
+            f"{what} and holds {held / 1e9:.2f} GB, over the {max_gb:g} GB that it may hold (--max-gb, "
+            "or data.cache_max_gb): allow more, or delete what other data sets have left in it."
+        )
+    free = free_bytes(folder)
+    if needed * MARGIN + SPOOL * sum(sizes[:workers]) > free:
+        raise DataError(
+            f"{what} and its disk has {free / 1e9:.2f} GB free: choose another disk (--out, or data.cache=FOLDER), or "
+            "train without it (data.cache=null)."
+        )
 
 
 def _drop_damaged(stems: Sequence[Stem], report: Report) -> None:
@@ -259,16 +235,21 @@ def _drop_damaged(stems: Sequence[Stem], report: Report) -> None:
                 stem.path.unlink(missing_ok=True)
 
 
-def _make(missing: list[Stem], workers: int | None, left_out: LeftOut, report: Report) -> None:
-    # Processes that begin together, as the ranks of one training do, must not decode the same stems at the same time;
-    # a generator of its own, because theirs are seeded alike.
+def _make(missing: list[Stem], workers: int | None, on_error: OnError, report: Report) -> dict[Path, AudioError]:
+    """Decode stems, and give those that cannot be where `on_error` goes on without them."""
+    # Runs that begin together must not decode the same stems at the same time; a generator of its own, because theirs
+    # are seeded alike.
     random.Random().shuffle(missing)
     seconds = sum(stem.length / stem.rate for stem in missing)
     workers = workers or min(processors(), ceil(seconds / WORTH))
     done = in_processes(_make_one, [(stem,) for stem in missing], workers)
+    failed = {}
     for path, error in _counted("decoding", done, len(missing), report):
         if error is not None:
-            left_out.note(path, error)
+            if on_error == "raise":
+                raise error
+            failed[path] = error
+    return failed
 
 
 def _make_one(stem: Stem) -> tuple[Path, AudioError | None]:
@@ -278,6 +259,17 @@ def _make_one(stem: Stem) -> tuple[Path, AudioError | None]:
     except AudioError as error:
         return stem.path, error
     return stem.path, None
+
+
+def _has_failed(track: Track, stems: Mapping[str, Stem], failed: Mapping[Path, AudioError]) -> bool:
+    error = next((failed[stem.path] for stem in stems.values() if stem.path in failed), None)
+    if error is not None:
+        _log_left_out(track, error)
+    return error is not None
+
+
+def _log_left_out(track: Track, error: UserError) -> None:
+    log.warning("track %r: %s; it is left out (data.on_error=skip)", track.name, error)
 
 
 def _counted(phase: str, items: Iterable[Item], total: int, report: Report) -> Iterator[Item]:

@@ -1,134 +1,18 @@
-"""What is known of source files, so that nothing is opened again that has not changed: one JSON file a cache."""
+"""The files of a cache: a stem as 16-bit samples behind one page of header, for crops to be read from anywhere."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tfswa_unet import audio
-from tfswa_unet.errors import AudioError, DataError
-from tfswa_unet.files import write_text
-
-NAME = "index.json"
-FACTS_FORMAT = 1
-HASHED = 1 << 20  # bytes
-
-
-@dataclass
-class FileFacts:
-    """A file as it was when it had this size and time of change (ns)."""
-
-    size: int
-    mtime_ns: int
-    digest: str | None = None  # of its bytes
-    streams: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-class Facts:
-    """Facts of source files, kept in `folder`/index.json.
-
-    Whatever cannot be read there is found anew, so that nothing is lost but time if two processes write it at once.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
-        self._files = _load(self.path)
-        self._changed: set[str] = set()
-
-    def probe(self, path: str | Path, stream: int = 0) -> audio.AudioInfo:
-        """Return what `audio.probe` says, without opening a file that has not changed; tags are left out."""
-        known = self._of(path)
-        if str(stream) not in known.streams:
-            info = audio.probe(path, stream)
-            known.streams[str(stream)] = {
-                name: getattr(info, name) for name in ("rate", "channels", "length", "streams", "codec")
-            }
-            self._changed.add(_name(path))
-        return audio.AudioInfo(Path(path), tags={}, **known.streams[str(stream)])
-
-    def digest(self, path: Path) -> str:
-        """Return a hash of a file's bytes; raises AudioError for a file that cannot be read."""
-        known = self._of(path)
-        if known.digest is None:
-            known.digest = _digest(path)
-            self._changed.add(_name(path))
-        return known.digest
-
-    def without_digest(self, paths: Iterable[Path]) -> list[Path]:
-        """Return those of the files whose digest is not known."""
-        return [path for path in dict.fromkeys(paths) if self._of(path).digest is None]
-
-    def digest_all(self, paths: Sequence[Path], threads: int) -> Iterator[None]:
-        """Find the digests of many files, yielding after each."""
-        # Reading and hashing both run outside the interpreter's lock.
-        with ThreadPoolExecutor(threads) as pool:
-            futures = [pool.submit(self.digest, path) for path in paths]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    yield
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def save(self) -> None:
-        """Write what was found, beside what others have written meanwhile; raises OSError as the file system does."""
-        if self._changed:
-            kept = {**_load(self.path), **{name: self._files[name] for name in self._changed}}
-            files = {name: asdict(facts) for name, facts in kept.items()}
-            write_text(self.path, json.dumps({"format": FACTS_FORMAT, "files": files}))
-            self._changed.clear()
-
-    def _of(self, path: str | Path) -> FileFacts:
-        try:
-            state = os.stat(path)
-        except OSError as error:
-            raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
-        known = self._files.get(_name(path))
-        if known is None or (known.size, known.mtime_ns) != (state.st_size, state.st_mtime_ns):
-            known = self._files[_name(path)] = FileFacts(state.st_size, state.st_mtime_ns)
-        return known
-
-
-def _name(path: str | Path) -> str:
-    return os.path.abspath(path)
-
-
-def _digest(path: Path) -> str:
-    found = blake2b(digest_size=16)
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(HASHED):
-                found.update(chunk)
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
-    return found.hexdigest()
-
-
-def _load(path: Path) -> dict[str, FileFacts]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["format"] != FACTS_FORMAT:
-            return {}
-        return {name: _checked(values) for name, values in stored["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _checked(values: Mapping[str, Any]) -> FileFacts:
-    facts = FileFacts(**values)
-    for stream in facts.streams.values():
-        audio.AudioInfo(path=Path(), tags={}, **stream)
-    return facts
-
+from tfswa_unet.errors import DataError
 
 SUFFIX = ".tfpcm"
 FORMAT = "tfswa-pcm-1"  # changed whenever the same key would give other bytes
@@ -138,11 +22,12 @@ LEVELS = 2**15  # of a 16-bit sample, on each side of zero
 CHUNK = 1 << 18  # samples at a time
 BLOCK = 1 << 16  # samples converted at a time: what was just read is still in the processor's cache
 OPEN_FILES = 64
+TYPES = {"rate": int, "channels": int, "length": int, "scale": float, "checksum": str, "format": str}  # of a header
 
 
 @dataclass(frozen=True)
 class PcmHeader:
-    """What a file holds: integers (c, t) in the order of c, each worth `scale` of full scale; rate in Hz.
+    """What a file holds: integers (c, t), channel after channel, each worth `scale` of full scale; rate in Hz.
 
     The samples are within half of `scale` of what was written, and float32's rounding. `scale` is 2^-15 for audio that
     was 16-bit already, which is so kept exactly, and a 32767th of the peak for all other, whatever that peak is.
@@ -156,16 +41,13 @@ class PcmHeader:
     format: str = FORMAT
 
 
-_TYPES = {"rate": int, "channels": int, "length": int, "scale": float, "checksum": str, "format": str}
-
-
 def size_in_bytes(channels: int, length: int) -> int:
-    """Return the size of a complete file of `length` samples per channel."""
+    """The size in bytes of a complete file of `length` samples per channel."""
     return PAGE + SAMPLE.itemsize * channels * length
 
 
 def step(peak: float, is_16_bit: bool) -> float:
-    """Return the scale for audio of this peak; exact in float32."""
+    """The scale for audio of this peak; exact in float32."""
     if is_16_bit:
         return 1 / LEVELS
     return float(max(np.float32(peak / (LEVELS - 1)), np.finfo(np.float32).tiny))
@@ -188,7 +70,7 @@ def write_pcm(path: Path, chunks: Iterable[np.ndarray], rate: int, channels: int
 
 
 def read_pcm(path: Path, start: int, length: int) -> np.ndarray:
-    """Return samples `start` to `start + length` of a file as float32 (c, t).
+    """Read samples `start` to `start + length` of a file as float32 (c, t).
 
     A few files stay open between calls, and nothing else does. Raises DataError for a file that is gone or damaged.
     """
@@ -225,7 +107,7 @@ def read_into(path: Path, start: int, audio: np.ndarray, add: bool = False) -> N
 
 
 def read_header(path: Path) -> PcmHeader:
-    """Return the header of a file; raises DataError for a file that is gone or damaged."""
+    """Read the header of a file; raises DataError for a file that is gone or damaged."""
     return _opened(path).header
 
 
@@ -262,7 +144,7 @@ class _Opened:
             raise _damaged(path, error.strerror or "unreadable") from None
         except ValueError:
             raise _damaged(path, "no header") from None
-        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != _TYPES:
+        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != TYPES:
             raise _damaged(path, "another header")
         self.header = PcmHeader(**values)
 

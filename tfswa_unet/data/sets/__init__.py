@@ -1,1 +1,5 @@
-"""The data sets that can be read, each by a lister of its songs and their stems; `layouts` tells them apart."""
+"""The data sets that can be read: each file here registers one, or a few of one family, by a lister of its songs."""
+
+from tfswa_unet.config import discover
+
+discover(__name__)

@@ -1,10 +1,11 @@
-"""One's own songs: a folder a song, a file or a folder of parts a stem, its name being the stem's."""
+"""Folders of one's own songs: a folder a song, a file or a folder of parts a stem, its name being the stem's."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
 
+from tfswa_unet.data.sets.layouts import data_set
 from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
@@ -12,8 +13,9 @@ from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".w64", ".caf"})
 
 
+@data_set("folders", "[train|valid|test/]<song>/<stem>.wav (or flac, ogg, mp3, …)", Path.is_dir, rank=100)
 def list_folders(root: Path) -> list[Song]:
-    """Return the songs of root/[train|valid|test/]<song>/<stem>.<ext>; a stem named "mixture" is the mixed song.
+    """List the songs of root/[train|valid|test/]<song>/<stem>.<ext>; a stem named "mixture" is the mixed song.
 
     A folder in the song's is a stem too, the sum of the audio files in it: drums/kick.wav and drums/snare.wav make
     "drums". File names are never taken apart: drums_1.wav is a stem "drums_1". A song in which two claim the same stem

@@ -1,4 +1,4 @@
-"""A table of one's own songs, in CSV or JSON: files that lie anywhere, and stretches of files."""
+"""Tables of one's own songs, in CSV or JSON: files that lie anywhere, and stretches of files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from tfswa_unet import audio
+from tfswa_unet.data.sets.layouts import data_set
 from tfswa_unet.data.sets.songs import Song, attempt, summed
 from tfswa_unet.errors import AudioError, DataError, did_you_mean
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
@@ -19,6 +20,11 @@ from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 COLUMNS = ("track", "stem", "path", "split", "start", "duration", "stream")
 NEEDED = COLUMNS[:3]
 SUFFIXES = (".csv", ".json")
+
+
+def is_manifest(root: Path) -> bool:
+    """Whether `root` is a table of songs."""
+    return root.is_file() and root.suffix.lower() in SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,9 @@ class _Row:
     stream: int
 
 
+@data_set("manifest", "a table, songs.csv or .json", is_manifest, rank=0)
 def list_manifest(path: Path) -> list[Song]:
-    """Return the songs of a table with the columns track, stem, path and, where wanted, split, start, duration, stream.
+    """List the songs of a table with the columns track, stem, path and, where wanted, split, start, duration, stream.
 
     CSV with a line of column names, or a JSON list of objects. Paths count from the table's folder, start and duration
     are in s; several rows for one stem of a track are summed; the stem "mixture" is the mixed song. A split is train

@@ -10,11 +10,12 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from tfswa_unet.data.sets.layouts import data_set
 from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
 from tfswa_unet.errors import DataError, did_you_mean, unknown
 from tfswa_unet.types import STEMS, Source
 
-# What holds all instruments at once, or nobody knows which.
+# Instruments of stems that hold all of them at once, or of which nobody knows.
 UNSPLIT = frozenset({"Main System", "Unlabeled"})
 
 _LABELS = {
@@ -47,15 +48,18 @@ STEM_OF: Mapping[str, str] = {
 
 
 def is_medleydb(root: Path) -> bool:
-    """Say whether `root` looks like MedleyDB."""
+    """Whether `root` looks like MedleyDB."""
     return bool(_folders(root))
 
 
-def list_medleydb(root: Path, bleed: bool = True, instruments: Mapping[str, str] | None = None) -> list[Song]:
-    """Return the songs of root/[Audio|V1|V2/]<song>/<song>_STEMS/<song>_STEM_01.wav ….
+@data_set(
+    "medleydb", "[Audio|V1|V2/]<song>/<song>_STEMS/ and <song>_METADATA.yaml", is_medleydb, rank=30, official=True
+)
+def list_medleydb(root: Path, *, bleed: bool, instruments: Mapping[str, str]) -> list[Song]:
+    """List the songs of root/[Audio|V1|V2/]<song>/<song>_STEMS/<song>_STEM_01.wav ….
 
     What a stem plays stands in <song>_METADATA.yaml, beside the audio or in root/Metadata. A song whose metadata or
-    files are amiss carries the fault; so does one with an instrument that has no stem in `instruments.STEM_OF`.
+    files are amiss carries the fault; so does one with an instrument that has no stem in `STEM_OF`.
 
     Args:
         root: the data set.
@@ -66,10 +70,10 @@ def list_medleydb(root: Path, bleed: bool = True, instruments: Mapping[str, str]
     Raises:
         ConfigError: an instrument for a stem that is none of the four.
     """
-    table = {**STEM_OF, **{label.lower(): stem for label, stem in (instruments or {}).items()}}
-    for label, stem in (instruments or {}).items():
+    for label, stem in instruments.items():
         if stem not in STEMS:
-            raise unknown(f"stem for data.options.instruments.{label}", stem, STEMS)
+            raise unknown(f"stem for data.sets.medleydb.options.instruments.{label}", stem, STEMS)
+    table = {**STEM_OF, **{label.lower(): stem for label, stem in instruments.items()}}
     found = (attempt(path.name, "train", partial(_song, root, path, bleed, table)) for path in _folders(root))
     return [song for song in found if song is not None]
 
@@ -113,8 +117,8 @@ def _target(label: str, table: Mapping[str, str], where: Path) -> str | None:
         return None
     if label.lower() not in table:
         raise DataError(
-            f"{where} has the instrument {label!r}, which has no stem here{did_you_mean(label.lower(), table)}: set "
-            f"data.options.instruments to {{{label}: STEM}}, with one of {', '.join(STEMS)}."
+            f"{where} has the instrument {label!r}, which has no stem here{did_you_mean(label.lower(), table)}: give "
+            f"it one of {', '.join(STEMS)} with '++data.sets.medleydb.options.instruments={{{label}: STEM}}'."
         )
     return table[label.lower()]
 

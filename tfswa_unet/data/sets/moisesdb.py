@@ -6,25 +6,27 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from tfswa_unet.data.sets.layouts import data_set
 from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
-from tfswa_unet.errors import DataError, unknown
-from tfswa_unet.types import Source
+from tfswa_unet.errors import DataError
+from tfswa_unet.types import STEMS, Source
 
-FOUR = ("vocals", "drums", "bass", "other")
-SIX = ("vocals", "drums", "bass", "guitar", "piano", "other")
-GROUPINGS: Mapping[str, tuple[str, ...] | None] = {"four": FOUR, "six": SIX, "all": None}
+Grouping = Literal["four", "six", "all"]
+# The stems that each grouping keeps; None keeps every one.
+GROUPINGS: Mapping[Grouping, tuple[str, ...] | None] = {"four": STEMS, "six": (*STEMS, "guitar", "piano"), "all": None}
 INFO = "data.json"
 
 
 def is_moisesdb(root: Path) -> bool:
-    """Say whether `root` looks like MoisesDB."""
+    """Whether `root` looks like MoisesDB."""
     return bool(_folders(root))
 
 
-def list_moisesdb(root: Path, grouping: str = "four", bleed: bool = True) -> list[Song]:
-    """Return the songs of root/[<provider>/]<uuid>/data.json, whose tracks are <uuid>/<stem>/<track>.wav.
+@data_set("moisesdb", "[<provider>/]<uuid>/data.json and <uuid>/<stem>/", is_moisesdb, rank=40)
+def list_moisesdb(root: Path, *, grouping: Grouping, bleed: bool) -> list[Song]:
+    """List the songs of root/[<provider>/]<uuid>/data.json, whose tracks are <uuid>/<stem>/<track>.wav.
 
     All tracks of a stem are summed; what is shorter than the song ends in silence. Two songs of one name are told
     apart by their uuid. A song whose data.json or files are amiss carries the fault.
@@ -34,12 +36,7 @@ def list_moisesdb(root: Path, grouping: str = "four", bleed: bool = True) -> lis
         grouping: "four" sums all stems but vocals, drums and bass to "other", as the paper does; "six" keeps guitar
             and piano as well; "all" keeps every stem of the data set, such as "bowed_strings".
         bleed: whether to take songs of which a track is marked with bleed.
-
-    Raises:
-        ConfigError: another grouping.
     """
-    if grouping not in GROUPINGS:
-        raise unknown("data.options.grouping", grouping, GROUPINGS)
     stems = GROUPINGS[grouping]
     found = (attempt(path.name, "train", partial(_song, path, stems, bleed)) for path in _folders(root))
     return [song for song in found if song is not None]

@@ -10,6 +10,8 @@ from pathlib import Path
 from tfswa_unet.errors import DataError, UserError
 from tfswa_unet.types import Source, Split
 
+ONE_IN = 8  # training songs, of which one validates where a data set says nothing
+
 
 @dataclass(frozen=True)
 class Song:
@@ -28,7 +30,7 @@ class Song:
 
 
 def attempt(name: str, split: Split, find: Callable[[], Song | None]) -> Song | None:
-    """Return the song that `find` finds, or one that carries the error with which it refuses."""
+    """The song that `find` finds, or one that carries the error with which it refuses."""
     try:
         return find()
     except UserError as error:
@@ -36,12 +38,12 @@ def attempt(name: str, split: Split, find: Callable[[], Song | None]) -> Song | 
 
 
 def summed(sources: Sequence[Source]) -> Source:
-    """Return the sum of several sources as one."""
+    """The sum of several sources as one."""
     return replace(sources[0], more=tuple(sources[1:]))
 
 
 def key(name: str) -> str:
-    """Return what names of the same song have in common across data sets, whatever their spaces, dashes and numbers.
+    """What names of the same song have in common across data sets, whatever their spaces, dashes and numbers.
 
     "055 - Angels In Amplifiers - I'm Alright" of DSD100 is MUSDB18's "Angels In Amplifiers - I'm Alright".
     """
@@ -49,7 +51,7 @@ def key(name: str) -> str:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in `folder` by name, without hidden files; nothing where there is no such folder.
+    """What lies in `folder`, in the order of names, without hidden files; nothing where there is no such folder.
 
     Raises DataError for a folder that must not be read.
     """
@@ -63,11 +65,8 @@ def entries(folder: Path) -> list[Path]:
         ) from None
 
 
-ONE_IN = 8
-
-
 def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
-    """Return the songs with their final split, so that no song both trains and validates.
+    """Give every song its final split, so that no song both trains and validates.
 
     Training songs with a name in `official`, or one that differs in spaces and the like, validate, as do the songs of a
     valid folder. Where that leaves no song to validate with, the first of every eight training songs by name does, as
