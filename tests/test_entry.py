@@ -52,7 +52,7 @@ def trained_with(tmp_path, monkeypatch):
     """Run train.py with overrides in this process and give what it would train with."""
     given = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tfswa_unet.training.builder.fit", lambda values, folder: given.append(values))
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", lambda values, folder: given.append(values))
 
     def run(*overrides):
         monkeypatch.setattr(sys, "argv", ["train.py", *overrides, "hydra.run.dir=run"])
@@ -88,7 +88,7 @@ def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeyp
     def broken(*_):
         raise ValueError("a bug")
 
-    monkeypatch.setattr("tfswa_unet.training.builder.fit", broken)
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", broken)
     with pytest.raises(ValueError, match="a bug"):
         trained_with()
 

@@ -121,8 +121,9 @@ def batch_to_loss(run: Any) -> Walk:
     run.data.prepare_data()
     run.data.setup("fit")
     run.module.train()
+    loader = run.data.train_dataloader()
     with watched() as walk:
-        batch = next(iter(run.data.train_dataloader()))
+        batch = next(iter(loader))
         loss = run.module.training_step(batch, 0)
     if not torch.isfinite(loss):
         raise SystemExit(f"the loss of the first batch is {loss}")

@@ -247,7 +247,7 @@ def test_a_checkpoint_of_another_run_is_refused(make_config, tmp_path, overrides
 def test_what_is_no_checkpoint_is_refused(make_config, tmp_path):
     text = tmp_path / "notes.ckpt"
     text.write_text("not a checkpoint")
-    model = models.build({**make_config()["model"], "stems": {"vocals": ["vocals"]}})
+    model = models.build({**make_config()["model"], "stems": {"vocals": ["vocals"], "rest": "rest"}})
     bundle = save_bundle(tmp_path / "model.safetensors", model)
     for path in (text, bundle):
         with pytest.raises(

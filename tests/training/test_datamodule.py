@@ -74,13 +74,16 @@ def test_other_mixing_does_not_listen(settings, capfd):
     assert not (Path(settings.cache) / "music.json").exists()
 
 
+GAIN = {"gain": {"p": 1.0, "low": 0.7, "high": 1.3}}
+
+
 @pytest.mark.parametrize("nothing", [None, {}, [], {"gain": None}])
 def test_nothing_to_augment_leaves_the_examples_as_they_are(settings, nothing):
     data = module(settings, nothing)
     assert data.training.augmentation is None
 
 
-@pytest.mark.parametrize("config", [{"gain": {"p": 1.0}}, [{"gain": {"p": 1.0}}]])
+@pytest.mark.parametrize("config", [GAIN, [GAIN]])
 def test_training_examples_are_augmented_and_validation_is_not(settings, config):
     plain, gained = module(settings).ready(), module(settings, config).ready()
     before, after = (torch.cat(list(data.train_dataloader())) for data in (plain, gained))

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.training.optimization import SCHEDULES, make_schedule
-from tfswa_unet.training.progress import RunProgress
+from tfswa_unet.training.optimization import SCHEDULES, RunProgress, make_schedule
 
 
 def test_cosine_warms_up_and_ends_at_its_floor():

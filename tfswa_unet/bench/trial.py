@@ -28,8 +28,7 @@ from tfswa_unet.evaluation.tracks import ScoredTrack
 from tfswa_unet.inference.precision import pick_device
 from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.songs import write_dataset
-from tfswa_unet.training.optimization import make_optimizer, make_schedule
-from tfswa_unet.training.progress import RunProgress
+from tfswa_unet.training.optimization import RunProgress, make_optimizer, make_schedule
 from tfswa_unet.types import STEMS, Track
 
 DIVERGED = "diverged"

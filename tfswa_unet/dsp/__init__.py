@@ -1,8 +1,7 @@
 """Signals between the waveform and the network: spectrograms, subbands, level, masks."""
 
-from tfswa_unet.dsp.fourier import frames, istft, pieces, stft
-from tfswa_unet.dsp.maps import level, stack_subbands, unstack_subbands
 from tfswa_unet.dsp.masking import MASKS, Mask, apply_mask, mask
+from tfswa_unet.dsp.spectrogram import frames, istft, level, pieces, stack_subbands, stft, unstack_subbands
 
 __all__ = [
     "frames",

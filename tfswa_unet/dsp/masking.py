@@ -34,26 +34,22 @@ def mask(name: str, maps: int = 1, complete: bool = False) -> Callable[[ToStems]
     return lambda stems: MASKS.register(name)(Mask(stems, maps, complete))
 
 
-def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, kind: str, sums_to_mixture: bool) -> Tensor:
+def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, chosen: Mask, sums_to_mixture: bool) -> Tensor:
     """Stem spectrograms from a network's output, in float32.
 
     A network that puts out zeros splits the mixture into equal parts or halves, or, where it gives the stems themselves
     (`magnitude`, `spectrum`), puts out silence.
 
     Args:
-        maps: network output (b, s, c, m, n, f) with m = `MASKS[kind].maps`.
+        maps: network output (b, s, c, m, n, f) with m = `chosen.maps`.
         mixture: complex spectrogram (b, c, n, f).
         scale: what the network saw the mixture divided by, (b,).
-        kind: a key of `MASKS`.
+        chosen: one of `MASKS`.
         sums_to_mixture: spread what the stems leave of the mixture equally over them; for stems that cover it.
 
     Returns:
         complex stem spectrograms (b, s, c, n, f).
-
-    Raises:
-        ConfigError: for an unknown kind.
     """
-    chosen = MASKS[kind]
     stems = chosen.stems(maps.float(), mixture, scale)
     if sums_to_mixture and not chosen.complete:
         stems = stems + (mixture[:, None] - stems.sum(dim=1, keepdim=True)) / stems.shape[1]

@@ -33,6 +33,8 @@ class SpectralModel(nn.Module):
         super().__init__()
         self.model_config = config
         self.network = network
+        self.mask = MASKS[config.mask]
+        self.heads = len(config.stems) + config.hidden_rest
         # (n_fft, hop) of the spectrograms that the network sees, the model's own first.
         scaled = (config.resolution(scale) for scale in getattr(network, "scales", ()))
         self.resolutions = [(config.n_fft, config.hop), *scaled]
@@ -66,9 +68,9 @@ class SpectralModel(nn.Module):
         features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
         maps = self.network(*(stack_subbands(seen, c.subbands) for seen in features))
         full = unstack_subbands(maps, c.subbands)
-        masks = full.unflatten(1, (len(c.stems) + c.hidden_rest, c.channels, MASKS[c.mask].maps))
+        masks = full.unflatten(1, (self.heads, c.channels, self.mask.maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
-        stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), c.mask, c.sums_to_mixture)
+        stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
         return stems[:, : len(c.stems)]
 
     def _features(self, spectrum: Tensor, scale: Tensor) -> Tensor:

@@ -18,11 +18,10 @@ from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.report import commit
-from tfswa_unet.training.callbacks import make_callbacks
+from tfswa_unet.training.callbacks import make_callbacks, make_loggers
 from tfswa_unet.training.checkpoints import Resumable, read_resumable
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
-from tfswa_unet.training.loggers import make_loggers
 from tfswa_unet.training.module import SeparationModule
 
 

@@ -1,10 +1,13 @@
-"""What watches a run: early stopping, silent validations, samples to look at and listen to."""
+"""What watches a run: loggers, the progress line, early stopping, samples to look at and listen to."""
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import tempfile
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,146 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from tfswa_unet.evaluation.plots import spectrograms
+from tfswa_unet.files import replacing
 from tfswa_unet.training.checkpoints import MONITOR, Checkpoints
-from tfswa_unet.training.config import CallbackConfig
-from tfswa_unet.training.progress import ProgressLine
+from tfswa_unet.training.config import CallbackConfig, LoggerConfig
+from tfswa_unet.training.optimization import time_limit, total_steps
+
+COLUMNS = 80  # of a terminal at least
+REFRESH = 0.5  # s between changes of the line on a terminal
+REPORT = 30.0  # s between lines where there is no terminal
 
 log = logging.getLogger(__name__)
+
+
+def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
+    """Callbacks of a run whose checkpoints lie under `folder`/checkpoints."""
+    callbacks: list[Callback] = [
+        Checkpoints(folder / "checkpoints", config.checkpoint),
+        LearningRateMonitor("step"),
+        SilentValidation(),
+    ]
+    if config.early_stopping.patience is not None:
+        callbacks.append(EarlyStopping(config.early_stopping.patience))
+    if config.samples.every_n_epochs is not None:
+        callbacks.append(Samples(config.samples.every_n_epochs))
+    if config.progress_bar:
+        callbacks.append(ProgressLine())
+    return callbacks
+
+
+def make_loggers(config: LoggerConfig, folder: Path, resumed_step: int | None) -> list[Logger]:
+    """The loggers of a run in `folder`.
+
+    Args:
+        config: which ones.
+        folder: csv/metrics.csv and tensorboard/ lie below it.
+        resumed_step: optimizer steps that the checkpoint has done from which the run goes on, or None.
+    """
+    loggers: list[Logger] = []
+    if config.csv:
+        loggers.append(AppendingCSVLogger(folder, resumed_step))
+    if config.tensorboard:
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+    if config.wandb:
+        loggers.append(WandbLogger(save_dir=folder, **asdict(config.wandb)))
+    return loggers
+
+
+class ProgressLine(Callback):
+    """Show `describe` on the last line of a terminal, or every 30 s where stderr goes elsewhere."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.live: Live | None = None
+        self.loss: Any = None
+        self.shown = self.since = 0.0
+        self.segments = 0
+        self.rate: float | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        self.shown = time.monotonic()
+        self._restart()
+        if self.console.is_terminal:
+            self.live = Live(console=self.console, transient=True, auto_refresh=False)
+            self.live.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
+    ) -> None:
+        self.loss = outputs["loss"]
+        self.segments += len(batch) * trainer.world_size
+        self._show(trainer, REFRESH if self.live else REPORT)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._show(trainer, REFRESH if self.live else 0.0)
+            self._restart()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _show(self, trainer: Trainer, after: float) -> None:
+        now = time.monotonic()
+        if not trainer.is_global_zero or now - self.shown < after:
+            return
+        self.shown = now
+        if self.segments:
+            self.rate = self.segments / (now - self.since)
+            self._restart()
+        sdr = trainer.callback_metrics.get("val/sdr")
+        loss = None if self.loss is None else float(self.loss)
+        line = describe(trainer, loss, None if sdr is None else float(sdr), self.rate)
+        if self.live:
+            self.live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
+        else:
+            self.console.print(line, soft_wrap=True)
+
+    def _restart(self) -> None:
+        """Measure speed anew, so that it is that of now, without validations."""
+        self.since, self.segments = time.monotonic(), 0
+
+    def _stop(self) -> None:
+        if self.live:
+            self.live.stop()
+            self.live = None
+
+
+def describe(trainer: Trainer, loss: float | None, sdr: float | None, rate: float | None) -> str:
+    """The line of a run, at most 80 characters: its place in the budget, loss, validation SDR, speed.
+
+    Args:
+        trainer: of the run.
+        loss: of the last step.
+        sdr: of the last validation, dB.
+        rate: segments a second.
+    """
+    timer, steps = time_limit(trainer), total_steps(trainer)
+    epoch, place = f"epoch {trainer.current_epoch + 1} ", f"step {trainer.global_step:,}"
+    if timer is not None:
+        place += f" {_clock(timer.time_elapsed('train'))}/{_clock(float(timer._duration or math.inf))}"
+    elif math.isfinite(steps):
+        place += f"/{int(steps):,}"
+    parts = [place]
+    if loss is not None:
+        parts.append(f"loss {loss:.3g}")
+    if sdr is not None:
+        parts.append(f"SDR {sdr:.2f} dB")
+    if rate is not None:
+        parts.append(f"{rate:.1f} seg/s" if rate < 100 else f"{rate:,.0f} seg/s")
+    line = "  ".join(parts)
+    return epoch + line if len(epoch + line) <= COLUMNS else line
 
 
 class Samples(Callback):
@@ -120,17 +255,44 @@ class SilentValidation(Callback):
         )
 
 
-def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
-    """Callbacks of a run whose checkpoints lie under `folder`/checkpoints."""
-    callbacks: list[Callback] = [
-        Checkpoints(folder / "checkpoints", config.checkpoint),
-        LearningRateMonitor("step"),
-        SilentValidation(),
-    ]
-    if config.early_stopping.patience is not None:
-        callbacks.append(EarlyStopping(config.early_stopping.patience))
-    if config.samples.every_n_epochs is not None:
-        callbacks.append(Samples(config.samples.every_n_epochs))
-    if config.progress_bar:
-        callbacks.append(ProgressLine())
-    return callbacks
+class AppendingCSVLogger(CSVLogger):
+    """Lightning's CSV logger, but a run that goes on in its own folder keeps the rows of the steps it had done.
+
+    Args:
+        folder: metrics.csv lies in its folder csv.
+        resumed_step: steps done; None starts the file anew.
+    """
+
+    def __init__(self, folder: Path, resumed_step: int | None) -> None:
+        super().__init__(folder, name="", version="csv")
+        self.resumed_step = resumed_step
+
+    @property
+    def experiment(self) -> Any:
+        if self._experiment is None and self.resumed_step is not None:
+            path = Path(self.log_dir) / "metrics.csv"
+            kept, names = _rows_before(path, self.resumed_step)
+            writer: Any = super().experiment  # which deletes the file
+            if kept:
+                with replacing(path) as temporary, temporary.open("w", newline="") as file:
+                    table = csv.DictWriter(file, names)
+                    table.writeheader()
+                    table.writerows(kept)
+                writer.metrics_keys = names
+        return super().experiment
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _rows_before(path: Path, step: int) -> tuple[list[dict[str, str]], list[str]]:
+    """The rows of a file of metrics that belong to steps done, and its columns."""
+    if not path.is_file():
+        return [], []
+    with path.open(newline="") as file:
+        table = csv.DictReader(file)
+        rows = [row for row in table if row.get("step", "").isdigit() and int(row["step"]) < step]
+    return rows, list(table.fieldnames or ())

@@ -13,8 +13,7 @@ from tfswa_unet.errors import RunError
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
-from tfswa_unet.training.optimization import make_optimizer, make_schedule
-from tfswa_unet.training.progress import RunProgress, run_progress
+from tfswa_unet.training.optimization import RunProgress, make_optimizer, make_schedule, run_progress
 
 
 class SeparationModule(L.LightningModule):

@@ -1,18 +1,20 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers and learning-rate schedules by name, and how far a run is, which schedules follow."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from lightning import Trainer
+from lightning.pytorch.callbacks import Timer
 from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from tfswa_unet.config import Registry
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.training.progress import RunProgress
 
 # Torch's optimizers, made of parameter groups and the options of conf/optimizer.
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", positional=1)
@@ -21,6 +23,43 @@ OPTIMIZERS.register("adam")(Adam)
 
 # Factors on the base rate, of how far the run is and the options of conf/scheduler.
 SCHEDULES: Registry[Callable[..., float]] = Registry("scheduler", positional=1)
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """Optimizer steps and epochs done, and the share of the whole run, 0 to 1."""
+
+    step: int
+    epoch: float
+    share: float
+
+
+def run_progress(trainer: Trainer) -> RunProgress:
+    """How far `trainer` is: the share by steps, or by `max_time` where that is further on."""
+    step = trainer.global_step
+    if step == 0:
+        return RunProgress(0, 0.0, 0.0)
+    shares = [step / total_steps(trainer)]
+    timer = time_limit(trainer)
+    if timer is not None:
+        shares.append(timer.time_elapsed("train") / float(timer._duration or math.inf))
+    return RunProgress(step, step / _steps_per_epoch(trainer), min(1.0, max(shares)))
+
+
+def total_steps(trainer: Trainer) -> float:
+    """Optimizer steps after which `max_steps` or `max_epochs` ends the run; infinity where neither does."""
+    limits = [math.inf]
+    if trainer.max_steps > 0:
+        limits.append(trainer.max_steps)
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        limits.append(_steps_per_epoch(trainer) * trainer.max_epochs)
+    return min(limits)
+
+
+def time_limit(trainer: Trainer) -> Timer | None:
+    """The callback of `trainer.max_time`, where that is set."""
+    timers = (each for each in trainer.callbacks if isinstance(each, Timer))  # type: ignore[attr-defined]
+    return next((timer for timer in timers if timer._duration), None)
 
 
 def make_optimizer(config: Mapping[str, Any], model: nn.Module) -> Optimizer:
@@ -85,3 +124,7 @@ def exponential(now: RunProgress, every_epochs: float, factor: float) -> float:
 def constant(now: RunProgress) -> float:
     """The base rate throughout."""
     return 1.0
+
+
+def _steps_per_epoch(trainer: Trainer) -> int:
+    return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)

@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tfswa_unet.losses import distances
-from tfswa_unet.losses.distances import magnitude_distance, waveform_distance
+from tfswa_unet import losses
+from tfswa_unet.losses import magnitude_distance, waveform_distance
 
 
 def _spectra(dtype=torch.complex128):
@@ -12,7 +12,7 @@ def _spectra(dtype=torch.complex128):
 
 
 def _by_autograd(estimate, target, linear, logarithmic, floor):
-    ours, theirs = ((x.real**2 + x.imag**2 + distances.TINY).sqrt() for x in (estimate, target))
+    ours, theirs = ((x.real**2 + x.imag**2 + losses.TINY).sqrt() for x in (estimate, target))
     logs = ((ours + floor).log() - (theirs + floor).log()).abs().mean()
     return linear * (ours - theirs).abs().mean() + logarithmic * logs
 
@@ -20,7 +20,7 @@ def _by_autograd(estimate, target, linear, logarithmic, floor):
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.1), (0.0, 1.0, 0.1), (0.3, 2.0, 1e-3)])
 @pytest.mark.parametrize("at_once", [1, 100, 2**19])
 def test_magnitudes_value_and_gradient_equal_autograds(weights, at_once, monkeypatch):
-    monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", at_once)
+    monkeypatch.setattr("tfswa_unet.dsp.spectrogram.CACHED", at_once)
     estimate, target = _spectra()
     value = magnitude_distance(estimate, target, *weights)
     (gradient,) = torch.autograd.grad(3 * value, estimate)
@@ -60,7 +60,7 @@ def _waveforms():
 
 @pytest.mark.parametrize("at_once", [1, 700, 2**19])
 def test_waveforms_value_and_gradient_equal_torchs(at_once, monkeypatch):
-    monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", at_once)
+    monkeypatch.setattr("tfswa_unet.dsp.spectrogram.CACHED", at_once)
     estimate, target = _waveforms()
     values = [distance(estimate, target) for distance in (waveform_distance, F.l1_loss)]
     assert values[0].item() == pytest.approx(values[1].item(), rel=1e-12)

@@ -3,7 +3,7 @@ import pytest
 import scipy.signal
 import torch
 
-from tfswa_unet.dsp import fourier, frames, istft, pieces, stft
+from tfswa_unet.dsp import frames, istft, level, pieces, spectrogram, stack_subbands, stft, unstack_subbands
 
 
 @pytest.mark.parametrize("shape", [(1,), (2, 511), (3, 2, 44_100), (2, 1, 2, 5_000)])
@@ -50,7 +50,7 @@ def _torch_istft(spectrum, n_fft, hop, length):
 @pytest.mark.parametrize(("n_fft", "hop"), [(64, 16), (64, 32), (64, 13)])
 @pytest.mark.parametrize("cached", [1, 2**16])
 def test_values_and_gradients_equal_torchs(n_fft, hop, length, cached, monkeypatch):
-    monkeypatch.setattr("tfswa_unet.dsp.fourier.CACHED", cached)
+    monkeypatch.setattr("tfswa_unet.dsp.spectrogram.CACHED", cached)
     torch.manual_seed(0)
     waveform = torch.randn(3, length, dtype=torch.float64, requires_grad=True)
     spectra = [f(waveform, n_fft, hop) for f in (stft, _torch_stft)]
@@ -68,7 +68,7 @@ def test_values_and_gradients_equal_torchs(n_fft, hop, length, cached, monkeypat
 
 @pytest.mark.parametrize(("threads", "rows"), [(1, 2), (3, 6)])
 def test_pieces_cover_all_signals_once_and_fit_the_caches(threads, rows, monkeypatch):
-    monkeypatch.setattr(fourier, "CACHED", 90)
+    monkeypatch.setattr(spectrogram, "CACHED", 90)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     signals = torch.arange(7 * 40).view(7, 5, 8)
     parts = [signals[piece] for piece in pieces(signals)]
@@ -77,8 +77,34 @@ def test_pieces_cover_all_signals_once_and_fit_the_caches(threads, rows, monkeyp
 
 
 def test_a_signal_is_never_cut():
-    assert pieces(torch.zeros(1).expand(2, fourier.CACHED * 1_000)) == [slice(0, 1), slice(1, 2)]
+    assert pieces(torch.zeros(1).expand(2, spectrogram.CACHED * 1_000)) == [slice(0, 1), slice(1, 2)]
 
 
 def test_other_devices_take_all_at_once():
-    assert pieces(torch.zeros(2, fourier.CACHED * 1_000, device="meta")) == [slice(None)]
+    assert pieces(torch.zeros(2, spectrogram.CACHED * 1_000, device="meta")) == [slice(None)]
+
+
+def test_root_mean_square_of_each_example():
+    sine = torch.sin(torch.arange(44_100) * 0.1).expand(2, -1)
+    levels = level(torch.stack([sine, 0.1 * sine]))
+    assert torch.allclose(levels, torch.tensor([0.5**0.5, 0.1 * 0.5**0.5]), rtol=1e-3)
+
+
+def test_silence_can_be_divided_by():
+    silence = torch.zeros(1, 2, 100)
+    assert torch.equal(silence / level(silence), silence)
+
+
+def test_inverse_but_for_the_nyquist_bin():
+    maps = torch.randn(2, 3, 7, 33)
+    back = unstack_subbands(stack_subbands(maps, 4), 4)
+    assert torch.equal(back[..., :-1], maps[..., :-1])
+    assert torch.equal(back[..., -1], maps[..., -2])
+
+
+def test_a_band_holds_neighbouring_bins():
+    bins = torch.arange(33.0).expand(1, 2, 5, 33)
+    bands = stack_subbands(bins, 4)
+    assert bands.shape == (1, 8, 5, 8)
+    assert torch.equal(bands[0, 1, 0], torch.arange(8.0, 16.0))
+    assert torch.equal(bands[0, 4, 0], torch.arange(0.0, 8.0))

@@ -1,0 +1,288 @@
+"""Losses: named terms on stems, their weighted sum, and the training objective.
+
+stems → mixture → model → estimated stems → weighted sum of terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tfswa_unet.config import Registry, converted
+from tfswa_unet.dsp import istft, pieces, stft
+from tfswa_unet.errors import ConfigError
+
+N_FFT, HOP = 2048, 512  # samples; of spectrograms that losses see of networks which make none of their own
+TINY = 1e-10  # added to |X|², so that silence has a gradient
+
+Resolution = tuple[int, int]  # n_fft and hop in samples
+# The share of some rows of estimate and target in a distance; writes its gradient to the third argument, where given.
+Share = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+# Each maps estimated and true stems, and its options, to one number.
+TERMS: Registry[Callable[..., Tensor]] = Registry("loss", positional=2)
+
+
+class Signals:
+    """Stems (b, s, c, t) as a waveform and as spectrograms at any resolution.
+
+    Terms that look at the same resolution share its STFT, and a model's own spectrogram is taken as it is: a loss that
+    only looks there never pays for an inverse transform.
+
+    Args:
+        n_fft, hop: resolution of `spectrum`, in samples.
+        length: samples t of the waveform.
+        waveform: (b, s, c, t), or None to make it from `spectrum` when asked for.
+        spectrum: complex (b, s, c, n, f), or None to make it from `waveform` when asked for.
+        step: of training, for terms whose parts take turns.
+    """
+
+    def __init__(
+        self,
+        n_fft: int,
+        hop: int,
+        length: int,
+        waveform: Tensor | None = None,
+        spectrum: Tensor | None = None,
+        step: int = 0,
+    ) -> None:
+        self.own = (n_fft, hop)
+        self.step = step
+        self.length = length
+        self._waveform = waveform
+        self._spectra = {} if spectrum is None else {self.own: spectrum}
+
+    @property
+    def waveform(self) -> Tensor:
+        """Stems (b, s, c, t)."""
+        if self._waveform is None:
+            self._waveform = istft(self._spectra[self.own], *self.own, self.length)
+        return self._waveform
+
+    def spectrum(self, n_fft: int, hop: int) -> Tensor:
+        """Complex spectrogram (b, s, c, n, f) at a resolution."""
+        if (n_fft, hop) not in self._spectra:
+            self._spectra[n_fft, hop] = stft(self.waveform, n_fft, hop)
+        return self._spectra[n_fft, hop]
+
+
+@TERMS.register("waveform_l1")
+def waveform_l1(estimate: Signals, target: Signals) -> Tensor:
+    """Mean absolute difference of waveforms."""
+    return waveform_distance(estimate.waveform, target.waveform)
+
+
+@TERMS.register("spectrum_l1")
+def spectrum_l1(estimate: Signals, target: Signals) -> Tensor:
+    """Mean absolute difference of the complex spectrograms' real and imaginary parts, at the model's resolution.
+
+    Divided by √n_fft, so that a sample's error weighs about as much as it does in `waveform_l1`.
+    """
+    difference = estimate.spectrum(*estimate.own) - target.spectrum(*estimate.own)
+    return torch.view_as_real(difference).abs().mean() / estimate.own[0] ** 0.5
+
+
+@TERMS.register("magnitude_l1")
+def magnitude_l1(estimate: Signals, target: Signals) -> Tensor:
+    """Mean absolute difference of magnitude spectrograms at the model's resolution, divided by √n_fft."""
+    ours, theirs = estimate.spectrum(*estimate.own), target.spectrum(*estimate.own)
+    return magnitude_distance(ours, theirs, estimate.own[0] ** -0.5, 0.0, 1.0)
+
+
+@TERMS.register("spectrum_snr")
+def spectrum_snr(estimate: Signals, target: Signals, limit: float) -> Tensor:
+    """Mean over examples and stems of the squared error in dB under the example's energy, at the model's resolution.
+
+    A decibel weighs the same in a loud stem and in a soft one. Errors below −`limit` dB hardly count, so that silent
+    stems have finite gradients. Source: the thresholded SNR of MixIT, arXiv 2006.12701.
+
+    Args:
+        estimate: stems from the model.
+        target: true stems.
+        limit: dB below the energy of all stems of an example.
+    """
+    truth = torch.view_as_real(target.spectrum(*estimate.own))
+    error = (torch.view_as_real(estimate.spectrum(*estimate.own)) - truth).square().sum(dim=(-4, -3, -2, -1))
+    energy = truth.square().sum(dim=(-5, -4, -3, -2, -1)).unsqueeze(-1) + 1e-8
+    return 10 * (error / energy + 10 ** (-limit / 10)).log10().mean()
+
+
+@TERMS.register("multi_resolution_stft")
+def multi_resolution_stft(
+    estimate: Signals,
+    target: Signals,
+    resolutions: tuple[Resolution, ...],
+    magnitude: float,
+    log_magnitude: float,
+    in_turn: bool,
+) -> Tensor:
+    """Mean over resolutions of the L1 differences of magnitudes (over √n_fft) and of their natural logarithms.
+
+    Source: Parallel WaveGAN, arXiv 1910.11480, with L1 in place of spectral convergence, which silent stems would
+    divide by zero.
+
+    Args:
+        estimate: stems from the model.
+        target: true stems.
+        resolutions: (n_fft, hop) in samples.
+        magnitude: weight of the magnitude part.
+        log_magnitude: weight of the logarithmic part.
+        in_turn: one resolution a step instead of all, which costs a fraction and is the same on average.
+    """
+    chosen = [resolutions[estimate.step % len(resolutions)]] if in_turn else resolutions
+    distances = [
+        magnitude_distance(
+            estimate.spectrum(n_fft, hop),
+            target.spectrum(n_fft, hop),
+            magnitude / n_fft**0.5,
+            log_magnitude,
+            # A floor of −80 dB under a full-scale sine keeps near-silence from ruling the logarithm.
+            floor=n_fft / 4 * 1e-4,
+        )
+        for n_fft, hop in chosen
+    ]
+    return torch.stack(distances).mean()
+
+
+class WeightedLoss:
+    """Sum of terms from `TERMS`, each by its weight, in float32.
+
+    Args:
+        terms: name → {"weight": number, …options of the term}; a weight of 0 leaves the term out.
+
+    Raises:
+        ConfigError: for an unknown term or option, or when nothing is left to minimise.
+    """
+
+    def __init__(self, terms: Mapping[str, Mapping[str, Any]]) -> None:
+        self.weights: dict[str, float] = {}
+        self.terms: dict[str, Callable[[Signals, Signals], Tensor]] = {}
+        for name, given in terms.items():
+            options = {key: value for key, value in given.items() if key != "weight"}
+            term = TERMS.bind(name, options)
+            if "weight" not in given:
+                raise ConfigError(f"loss.{name}.weight is missing: give it a value")
+            weight = converted(given["weight"], float, f"loss.{name}.weight")
+            if weight:
+                self.weights[name], self.terms[name] = weight, term
+        if not self.terms:
+            raise ConfigError("the loss has no term with a weight: set loss.waveform_l1.weight=1, for instance")
+
+    def __call__(self, estimate: Signals, target: Signals) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum, and each unweighted term under its name."""
+        with torch.autocast(target.waveform.device.type, enabled=False):
+            parts = {name: term(estimate, target) for name, term in self.terms.items()}
+        total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
+        return total, {name: part.detach() for name, part in parts.items()}
+
+
+def estimate_stems(model: Any, mixture: Tensor) -> Tensor:
+    """What a loss wants of a model: its spectrograms (b, s, c, n, f), or its waveforms (b, s, c, t) where it has none.
+
+    A model that has `spectra` is spared the inverse transform, which not every loss needs.
+    """
+    return model.spectra(mixture) if hasattr(model, "spectra") else model(mixture)
+
+
+def compare_stems(
+    model: Any, loss: WeightedLoss, estimate: Tensor, stems: Tensor, step: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of what `estimate_stems` gave, and its parts; see `objective`."""
+    targets = stems[:, : estimate.shape[1]]
+    length = targets.shape[-1]
+    config = getattr(model, "model_config", None)
+    n_fft, hop = (config.n_fft, config.hop) if config else (N_FFT, HOP)
+    given = {"spectrum": estimate} if estimate.is_complex() else {"waveform": estimate.float()}
+    return loss(Signals(n_fft, hop, length, step=step, **given), Signals(n_fft, hop, length, waveform=targets))
+
+
+def objective(model: Any, loss: WeightedLoss, stems: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The training objective: mixture → model → loss.
+
+    Args:
+        model: maps mixtures (b, c, t) to stems (b, s, c, t); with `spectra`, losses are read off those.
+        loss: of estimated and true stems.
+        stems: (b, s', c, t), of which the first s are targets and all of which sum to the mixture.
+        step: of training, for terms whose parts take turns.
+
+    Returns:
+        the loss, and each of its unweighted terms under its name.
+    """
+    return compare_stems(model, loss, estimate_stems(model, stems.sum(dim=1)), stems, step)
+
+
+def waveform_distance(estimate: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of two waveforms.
+
+    Args:
+        estimate: (..., t); gets a gradient.
+        target: of the same shape; gets none.
+    """
+    return _Distance.apply(estimate, target, partial(_waveform_share, count=estimate.numel()))
+
+
+def magnitude_distance(estimate: Tensor, target: Tensor, linear: float, logarithmic: float, floor: float) -> Tensor:
+    """Mean of linear · ||E| − |T|| + logarithmic · |ln(|E| + floor) − ln(|T| + floor)| over two complex spectrograms.
+
+    Args:
+        estimate: complex (..., n, f); gets a gradient.
+        target: complex of the same shape; gets none.
+        linear: weight of the difference of magnitudes.
+        logarithmic: weight of the difference of their logarithms, which is Δ dB / 8.69.
+        floor: what is added to magnitudes under the logarithm.
+    """
+    count = estimate.numel()
+    share = partial(_magnitude_share, linear=linear / count, logarithmic=logarithmic / count, floor=floor)
+    return _Distance.apply(estimate, target, share)
+
+
+class _Distance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, estimate: Tensor, target: Tensor, share: Share) -> Tensor:
+        rows, truths = (x.reshape(-1, x.shape[-1]) for x in (estimate, target))
+        gradient = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        total = estimate.real.new_zeros((), dtype=torch.float64)
+        for piece in pieces(rows):
+            total += share(rows[piece], truths[piece], None if gradient is None else gradient[piece])
+        if gradient is not None:
+            ctx.save_for_backward(gradient.view(estimate.shape))
+        return total.to(estimate.real.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * outputs[0], None, None
+
+
+def _waveform_share(estimate: Tensor, target: Tensor, gradient: Tensor | None, count: int) -> Tensor:
+    difference = estimate - target
+    if gradient is not None:
+        torch.sign(difference, out=gradient).div_(count)
+    return difference.abs_().sum().double() / count
+
+
+def _magnitude_share(
+    estimate: Tensor, target: Tensor, gradient: Tensor | None, linear: float, logarithmic: float, floor: float
+) -> Tensor:
+    ours, theirs = _magnitude(estimate), _magnitude(target)
+    difference = ours - theirs
+    # d|E| / dE points along E; both parts grow where |E| > |T|, for the logarithm rises with its argument.
+    slope = difference.sign()
+    total = linear * difference.abs_().sum()
+    if logarithmic:
+        raised = ours + floor
+        slope.mul_((logarithmic / raised).add_(linear))
+        total = total + logarithmic * raised.div_(theirs.add_(floor)).log_().abs_().sum()
+    else:
+        slope.mul_(linear)
+    if gradient is not None:
+        torch.mul(estimate, slope.div_(ours), out=gradient)
+    return total
+
+
+def _magnitude(spectrum: Tensor) -> Tensor:
+    squares = torch.view_as_real(spectrum).square()
+    return (squares[..., 0] + squares[..., 1]).add_(TINY).sqrt_()
