@@ -1,6 +1,7 @@
 """train.py and eval.py as a user runs them: what is wrong is one sentence, status 1, and nothing is left behind."""
 
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,39 @@ def test_mistakes_end_with_one_sentence(tmp_path, script, arguments, sentence):
     assert len(lines) == 1, done.stderr
     assert sentence in lines[0]
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("~/songs", "'data.root=\"~/songs\"'"),
+        ("/müsik/süß", "'data.root=\"/müsik/süß\"'"),
+        ("/a (1)", "'data.root=\"/a (1)\"'"),
+        ("/a=b", "'data.root=\"/a=b\"'"),
+        ("/a#b", "'data.root=\"/a#b\"'"),
+        ("/it's", "'data.root=\"/it'\"'\"'s\"'"),
+    ],
+)
+def test_a_value_that_hydra_cannot_read_is_named_with_what_to_write(trained_with, value, written):
+    with pytest.raises(SystemExit) as left:
+        trained_with("model=tfswa_tiny", f"data.root={value}")
+    said = f"the value in data.root={value} cannot be read as it stands: write {written}, quotes included"
+    assert left.value.code == f"error: {said}"
+    (word,) = shlex.split(written)
+    root = str(Path.home() / "songs") if value.startswith("~") else value
+    assert trained_with("model=tfswa_tiny", word)["data"]["root"] == root
+
+
+def test_an_override_that_is_none_is_named(trained_with):
+    with pytest.raises(SystemExit, match=r"error: the override optimizer\.lr cannot be read: expected KEY=VALUE"):
+        trained_with("model=tfswa_tiny", "optimizer.lr")
+
+
+def test_home_is_found_in_every_path(trained_with, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = trained_with("model=tfswa_tiny", "paths.runs='~/runs'", "resume='~/last.ckpt'")
+    assert given["paths"]["runs"] == str(tmp_path / "home" / "runs")
+    assert given["resume"] == str(tmp_path / "home" / "last.ckpt")
 
 
 def test_help_lists_the_groups(tmp_path):

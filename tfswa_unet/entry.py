@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from tfswa_unet.config import plain
 from tfswa_unet.errors import UserError
 
 INTERNALS = ("full_key:", "object_type", "reference_type")  # lines of OmegaConf's that say nothing to a user
 # Where a key went that a data set has for itself.
 MOVED = {"data.options": "data.sets.NAME.options", "data.make": "data.sets.NAME.make", "data.mixture": "data.sets"}
+
+# For the folders that Hydra makes itself.
+OmegaConf.register_new_resolver("at_home", os.path.expanduser, replace=True)
 
 
 def in_one_sentence(main: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,22 +40,58 @@ def in_one_sentence(main: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return main(*arguments, **options)
         except UserError as error:
-            sys.exit(f"error: {error}")
+            _leave(str(error), error.status)
         except (HydraException, OmegaConfBaseException) as error:
-            sys.exit(f"error: {_sentence(error)}")
+            _leave(_unreadable(sys.argv[1:]) or _sentence(error))
         except ValueError as error:
             if not _hydras(error):
                 raise
-            sys.exit(f"error: {error}; choices are written GROUP=NAME, such as model=tfswa_base")
+            _leave(f"{error}; choices are written GROUP=NAME, such as model=tfswa_base")
 
     return run
 
 
+def _leave(sentence: str, status: int = 1) -> NoReturn:
+    if status == 1:
+        sys.exit(f"error: {sentence}")
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _unreadable(words: Sequence[str]) -> str | None:
+    """What to write in the shell instead of the first override that Hydra's grammar cannot read, if there is one."""
+    parser = OverridesParser.create()
+    for word in words:
+        if word.startswith("-"):
+            continue
+        try:
+            parser.parse_override(word)
+        except HydraException:
+            key, _, value = word.partition("=")
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            quoted = f'{key}="{escaped}"'
+            try:
+                parser.parse_override(quoted if value else word)
+            except HydraException:
+                return f"the override {word} cannot be read: expected KEY=VALUE, such as optimizer.lr=1e-3"
+            return f"the value in {word} cannot be read as it stands: write {shlex.quote(quoted)}, quotes included"
+    return None
+
+
 def plain_values(config: DictConfig) -> dict[str, Any]:
-    """The composed configuration, resolved, as plain values."""
-    values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    """The composed configuration, resolved, as plain values; `~/` at the front of one is the user's home."""
+    values = plain(config)
     values.pop("experiment", None)
-    return values
+    return _at_home(values)
+
+
+def _at_home(value: Any) -> Any:
+    """Values with `~` at the front of paths replaced by the user's home; shells do so at the front of words only."""
+    if isinstance(value, dict):
+        return {key: _at_home(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_at_home(inner) for inner in value]
+    return os.path.expanduser(value) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def _hydras(error: BaseException) -> bool:

@@ -3,7 +3,12 @@
 import csv
 import errno
 import os
+import re
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +16,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import Timer
 
 from tests.small import write_songs
+from tests.training.conftest import SMALL
 from tfswa_unet import models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.errors import ConfigError, RunError, StoppedError
@@ -254,3 +260,34 @@ def test_what_is_no_checkpoint_is_refused(make_config, tmp_path):
             ConfigError, match=r"is no checkpoint of a run: expected .*last\.ckpt; weights .*init_from="
         ):
             fit(make_config(f"resume={path}"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_command_ends_with_the_signals_status(songs, tmp_path, number, status):
+    root = Path(__file__).parents[2]
+    settings = [*SMALL, f"data.root={songs}", "trainer.max_epochs=100000", "data.samples_per_epoch=80"]
+    command = [sys.executable, str(root / "train.py"), *settings, "paths.cache=cache", "hydra.run.dir=run"]
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not last.is_file():
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, told = process.communicate()
+    assert process.returncode == status, told
+    assert re.search(rf"error: stopped by {number.name} after step \d+: go on with resume=\S+interrupted\.ckpt\n", told)
+    assert load(last)["global_step"] == load(last.with_name("interrupted.ckpt"))["global_step"]
+
+
+def test_a_killed_run_leaves_a_whole_checkpoint(songs, make_config, tmp_path):
+    root = Path(__file__).parents[2]
+    settings = [*SMALL, f"data.root={songs}", f"paths.cache={songs}-cache", "trainer.max_epochs=100000"]
+    options = ["callbacks.checkpoint.every_n_minutes=0", "hydra.run.dir=run"]
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with subprocess.Popen([sys.executable, str(root / "train.py"), *settings, *options], cwd=tmp_path) as process:
+        while process.poll() is None and not last.is_file():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.kill()
+    step = load(last)["global_step"]
+    fit(make_config(f"trainer.max_steps={step + 2}", f"resume={last}"), tmp_path / "on")
+    assert load(tmp_path / "on" / "checkpoints" / "last.ckpt")["global_step"] == step + 2
