@@ -41,7 +41,7 @@ demo: install  ## make data, train tfswa_tiny, score it, separate a real song (a
 	@echo "a real song     demo/stems: its stems and a picture of their spectrograms"
 
 test: install  ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,6 +1,11 @@
-"""Small data sets on disk for the data tests."""
+"""One thread for every process of the tests, and small data sets on disk."""
 
 from __future__ import annotations
+
+import os
+
+# Before torch is imported, here and in what tests start: several processes with a pool each would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 

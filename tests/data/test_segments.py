@@ -11,11 +11,10 @@ from torch.utils.data import DataLoader
 
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments
 from tfswa_unet.data.augmentation import build_augmentation
-from tfswa_unet.data.batches import loader
 from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.cache.pcm import OPEN_FILES, close_files
 from tfswa_unet.data.music import Key, Music
-from tfswa_unet.data.segments import REDRAWS
+from tfswa_unet.data.segments import REDRAWS, loader
 from tfswa_unet.errors import ConfigError
 
 PLAN = StemPlan.from_config({"vocals": "vocals", "bass": "bass"})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfswa_unet.data import DataSet, Mixing, SegmentDataset, StemPlan, data_sets, load_data
-from tfswa_unet.data.collection import Make, chances
+from tfswa_unet.data.tracks import Make, chances
 from tfswa_unet.errors import ConfigError, DataError
 
 FOUR = ["vocals", "drums", "bass", "other"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.doctor.conftest import write
-from tfswa_unet.data.sets.songs import Song
+from tfswa_unet.data.sets.layouts import Song
 from tfswa_unet.doctor import examine as examining
 from tfswa_unet.doctor.examine import examine
 from tfswa_unet.types import Source

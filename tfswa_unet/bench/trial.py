@@ -19,7 +19,7 @@ from tfswa_unet.bench.settings import TrialSetting
 from tfswa_unet.bench.subject import CHANNELS, RATE, set_up
 from tfswa_unet.config import choice, from_values
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, load_tracks
-from tfswa_unet.data.batches import loader
+from tfswa_unet.data.segments import loader
 from tfswa_unet.errors import ModelError
 from tfswa_unet.evaluation import aggregate
 from tfswa_unet.evaluation.bsseval import score

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfswa_unet.data.sets.songs import Song
+from tfswa_unet.data.sets.layouts import Song
 from tfswa_unet.doctor.examine import FRAMES_PER_SECOND, MIXTURE, SongFacts, files
 from tfswa_unet.doctor.findings import Finding, most_common, tell
 

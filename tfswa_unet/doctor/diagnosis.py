@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from tfswa_unet.data.sets.songs import Song
+from tfswa_unet.data.sets.layouts import Song
 from tfswa_unet.doctor.across import across_findings
 from tfswa_unet.doctor.examine import SongFacts, examine, files
 from tfswa_unet.doctor.findings import SEVERITIES, Finding, Severity, song_findings

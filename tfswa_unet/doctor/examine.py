@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfswa_unet import audio
-from tfswa_unet.data.sets.songs import Song
+from tfswa_unet.data.sets.layouts import Song
 from tfswa_unet.errors import UserError
 from tfswa_unet.types import MIXTURE, Source
 

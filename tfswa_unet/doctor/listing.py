@@ -9,9 +9,8 @@ from typing import Any
 
 from tfswa_unet.data.sets import musdb
 from tfswa_unet.data.sets.folders import SUFFIXES, list_folders
-from tfswa_unet.data.sets.layouts import LAYOUTS, detect, kinds
+from tfswa_unet.data.sets.layouts import LAYOUTS, Song, assign, detect, entries, kinds
 from tfswa_unet.data.sets.manifest import is_manifest
-from tfswa_unet.data.sets.songs import Song, assign, entries
 from tfswa_unet.data.tracks import bind_lister
 from tfswa_unet.doctor.findings import Finding
 from tfswa_unet.errors import DataError, unknown

@@ -20,12 +20,11 @@ from torch.utils.data import DataLoader, DistributedSampler, Sampler
 from tfswa_unet import audio
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, data_sets, load_data
 from tfswa_unet.data.augmentation import build_augmentation
-from tfswa_unet.data.augmentation.compose import Config
-from tfswa_unet.data.batches import loader
+from tfswa_unet.data.augmentation.base import Config
 from tfswa_unet.data.cache import PcmCache, progress_bars
-from tfswa_unet.data.collection import DataSet, list_data
 from tfswa_unet.data.music import Music, listen_to
-from tfswa_unet.data.tracks import OnError, index
+from tfswa_unet.data.segments import loader
+from tfswa_unet.data.tracks import DataSet, OnError, index, list_data
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.processes import processors
 from tfswa_unet.songs import write_dataset

@@ -88,7 +88,7 @@ def test_auto_tries_tables_first_and_folders_last_whatever_the_files_are_called(
 
 NEW_KIND = """
 from tfswa_unet.data.sets.layouts import data_set
-from tfswa_unet.data.sets.songs import Song
+from tfswa_unet.data.sets.layouts import Song
 from tfswa_unet.types import Source
 
 def is_pairs(root):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfswa_unet.data.sets.songs import Song, assign
+from tfswa_unet.data.sets.layouts import Song, assign
 from tfswa_unet.types import Source
 
 

@@ -1,8 +1,7 @@
 """Augmentations of stems (b, s, c, t): each a module, active in training only; the mixture is summed afterwards."""
 
 from tfswa_unet.config import discover
-from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation
-from tfswa_unet.data.augmentation.compose import Compose, Config, build_augmentation, split
+from tfswa_unet.data.augmentation.base import AUGMENTATIONS, Augmentation, Compose, Config, build_augmentation, split
 
 discover(__name__)
 

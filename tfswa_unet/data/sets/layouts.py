@@ -1,14 +1,91 @@
-"""The kinds of data sets: how each lies on disk, how it is recognised there, and who lists its songs."""
+"""The data sets that are known: how each lists its songs, what tells it apart, and which split a song is in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tfswa_unet.config import Registry
-from tfswa_unet.data.sets.songs import Song
-from tfswa_unet.errors import DataError
+from tfswa_unet.errors import DataError, UserError
+from tfswa_unet.types import Source, Split
+
+ONE_IN = 8  # training songs, of which one validates where a data set says nothing
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song of a data set, `split` being the folder that it lies in ("train" where there are no such folders).
+
+    `ragged` songs come from data sets whose files end when they fall silent; the files of all others must be equally
+    long. `fault` is why a song cannot be used, for whoever goes on without it.
+    """
+
+    name: str
+    split: Split
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    mixture: Source | None = None
+    ragged: bool = False
+    fault: UserError | None = None
+
+
+def attempt(name: str, split: Split, find: Callable[[], Song | None]) -> Song | None:
+    """The song that `find` finds, or one that carries the error with which it refuses."""
+    try:
+        return find()
+    except UserError as error:
+        return Song(name, split, fault=error)
+
+
+def summed(sources: Sequence[Source]) -> Source:
+    """The sum of several sources as one."""
+    return replace(sources[0], more=tuple(sources[1:]))
+
+
+def key(name: str) -> str:
+    """What names of the same song have in common across data sets, whatever their spaces, dashes and numbers.
+
+    "055 - Angels In Amplifiers - I'm Alright" of DSD100 is MUSDB18's "Angels In Amplifiers - I'm Alright".
+    """
+    return re.sub(r"[\W_]", "", re.sub(r"^\d{3} - ", "", name)).casefold()
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in `folder`, in the order of names, without hidden files; nothing where there is no such folder.
+
+    Raises DataError for a folder that must not be read.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(
+            f"The folder {folder} cannot be read ({error.strerror}): allow reading it, or move it away."
+        ) from None
+
+
+def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
+    """Give every song its final split, so that no song both trains and validates.
+
+    Training songs with a name in `official`, or one that differs in spaces and the like, validate, as do the songs of a
+    valid folder. Where that leaves no song to validate with, the first of every eight training songs by name does, as
+    long as there are two or more.
+    """
+    keys = {key(name) for name in official}
+    songs = [
+        replace(song, split="valid") if song.split == "train" and key(song.name) in keys else song for song in songs
+    ]
+    valid = {song.name for song in songs if song.split == "valid"}
+    if not valid:
+        train = sorted(song.name for song in songs if song.split == "train")
+        valid = set(train[::ONE_IN]) if len(train) > 1 else set()
+        return [
+            replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs
+        ]
+    return [song for song in songs if song.split != "train" or song.name not in valid]
+
 
 AUTO = "auto"  # the kind that looks which it is
 Lister = Callable[..., list[Song]]

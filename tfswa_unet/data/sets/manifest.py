@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from tfswa_unet import audio
-from tfswa_unet.data.sets.layouts import data_set
-from tfswa_unet.data.sets.songs import Song, attempt, summed
+from tfswa_unet.data.sets.layouts import Song, attempt, data_set, summed
 from tfswa_unet.errors import AudioError, DataError, did_you_mean
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from tfswa_unet.data.sets.layouts import data_set
-from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
+from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries, summed
 from tfswa_unet.errors import DataError, did_you_mean, unknown
 from tfswa_unet.types import STEMS, Source
 

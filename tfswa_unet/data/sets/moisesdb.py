@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tfswa_unet.data.sets.layouts import data_set
-from tfswa_unet.data.sets.songs import Song, attempt, entries, summed
+from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries, summed
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import STEMS, Source
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from tfswa_unet.data.sets.folders import list_folders
-from tfswa_unet.data.sets.layouts import data_set
-from tfswa_unet.data.sets.songs import Song, attempt, entries
+from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import MIXTURE, SPLITS, STEMS, Source, Split
 

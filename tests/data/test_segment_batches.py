@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
-from tfswa_unet.data.batches import loader
+from tfswa_unet.data.segments import loader
 
 
 class Counts:
