@@ -1,11 +1,11 @@
 import numpy as np
 
-from tfswa_unet.songs.sounds import HOP, cut, place, points, smooth, upsample
+from tfswa_unet.songs.sounds import HOP, control_points, cut, place, smooth, upsample
 
 
 def test_upsample_equals_linear_interpolation():
     length = 1000
-    control = np.random.default_rng(0).standard_normal(points(length))
+    control = np.random.default_rng(0).standard_normal(control_points(length))
     expected = np.interp(np.arange(length), np.arange(len(control)) * HOP, control)
     np.testing.assert_allclose(upsample(control, length), expected, atol=1e-5)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfswa_unet.songs.bass import SOUNDS, play
+from tfswa_unet.songs.bass import BASSES, play
 from tfswa_unet.songs.drums import KITS, PIECES
 from tfswa_unet.songs.instruments import TIMBRES, Instrument
 from tfswa_unet.songs.score import Note
@@ -38,9 +38,9 @@ def test_an_instrument_plays_the_note_asked_for(name):
         assert nearest.max() < 0.03 * order[strong].max()
 
 
-@pytest.mark.parametrize("name", SOUNDS)
+@pytest.mark.parametrize("name", BASSES)
 def test_a_bass_plays_the_note_asked_for_and_rests(name):
-    sound = play([Note(0.1, 0.8, 40, 1.0)], SOUNDS[name], np.random.default_rng(0), RATE, RATE)
+    sound = play([Note(0.1, 0.8, 40, 1.0)], BASSES[name], np.random.default_rng(0), RATE, RATE)
     assert np.abs(sound[: round(0.09 * RATE)]).max() < 1e-3
     assert np.abs(sound[round(0.95 * RATE) :]).max() < 1e-2 * np.abs(sound).max()
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))

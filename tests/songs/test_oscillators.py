@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfswa_unet.songs.sounds import PASS, Wavetable, hertz, noise, partials, phase, points
+from tfswa_unet.songs.sounds import PASS, Wavetable, control_points, hertz, noise, partials, phase
 
 RATE = 44_100
 
@@ -36,7 +36,7 @@ def test_wavetable_equals_its_fourier_series():
     amplitude, angle = np.array([1.0, 0.5, 0.25]), np.array([0.1, 0.2, 0.3])
     length, f0 = 8000, 187.3
     turn = phase(np.full(length, f0, np.float32), RATE)
-    found = Wavetable(amplitude, angle, RATE)(turn, np.full(points(length), f0))
+    found = Wavetable(amplitude, angle, RATE)(turn, np.full(control_points(length), f0))
     cycles = turn / 2**32
     expected = sum(
         a * np.cos(2 * np.pi * (k + 1) * cycles + p) for k, (a, p) in enumerate(zip(amplitude, angle, strict=True))
@@ -54,7 +54,7 @@ def test_phase_runs_at_the_asked_frequency():
 def test_a_sawtooth_does_not_alias(f0):
     length = 2 * RATE
     saw = Wavetable(1 / np.arange(1, 400), np.zeros(399), RATE)
-    spectrum = power(saw(phase(np.full(length, f0, np.float32), RATE), np.full(points(length), f0)))
+    spectrum = power(saw(phase(np.full(length, f0, np.float32), RATE), np.full(control_points(length), f0)))
     order = np.arange(len(spectrum)) / 2 / f0
     harmonic = np.abs(order - np.round(order)) * f0 < 4
     assert 10 * np.log10(spectrum[~harmonic].sum() / spectrum[harmonic].sum()) < -50

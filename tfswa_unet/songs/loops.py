@@ -99,7 +99,7 @@ SLOWEST, FASTEST = 40.0, 240.0  # bpm
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoopRecipe:
     """Number of songs, their length in s, the seed, the slowest and fastest tempo in bpm, and the samples' digest."""
 
     songs: int
@@ -252,27 +252,27 @@ def write_songs(
     if workers is not None and workers < 1:
         raise DataError(f"{workers} workers were asked for; give 1 or more, or leave it out to use every processor")
     library = scan(root)
-    plan = Plan(songs, float(seconds), seed, *bpm, samples=digest(library, root))
-    missing = [index for index in range(songs) if not is_whole(plan.folder(out, index), library, plan.frames)]
-    check_space(out, len(missing), len(library), plan.frames)
-    claim(out, MANIFEST, plan, "songs from loops")
+    recipe = LoopRecipe(songs, float(seconds), seed, *bpm, samples=digest(library, root))
+    missing = [index for index in range(songs) if not is_whole(recipe.folder(out, index), library, recipe.frames)]
+    check_space(out, len(missing), len(library), recipe.frames)
+    claim(out, MANIFEST, recipe, "songs from loops")
     random.Random().shuffle(missing)  # processes that begin together should not make the same songs
     train, valid = divide(library, seed)
     report = on_progress or (lambda done, total: None)
     report(songs - len(missing), songs)
-    calls = [(out, plan, index, train if plan.split(index) == "train" else valid) for index in missing]
-    workers = workers or min(processors(), ceil(len(missing) * plan.seconds / WORTH))
+    calls = [(out, recipe, index, train if recipe.split(index) == "train" else valid) for index in missing]
+    workers = workers or min(processors(), ceil(len(missing) * recipe.seconds / WORTH))
     for done, _ in enumerate(in_processes(write_one, calls, workers), 1):
         report(songs - len(missing) + done, songs)
     return tuple(library)
 
 
-def write_one(out: Path, plan: Plan, index: int, library: Library) -> None:
+def write_one(out: Path, recipe: LoopRecipe, index: int, library: Library) -> None:
     """Make one song, unless another process did meanwhile.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    folder = plan.folder(out, index)
-    if not is_whole(folder, library, plan.frames):
-        write_song(folder, arrange(library, (plan.seed, index), plan.frames, plan.slowest, plan.fastest), RATE)
+    folder = recipe.folder(out, index)
+    if not is_whole(folder, library, recipe.frames):
+        write_song(folder, arrange(library, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest), RATE)

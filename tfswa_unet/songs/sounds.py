@@ -10,9 +10,16 @@ import scipy.fft
 from scipy.signal import lfilter
 
 HOP = 64  # samples between two points of a control signal
+BITS = 14  # a table holds 2**BITS samples of one period
+LOWEST = 27.5  # Hz, the top of the lowest zone
+ZONES = 16  # half octaves
+PASS = 0.45  # of the sample rate: nothing is made above
+TURN = 2.0**32  # one period of an unsigned 32-bit phase, which wraps for free
+BLOCK = 512
+REFLECTIONS = 8
 
 
-def points(length: int) -> int:
+def control_points(length: int) -> int:
     """Control points that cover `length` samples, the right end included."""
     return length // HOP + 2
 
@@ -33,37 +40,6 @@ def upsample(control: np.ndarray, length: int) -> np.ndarray:
     ramp = np.arange(HOP, dtype=np.float32) / HOP
     line = control[:-1, None] + np.diff(control)[:, None] * ramp
     return line.reshape(-1)[:length]
-
-
-def place(bus: np.ndarray, sound: np.ndarray, start: int, gain: float = 1.0) -> None:
-    """Add a sound to a bus (…, t) at a sample; what lies outside the bus is dropped."""
-    skip = max(0, -start)
-    size = min(sound.shape[-1] - skip, bus.shape[-1] - start - skip)
-    if size > 0:
-        at = start + skip
-        bus[..., at : at + size] += sound[..., skip : skip + size] * np.float32(gain)
-
-
-def cut(sound: np.ndarray, length: int, release: int) -> np.ndarray:
-    """The first `length` samples of a sound (t,), faded out over its last `release` samples."""
-    sound = sound[:length].copy()
-    size = min(release, len(sound))
-    if size:
-        sound[-size:] *= _fall(size)
-    return sound
-
-
-@lru_cache(maxsize=16)
-def _fall(size: int) -> np.ndarray:
-    return np.cos(np.linspace(0, np.pi / 2, size, dtype=np.float32)) ** 2
-
-
-BITS = 14  # a table holds 2**BITS samples of one period
-LOWEST = 27.5  # Hz, the top of the lowest zone
-ZONES = 16  # half octaves
-PASS = 0.45  # of the sample rate: nothing is made above
-TURN = 2.0**32  # one period of an unsigned 32-bit phase, which wraps for free
-BLOCK = 512
 
 
 def hertz(pitch: np.ndarray | float) -> np.ndarray:
@@ -117,21 +93,41 @@ def partials(
     return np.einsum("pa,pb->ab", left, right).reshape(-1)[:length]
 
 
-def _powers(turns: np.ndarray, loss: np.ndarray, start: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary part of exp((2πi · turns − loss) · steps) from a phase in turns; float32 (d, t)."""
-    turned = turns[:, None] * steps + start[:, None]
-    turned -= np.floor(turned)  # in double precision, so that single precision is enough from here on
-    angle = turned.astype(np.float32) * np.float32(2 * np.pi)
-    size = np.exp(-(loss[:, None] * steps).astype(np.float32))
-    return size * np.cos(angle), size * np.sin(angle)
-
-
 def noise(rng: np.random.Generator, length: int) -> np.ndarray:
     """White noise of unit variance, uniformly distributed; float32 (t,)."""
     return (rng.random(length, dtype=np.float32) - np.float32(0.5)) * np.float32(12**0.5)
 
 
-REFLECTIONS = 8
+def place(bus: np.ndarray, sound: np.ndarray, start: int, gain: float = 1.0) -> None:
+    """Add a sound to a bus (…, t) at a sample; what lies outside the bus is dropped."""
+    skip = max(0, -start)
+    size = min(sound.shape[-1] - skip, bus.shape[-1] - start - skip)
+    if size > 0:
+        at = start + skip
+        bus[..., at : at + size] += sound[..., skip : skip + size] * np.float32(gain)
+
+
+def cut(sound: np.ndarray, length: int, release: int) -> np.ndarray:
+    """The first `length` samples of a sound (t,), faded out over its last `release` samples."""
+    sound = sound[:length].copy()
+    size = min(release, len(sound))
+    if size:
+        sound[-size:] *= _fall(size)
+    return sound
+
+
+def pan(mono: np.ndarray, position: float) -> np.ndarray:
+    """Place mono audio (t,) at a position from −1 (left) to 1 (right) at constant power; (2, t)."""
+    angle = (position + 1) * np.pi / 4
+    return np.stack([mono * np.float32(np.cos(angle)), mono * np.float32(np.sin(angle))])
+
+
+def widen(mono: np.ndarray, amount: float, seconds: float, rate: int) -> np.ndarray:
+    """Spread mono audio (t,) by a delayed copy of opposite sign on each side (Lauridsen): mono stays mono; (2, t)."""
+    late = np.zeros_like(mono)
+    shift = max(1, int(seconds * rate))
+    late[shift:] = mono[: len(mono) - shift] * np.float32(amount)
+    return np.stack([mono + late, mono - late])
 
 
 @dataclass(frozen=True)
@@ -174,15 +170,15 @@ def impulse(room: Room, rng: np.random.Generator, rate: int) -> np.ndarray:
     return np.pad(tail, ((0, 0), (delay, 0))).astype(np.float32)
 
 
-def pan(mono: np.ndarray, position: float) -> np.ndarray:
-    """Place mono audio (t,) at a position from −1 (left) to 1 (right) at constant power; (2, t)."""
-    angle = (position + 1) * np.pi / 4
-    return np.stack([mono * np.float32(np.cos(angle)), mono * np.float32(np.sin(angle))])
+@lru_cache(maxsize=16)
+def _fall(size: int) -> np.ndarray:
+    return np.cos(np.linspace(0, np.pi / 2, size, dtype=np.float32)) ** 2
 
 
-def widen(mono: np.ndarray, amount: float, seconds: float, rate: int) -> np.ndarray:
-    """Spread mono audio (t,) by a delayed copy of opposite sign on each side (Lauridsen): mono stays mono; (2, t)."""
-    late = np.zeros_like(mono)
-    shift = max(1, int(seconds * rate))
-    late[shift:] = mono[: len(mono) - shift] * np.float32(amount)
-    return np.stack([mono + late, mono - late])
+def _powers(turns: np.ndarray, loss: np.ndarray, start: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary part of exp((2πi · turns − loss) · steps) from a phase in turns; float32 (d, t)."""
+    turned = turns[:, None] * steps + start[:, None]
+    turned -= np.floor(turned)  # in double precision, so that single precision is enough from here on
+    angle = turned.astype(np.float32) * np.float32(2 * np.pi)
+    size = np.exp(-(loss[:, None] * steps).astype(np.float32))
+    return size * np.cos(angle), size * np.sin(angle)

@@ -51,14 +51,14 @@ def synthesize(seed: int, seconds: float, rate: int = 44_100, band: int | None =
     """
     check(seed, seconds, rate)
     players, plan, space = (np.random.default_rng([seed, k]) for k in range(3))
-    song = compose(plan, seconds)
+    score = compose(plan, seconds)
     if band is not None:
-        song = played_by(song, compose(np.random.default_rng([band, len(STEMS)]), seconds))
-    response = impulse(song.room, space, rate)
+        score = played_by(score, compose(np.random.default_rng([band, len(STEMS)]), seconds))
+    response = impulse(score.room, space, rate)
     room = scipy.fft.rfft(response, 2 ** ceil(np.log2(response.shape[1] / SHARE)))
     stems = {}
     for stem, rng in zip(STEMS, players.spawn(len(STEMS)), strict=True):
-        stems[stem] = strip(PLAYERS[stem](song, rng, rate), song.strips[stem], room, rate)
+        stems[stem] = strip(PLAYERS[stem](score, rng, rate), score.strips[stem], room, rate)
     peak = max(float(np.abs(audio).max()) for audio in [*stems.values(), sum(stems.values())])
     return {stem: audio * np.float32(PEAK / peak) for stem, audio in stems.items()}
 
