@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
@@ -13,7 +12,6 @@ import numpy as np
 import scipy.fft
 
 from tfswa_unet.errors import DataError
-from tfswa_unet.processes import in_processes, processors
 from tfswa_unet.songs.bass import bass
 from tfswa_unet.songs.compose import compose, played_by
 from tfswa_unet.songs.drums import drums
@@ -21,16 +19,15 @@ from tfswa_unet.songs.instruments import other
 from tfswa_unet.songs.score import Strip
 from tfswa_unet.songs.sounds import impulse
 from tfswa_unet.songs.voice import vocals
-from tfswa_unet.songs.writing import check_space, claim, is_whole, write_song
+from tfswa_unet.songs.writing import is_whole, write_missing, write_song
 from tfswa_unet.types import STEMS
 
-WORTH = 300.0  # s of music that make starting one more process worth its while
 MANIFEST = "synthetic.json"
 GENERATOR = 1  # raised whenever the same seed gives other songs
 RATE = 44_100  # Hz
 ONE_IN = 10  # one song in so many tests, and as many validate
-PLAYERS = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
 RATES = (16_000, 192_000)
+PLAYERS = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
 RUMBLE = 25.0  # Hz: below lies nothing that a loudspeaker plays
 PIVOT = 900.0  # Hz, of the spectral tilt
 PEAK = 0.9  # full scale; the rest is headroom for rounding
@@ -75,59 +72,6 @@ def check(seed: int, seconds: float, rate: int) -> None:
         raise DataError(f"a synthetic song of {seconds:g} s cannot be made; give at least 1 s")
     if not RATES[0] <= rate <= RATES[1]:
         raise DataError(f"a sample rate of {rate} Hz is out of range; give {RATES[0]} to {RATES[1]} Hz")
-
-
-def strip(dry: np.ndarray, settings: Strip, room: np.ndarray, rate: int) -> np.ndarray:
-    """Pass a stem (2, t) through the desk: saturation, tilt, rumble filter, reverb, level; (2, t).
-
-    `room` is the spectrum of the room's impulse response, (2, f), which fills a quarter of its transform.
-    """
-    if settings.drive:
-        dry = _saturate(dry, settings.drive)
-    size = 2 * (room.shape[1] - 1)
-    send = np.float32(10 ** (settings.send / 20)) * room
-    tone = _equaliser(settings.tilt, room.shape[1], rate)
-
-    def desk(spectra: np.ndarray) -> np.ndarray:
-        return (spectra + spectra.mean(axis=0) * send[:, None]) * tone
-
-    out = _blockwise(dry, size, desk)
-    out *= np.float32(10 ** (settings.level / 20) / _loudness(out, rate))
-    fade = round(FADE * rate)
-    out[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return out
-
-
-def _blockwise(audio: np.ndarray, size: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Filter audio (2, t) by overlap-add: `change` maps the spectra of all blocks (2, k, f) at once."""
-    tail = round(size * SHARE)
-    block, length = size - tail, audio.shape[1]
-    count = -(-length // block)
-    padded = np.pad(audio, ((0, 0), (0, count * block - length))).reshape(2, count, block)
-    out = scipy.fft.irfft(change(scipy.fft.rfft(padded, size)), size)
-    out[:, 1:, :tail] += out[:, :-1, block:]
-    return out[:, :, :block].reshape(2, -1)[:, :length]
-
-
-def _saturate(dry: np.ndarray, drive: float) -> np.ndarray:
-    """Round off the peaks that stand over the mean level, as tape does."""
-    knee = np.float32(np.sqrt(np.square(dry).mean()) * (8 - 5 * drive) + 1e-9)
-    return knee * np.tanh(dry / knee)
-
-
-def _equaliser(tilt: float, bins: int, rate: int) -> np.ndarray:
-    """Responses of the analogue first-order shelf and high-pass, so causal without a filter's loop; (f,)."""
-    tone = 1j * np.linspace(0, rate / 2, bins, dtype=np.float32)
-    gain = np.float32(10 ** (tilt / 20))
-    return (gain * tone + PIVOT) / (tone + PIVOT) * tone / (tone + RUMBLE)
-
-
-def _loudness(audio: np.ndarray, rate: int) -> float:
-    """Root mean square over the parts that sound: tenths of a second within 20 dB of the loudest."""
-    size = min(audio.shape[1], rate // 10)
-    blocks = audio[:, : audio.shape[1] // size * size].reshape(2, -1, size)
-    power = np.square(blocks).mean(axis=(0, 2))
-    return float(np.sqrt(power[power >= power.max() / 100].mean()) + 1e-12)
 
 
 @dataclass(frozen=True)
@@ -210,19 +154,16 @@ def write_dataset(
     if workers is not None and workers < 1:
         raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
     recipe = make_recipe(tracks, seconds, seed, test_tracks, band)
-    missing = [index for index in range(tracks) if not is_whole(recipe.folder(out, index), STEMS, recipe.frames)]
-    check_space(out, len(missing), len(STEMS), recipe.frames)
-    claim(out, MANIFEST, recipe, "synthetic songs")
-    random.Random().shuffle(missing)  # processes that begin together should not make the same songs
-    report = on_progress or (lambda done, total: None)
-    report(tracks - len(missing), tracks)
-    workers = workers or min(processors(), ceil(len(missing) * seconds / WORTH))
-    for done, _ in enumerate(in_processes(write_one, [(out, recipe, index) for index in missing], workers), 1):
-        report(tracks - len(missing) + done, tracks)
+
+    def call(index: int) -> tuple[Path, Recipe, int]:
+        return out, recipe, index
+
+    what = "synthetic songs"
+    write_missing(out, MANIFEST, recipe, what, tracks, STEMS, write_one, call, workers, on_progress)
 
 
 def write_one(out: Path, recipe: Recipe, index: int) -> None:
-    """Make one song of a data set, unless another process did meanwhile.
+    """Write one song of a recipe where it is not whole yet.
 
     Raises:
         DataError: the folder cannot be written.
@@ -230,3 +171,56 @@ def write_one(out: Path, recipe: Recipe, index: int) -> None:
     folder = recipe.folder(out, index)
     if not is_whole(folder, STEMS, recipe.frames):
         write_song(folder, synthesize(recipe.song_seed(index), recipe.seconds, RATE, recipe.band), RATE)
+
+
+def strip(dry: np.ndarray, settings: Strip, room: np.ndarray, rate: int) -> np.ndarray:
+    """Pass a stem (2, t) through the desk: saturation, tilt, rumble filter, reverb, level; (2, t).
+
+    `room` is the spectrum of the room's impulse response, (2, f), which fills a quarter of its transform.
+    """
+    if settings.drive:
+        dry = _saturate(dry, settings.drive)
+    size = 2 * (room.shape[1] - 1)
+    send = np.float32(10 ** (settings.send / 20)) * room
+    tone = _equaliser(settings.tilt, room.shape[1], rate)
+
+    def desk(spectra: np.ndarray) -> np.ndarray:
+        return (spectra + spectra.mean(axis=0) * send[:, None]) * tone
+
+    out = _blockwise(dry, size, desk)
+    out *= np.float32(10 ** (settings.level / 20) / _loudness(out, rate))
+    fade = round(FADE * rate)
+    out[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return out
+
+
+def _blockwise(audio: np.ndarray, size: int, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Filter audio (2, t) by overlap-add: `change` maps the spectra of all blocks (2, k, f) at once."""
+    tail = round(size * SHARE)
+    block, length = size - tail, audio.shape[1]
+    count = -(-length // block)
+    padded = np.pad(audio, ((0, 0), (0, count * block - length))).reshape(2, count, block)
+    out = scipy.fft.irfft(change(scipy.fft.rfft(padded, size)), size)
+    out[:, 1:, :tail] += out[:, :-1, block:]
+    return out[:, :, :block].reshape(2, -1)[:, :length]
+
+
+def _saturate(dry: np.ndarray, drive: float) -> np.ndarray:
+    """Round off the peaks that stand over the mean level, as tape does."""
+    knee = np.float32(np.sqrt(np.square(dry).mean()) * (8 - 5 * drive) + 1e-9)
+    return knee * np.tanh(dry / knee)
+
+
+def _equaliser(tilt: float, bins: int, rate: int) -> np.ndarray:
+    """Responses of the analogue first-order shelf and high-pass, so causal without a filter's loop; (f,)."""
+    tone = 1j * np.linspace(0, rate / 2, bins, dtype=np.float32)
+    gain = np.float32(10 ** (tilt / 20))
+    return (gain * tone + PIVOT) / (tone + PIVOT) * tone / (tone + RUMBLE)
+
+
+def _loudness(audio: np.ndarray, rate: int) -> float:
+    """Root mean square over the parts that sound: tenths of a second within 20 dB of the loudest."""
+    size = min(audio.shape[1], rate // 10)
+    blocks = audio[:, : audio.shape[1] // size * size].reshape(2, -1, size)
+    power = np.square(blocks).mean(axis=(0, 2))
+    return float(np.sqrt(power[power >= power.max() / 100].mean()) + 1e-12)

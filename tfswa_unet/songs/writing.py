@@ -4,25 +4,75 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tfswa_unet import audio
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import free_bytes, write_text
+from tfswa_unet.processes import in_processes, processors
 from tfswa_unet.types import MIXTURE
 
 LEVELS = 2**15  # of a 16-bit sample, on each side of zero
 HEADER = 4096  # bytes, more than any of a wav file
 MARGIN = 1.02  # free space asked for over the bytes of the files
+WORTH = 300.0  # s of music that make starting one more process worth its while
 STALE = 3600.0  # s after which a temporary folder belongs to nobody any more
+
+
+class Recipe(Protocol):
+    """What the songs of a folder are made from: a frozen dataclass, kept there as JSON."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of a song."""
+
+    @property
+    def frames(self) -> int:
+        """Samples per channel of a song."""
+
+    def folder(self, out: Path, index: int) -> Path:
+        """Folder of a song."""
+
+
+def write_missing(
+    out: Path,
+    name: str,
+    recipe: Recipe,
+    what: str,
+    songs: int,
+    stems: Sequence[str],
+    work: Callable[..., None],
+    call: Callable[[int], tuple[Any, ...]],
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write those of a recipe's songs that are not whole yet, each by `work(*call(index))`, in `workers` processes.
+
+    `name` and `what` as in `claim`. By default there are as many workers as processors, if the work is worth starting
+    them. `on_progress` is told how many songs are done, and of how many.
+
+    Raises:
+        DataError: `out` holds anything else or cannot be written, or the disk is too small.
+    """
+    missing = [index for index in range(songs) if not is_whole(recipe.folder(out, index), stems, recipe.frames)]
+    check_space(out, len(missing), len(stems), recipe.frames)
+    claim(out, name, recipe, what)
+    random.Random().shuffle(missing)  # processes that begin together should not make the same songs
+    report = on_progress or (lambda done, total: None)
+    report(songs - len(missing), songs)
+    workers = workers or min(processors(), ceil(len(missing) * recipe.seconds / WORTH))
+    for done, _ in enumerate(in_processes(work, [call(index) for index in missing], workers), 1):
+        report(songs - len(missing) + done, songs)
 
 
 def claim(out: Path, name: str, recipe: Any, what: str) -> None:
