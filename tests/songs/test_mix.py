@@ -9,7 +9,7 @@ from tfswa_unet.songs import synthesize
 from tfswa_unet.songs.compose import compose, played_by
 from tfswa_unet.songs.score import Strip
 from tfswa_unet.songs.sounds import Room, impulse, pan, widen
-from tfswa_unet.songs.synthetic import PEAK, _blockwise, strip
+from tfswa_unet.songs.synthetic import PEAK, apply_strip, overlap_add
 from tfswa_unet.types import STEMS
 
 from .conftest import SECONDS
@@ -106,7 +106,7 @@ def test_blockwise_filtering_equals_convolution():
     rng = np.random.default_rng(0)
     sound, response = rng.standard_normal((2, 10_000)), rng.standard_normal((2, 200))
     spectrum = np.fft.rfft(response, 1024)[:, None]
-    found = _blockwise(sound, 1024, lambda spectra: spectra * spectrum)
+    found = overlap_add(sound, 1024, lambda spectra: spectra * spectrum)
     np.testing.assert_allclose(found, fftconvolve(sound, response, axes=1)[:, :10_000], atol=1e-9)
 
 
@@ -116,7 +116,7 @@ def test_the_desk_adds_the_room_at_the_send_s_level():
     dry[:, 1000:2000] = rng.standard_normal(1000)
     response = impulse(Room(0.3, 0.01, 0.5), rng, RATE)
     room = np.fft.rfft(response, 2**16).astype(np.complex64)
-    near, far = (strip(dry, Strip(0, send, 0, 0), room, RATE) for send in (-200, 0))
+    near, far = (apply_strip(dry, Strip(0, send, 0, 0), room, RATE) for send in (-200, 0))
     tail = slice(2600, None)
     assert np.square(near[:, tail]).sum() < 1e-2 * np.square(near).sum()
     assert np.square(far[:, tail]).sum() > 0.2 * np.square(far).sum()

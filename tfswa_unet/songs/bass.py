@@ -1,4 +1,4 @@
-"""Synthetic bass."""
+"""Synthetic bass: its sounds, its line and the synthesizer that plays it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CENTRE = 36  # MIDI number around which the root is looked for
 
 @dataclass(frozen=True)
 class BassSound:
-    """An instrument: spectral slopes of its dark and bright waves, envelopes in s, FM depth in turns, string noise."""
+    """Bass sound: spectral slopes of its dark and bright waves, envelopes in s, FM depth in turns, string noise."""
 
     dark: float
     bright: float
@@ -52,13 +52,13 @@ BASSES = {
 
 
 def bass(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The bass stem before the desk, in the middle; (2, t)."""
+    """Bass stem before the mix, panned to the middle; (2, t)."""
     mono = play(bass_line(score, rng), BASSES[score.bass], rng, rate, round(score.seconds * rate))
     return np.stack([mono, mono])
 
 
 def bass_line(score: Score, rng: np.random.Generator) -> list[Note]:
-    """Write the bass line, one pattern for the verses and one for the choruses."""
+    """Notes of the bass line: one pattern for the verses and one for the choruses."""
     verse, chorus = (LINES[str(name)] for name in rng.choice(list(LINES), 2, replace=False))
     notes = []
     for bar in score.playing("bass"):
@@ -81,7 +81,7 @@ def bass_line(score: Score, rng: np.random.Generator) -> list[Note]:
 
 
 def play(notes: list[Note], sound: BassSound, rng: np.random.Generator, rate: int, length: int) -> np.ndarray:
-    """Play a line, one note at a time, on one instrument; (t,)."""
+    """Synthesize a monophonic bass line by two crossfaded wavetables, with FM and string noise; (t,)."""
     count, control = control_points(length), rate / HOP
     pitch, level, age = np.full(count, CENTRE, float), np.zeros(count), np.full(count, 1e3)
     strike = np.zeros(count)

@@ -1,4 +1,4 @@
-"""Compose a synthetic song: its form, harmony, band and mixing desk."""
+"""Random scores: form, harmony, sounds and mix of a synthetic song."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LEAST_SHARE = 0.4  # of the song in which each stem plays
 
 
 def compose(rng: np.random.Generator, seconds: float) -> Score:
-    """Draw the plan of a song of `seconds` seconds."""
+    """Draw the score of a song of `seconds` s."""
     tempo, beats = rng.uniform(70, 160), 3 if rng.random() < 0.12 else 4
     bars = int(np.ceil(seconds * tempo / 60 / beats))
     scale = str(rng.choice(list(SCALES)))
@@ -71,7 +71,7 @@ def compose(rng: np.random.Generator, seconds: float) -> Score:
 
 
 def played_by(score: Score, other: Score) -> Score:
-    """The same music with the other song's voice, kit, bass, instruments, room and mixing desk."""
+    """Score with the voice, kit, bass, instruments, room and mix of another score."""
     return replace(
         score,
         voice=other.voice,

@@ -1,4 +1,4 @@
-"""Synthetic drums: the kit's sounds and the patterns it plays."""
+"""Synthetic drums: kits, kit pieces and grooves."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ LOUDNESS = {
 
 @dataclass(frozen=True)
 class Kit:
-    """What tells one drum kit from another: ranges to draw each drum from (Hz and s)."""
+    """Drum kit: the ranges from which the parameters of its pieces are drawn, in Hz and s."""
 
     kick: tuple[float, float]
     kick_decay: tuple[float, float]
@@ -83,7 +83,7 @@ KITS = {
 
 
 def drums(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The drum stem before the desk; (2, t)."""
+    """Drum stem before the mix: a groove with fills, each piece panned; (2, t)."""
     kit, length = KITS[score.kit], round(score.seconds * rate)
     hits = list(_hits(score, rng))
     side = rng.choice([-1, 1])
@@ -101,7 +101,7 @@ def drums(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 
 def kick(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A bass drum: a falling sine and a beater; (t,)."""
+    """Bass drum: a falling sine and a beater; (t,)."""
     decay = rng.uniform(*kit.kick_decay)
     time = _time(6 * decay, rate)
     body = _sweep(time, rng.uniform(*kit.kick), rng.uniform(*kit.sweep), rng.uniform(0.012, 0.035), rate)
@@ -113,7 +113,7 @@ def kick(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 
 def snare(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A snare drum: two modes of the head and the wires' noise; (t,)."""
+    """Snare drum: two modes of the head and the wires' noise; (t,)."""
     decay = rng.uniform(*kit.snare_decay)
     time, mode = _time(6 * decay, rate), rng.uniform(*kit.snare)
     head = _sweep(time, mode, 1.3, 0.01, rate) + 0.6 * _sweep(time, mode * rng.uniform(1.5, 1.9), 1.2, 0.01, rate)
@@ -123,7 +123,7 @@ def snare(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 
 def clap(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Hands: four bursts of band-passed noise, the last one long; (t,)."""
+    """Hand clap: four bursts of band-passed noise, the last one long; (t,)."""
     time = _time(0.35, rate)
     gap = rng.uniform(0.008, 0.013)
     envelope = sum(
@@ -137,27 +137,27 @@ def clap(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 
 def hat(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A closed hi-hat; (t,)."""
+    """Closed hi-hat; (t,)."""
     return _cymbal(kit, rng, rate, rng.uniform(0.015, 0.05), rng.uniform(*kit.hat), 40)
 
 
 def open_hat(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """An open hi-hat; (t,)."""
+    """Open hi-hat; (t,)."""
     return _cymbal(kit, rng, rate, rng.uniform(0.08, 0.2), rng.uniform(*kit.hat), 60)
 
 
 def ride(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A ride cymbal; (t,)."""
+    """Ride cymbal; (t,)."""
     return _cymbal(kit, rng, rate, rng.uniform(0.15, 0.3), rng.uniform(2500, 4500), 40)
 
 
 def crash(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A crash cymbal; (t,)."""
+    """Crash cymbal; (t,)."""
     return _cymbal(kit, rng, rate, rng.uniform(0.3, 0.55), rng.uniform(1500, 3500), 80)
 
 
 def tom(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A tom of random size; (t,)."""
+    """Tom of random size; (t,)."""
     decay = rng.uniform(0.09, 0.2)
     time = _time(6 * decay, rate)
     body = _sweep(time, rng.uniform(80, 210), rng.uniform(1.3, 1.8), 0.04, rate) * np.exp(-time / decay)
@@ -166,7 +166,7 @@ def tom(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 
 def shaker(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A shaker: noise that swells before it stops; (t,)."""
+    """Shaker: noise that swells before it stops; (t,)."""
     time = _time(0.14, rate)
     envelope = (1 - np.exp(-time / 0.015)) * np.exp(-time / rng.uniform(0.02, 0.04))
     return _finish(_band(noise(rng, len(time)), (rng.uniform(3500, 6000), 14000), "bandpass", rate) * envelope, rate)

@@ -1,4 +1,4 @@
-"""Synthetic chords, pads and leads, the stem `other`."""
+"""Synthetic accompaniment, the stem `other`: timbres, chords, arpeggios and leads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIGURES = ((0, 1, 2, 3), (3, 2, 1, 0), (0, 1, 2, 3, 2, 1), (0, 2, 1, 3), (0, 3, 
 
 @dataclass(frozen=True)
 class Timbre:
-    """The sound of one string, pipe or bar, struck or blown.
+    """Additive timbre of a string, pipe or bar.
 
     `strings` copies, each detuned by `detune` cents from the next; harmonics fall as n^−`slope`, picked at a fraction
     `pick` of the string (0 for none); `decay` in s at middle C, shorter for higher partials by n^`damping`; `attack`
@@ -85,14 +85,14 @@ TIMBRES: dict[str, Callable[[np.random.Generator], Timbre]] = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A kind of part: who writes it, and the timbres that may play it."""
+    """Layer of the accompaniment: the function that writes its notes, and the timbres that may play them."""
 
     write: Callable[[Score, np.random.Generator], list[Note]]
     timbres: tuple[str, ...]
 
 
 def other(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The stem of the accompaniment before the desk; (2, t)."""
+    """Accompaniment stem before the mix: its layers, and a lead in some songs; (2, t)."""
     out = np.zeros((2, round(score.seconds * rate)), np.float32)
     layers = [_layer(score, name, rng, rate) for name in score.layers]
     if score.lead:
@@ -104,7 +104,7 @@ def other(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 
 def lead(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Play a tune on an instrument of random colour; (t,)."""
+    """Lead melody on a wavetable with a random spectrum; (t,)."""
     length, voice = round(score.seconds * rate), VOICES[str(rng.choice(list(VOICES)))]
     notes = melody(score, "other", voice.centre + rng.uniform(0, 12), rng)
     tune = perform(notes, [(None, "a")] * len(notes), draw_style(voice, rng), rng, length, rate)
@@ -116,7 +116,7 @@ def lead(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 @dataclass
 class Instrument:
-    """Plays notes of one timbre, keeping every pitch it has rendered; `longest` bounds a note, in s."""
+    """Additive synthesizer of one timbre that renders each pitch once; `longest` bounds a note, in s."""
 
     timbre: Timbre
     rng: np.random.Generator
@@ -160,7 +160,7 @@ class Instrument:
 
 
 def sustain(score: Score, rng: np.random.Generator) -> list[Note]:
-    """Held chords, one a bar."""
+    """Sustained chords, one a bar."""
     centre, bar_seconds = rng.uniform(54, 70), score.beat * score.beats
     doubled = [12] if rng.random() < 0.3 else []
     return [
@@ -172,7 +172,7 @@ def sustain(score: Score, rng: np.random.Generator) -> list[Note]:
 
 
 def comp(score: Score, rng: np.random.Generator) -> list[Note]:
-    """Chords struck in rhythm."""
+    """Comping: chords in a rhythm."""
     centre, rhythm = rng.uniform(52, 67), str(rng.choice(RHYTHMS))
     return [
         Note(start, seconds, pitch, velocity)
@@ -182,7 +182,7 @@ def comp(score: Score, rng: np.random.Generator) -> list[Note]:
 
 
 def strum(score: Score, rng: np.random.Generator) -> list[Note]:
-    """Six-string chords whose strings follow one another, upwards on the offbeat."""
+    """Strummed guitar chords, upwards on the offbeat."""
     centre, rhythm, spread = rng.uniform(48, 55), str(rng.choice(RHYTHMS[2:])), rng.uniform(0.004, 0.018)
     notes = []
     for bar, start, seconds, velocity in _struck(score, rng, rhythm):
@@ -195,7 +195,7 @@ def strum(score: Score, rng: np.random.Generator) -> list[Note]:
 
 
 def power_chords(score: Score, rng: np.random.Generator) -> list[Note]:
-    """Root, fifth and octave, low."""
+    """Power chords: root, fifth and octave in a low register."""
     rhythm = str(rng.choice(RHYTHMS))
     return [
         Note(start, seconds, score.near(score.chord(bar)[0], 45) + interval, velocity)
@@ -205,7 +205,7 @@ def power_chords(score: Score, rng: np.random.Generator) -> list[Note]:
 
 
 def arpeggio(score: Score, rng: np.random.Generator) -> list[Note]:
-    """Broken chords in eighths or sixteenths."""
+    """Arpeggios in eighths or sixteenths."""
     centre, figure, pace = rng.uniform(56, 76), FIGURES[rng.integers(len(FIGURES))], int(rng.choice([1, 2]))
     ring = rng.uniform(0.8, 2.5) * pace * score.beat / 4
     notes = []

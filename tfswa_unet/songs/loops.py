@@ -1,4 +1,4 @@
-"""Songs arranged from loops and one-shots."""
+"""Songs arranged from loops and one-shots, and data sets of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tfswa_unet.types import Split
 
 MANIFEST = "loops.json"
 BUILDER = 1  # raised whenever the same seed and samples give other songs
-SHARE = 10  # one song in so many validates
+VALID_SHARE = 10  # one song in so many validates
 SLOWEST, FASTEST = 40.0, 240.0  # bpm
 SECTION = 4  # bars in which the same stems play
 PLAYS = {"vocals": 0.7, "drums": 0.85, "bass": 0.85, "other": 0.9}  # probability in a section
@@ -33,7 +33,7 @@ FADE = 0.01  # s at the borders of sections
 
 @dataclass(frozen=True)
 class LoopRecipe:
-    """Number of songs, their length in s, the seed, the slowest and fastest tempo in bpm, and the samples' digest."""
+    """Recipe of songs from loops: their number, s of each, seed, tempos in bpm, digest of the samples."""
 
     songs: int
     seconds: float
@@ -62,17 +62,17 @@ class LoopRecipe:
         return round(self.seconds * RATE)
 
     def split(self, index: int) -> Split:
-        """The split of a song: a tenth validate, the last ones, and one at least where there are two songs."""
-        valid = max(1, self.songs // SHARE) if self.songs > 1 else 0
+        """Split of a song: a tenth validate, the last ones, and one at least where there are two songs."""
+        valid = max(1, self.songs // VALID_SHARE) if self.songs > 1 else 0
         return "valid" if index >= self.songs - valid else "train"
 
     def folder(self, out: Path, index: int) -> Path:
-        """Where a song lies."""
+        """Folder of a song."""
         return out / self.split(index) / f"loops-{index + 1:05d}"
 
 
 def parse_bpm(text: str) -> tuple[float, float]:
-    """Return the slowest and fastest tempo of a text such as "90-140" or "120"; raises DataError for another."""
+    """Parse a range of tempos in bpm, "90-140" or "120", as (slowest, fastest); raises DataError for other texts."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:-\s*(\d+(?:\.\d+)?)\s*)?", text)
     if not found:
         raise DataError(f"the tempos are {text!r}; give a range such as 90-140, or one tempo such as 120")
@@ -115,28 +115,15 @@ def write_songs(
     def call(index: int) -> tuple[Any, ...]:
         return out, recipe, index, train if recipe.split(index) == "train" else valid
 
-    write_missing(
-        out, MANIFEST, recipe, "songs from loops", songs, tuple(library), write_one, call, workers, on_progress
-    )
+    what, stems = "songs from loops", tuple(library)
+    write_missing(out, MANIFEST, recipe, what, songs, stems, _write_one, call, workers, on_progress)
     return stems
-
-
-def write_one(out: Path, recipe: LoopRecipe, index: int, library: Library) -> None:
-    """Write one song of a recipe where it is not whole yet.
-
-    Raises:
-        DataError: the folder cannot be written.
-    """
-    folder = recipe.folder(out, index)
-    if not is_whole(folder, library, recipe.frames):
-        stems = arrange(library, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest)
-        write_song(folder, stems, RATE)
 
 
 def arrange(
     library: Library, seed: tuple[int, ...], frames: int, slowest: float, fastest: float
 ) -> dict[str, np.ndarray]:
-    """Return a song's stems, (2, t) each with `frames` samples at 44.1 kHz, drawn from `seed` alone.
+    """Arrange a song from samples; its stems, (2, t) each with `frames` samples at 44.1 kHz, drawn from `seed` alone.
 
     One tempo from `slowest` to `fastest` bpm for all; sections of four bars in which a stem plays or rests; levels are
     drawn for each stem, and all of them are turned down alike where the sum would pass 0.9.
@@ -156,6 +143,18 @@ def arrange(
     peak = max(float(np.abs(sound).max()) for sound in sounds)
     gain = np.float32(min(1.0, PEAK / peak) if peak > 0 else 1.0)
     return {stem: sound * gain for stem, sound in stems.items()}
+
+
+def _write_one(out: Path, recipe: LoopRecipe, index: int, library: Library) -> None:
+    """Write one song of a recipe where it is not whole yet.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    folder = recipe.folder(out, index)
+    if not is_whole(folder, library, recipe.frames):
+        stems = arrange(library, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest)
+        write_song(folder, stems, RATE)
 
 
 def _stem(rng: np.random.Generator, samples: tuple[Sample, ...], layers: int, bpm: float, frames: int) -> np.ndarray:

@@ -31,7 +31,7 @@ SAME = 0.002  # relative difference of tempos that is not stretched
 
 @dataclass(frozen=True)
 class Sample:
-    """One file: length in samples per channel, rate in Hz, and the tempo in its name in bpm, if there is one."""
+    """Loop or one-shot: length in samples per channel, rate in Hz, and the tempo in its name in bpm, if any."""
 
     path: Path
     rate: int
@@ -40,7 +40,7 @@ class Sample:
 
     @property
     def is_one_shot(self) -> bool:
-        """Whether it is a single hit, not a loop."""
+        """Whether it is a single hit and no loop."""
         return self.bpm is None and self.length < ONE_SHOT * self.rate
 
 
@@ -48,7 +48,7 @@ Library = Mapping[str, tuple[Sample, ...]]  # by stem
 
 
 def scan(root: Path) -> Library:
-    """Return the samples of root/{vocals,drums,bass,other}/**, by stem; stems without any are left out.
+    """List the samples of root/{vocals,drums,bass,other}/** by stem; stems without any are left out.
 
     Raises:
         DataError: no such folder, or fewer than two stems have samples.
@@ -73,7 +73,7 @@ def scan(root: Path) -> Library:
 
 
 def divide(library: Library, seed: int) -> tuple[Library, Library]:
-    """Return the samples to train with and those to validate with, one in eight of each stem and at least one.
+    """Split a library into samples to train with and samples to validate with, an eighth of each stem, at least one.
 
     A stem's only sample is in both.
     """
@@ -87,7 +87,7 @@ def divide(library: Library, seed: int) -> tuple[Library, Library]:
 
 
 def digest(library: Library, root: Path) -> str:
-    """Return a name for what a library holds: it changes with the files' names, lengths and rates."""
+    """Hash of what a library holds, which changes with the files' names, lengths and rates."""
     listed = [
         f"{stem}/{sample.path.relative_to(root).as_posix()} {sample.length} {sample.rate}"
         for stem, samples in library.items()
@@ -97,7 +97,7 @@ def digest(library: Library, root: Path) -> str:
 
 
 def fill(sample: Sample, bpm: float, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `length` samples of a sample at `bpm`, (2, t) at 44.1 kHz: loops repeated, single hits in a pattern.
+    """Repeat a loop, or place a one-shot in a pattern, at `bpm` for `length` samples; (2, t) at 44.1 kHz.
 
     A loop without a tempo of its own, such as a held chord, is not stretched and starts anew on a bar.
 
@@ -122,7 +122,7 @@ def fill(sample: Sample, bpm: float, length: int, rng: np.random.Generator) -> n
 
 
 def nearest_octave(own: float, bpm: float) -> float:
-    """Return `own` doubled or halved so that the stretch to `bpm` is the smallest: 70 bpm are 140 in a song of 130."""
+    """Tempo `own` doubled or halved until nearest to `bpm`: 70 bpm are 140 in a song of 130."""
     return float(own * 2.0 ** round(np.log2(bpm / own)))
 
 

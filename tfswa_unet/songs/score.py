@@ -1,4 +1,4 @@
-"""Scores of synthetic songs: notes, sections, and the melodies over their chords."""
+"""Scores of synthetic songs: notes, sections, chords and melodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WALKS = {"sung": (0.5, 0.5, 1.0, 1.0, 1.5, 2.0), "fast": (0.25, 0.25, 0.5, 0.5, 
 
 @dataclass(frozen=True)
 class Note:
-    """One note: start and length in seconds, pitch as a (fractional) MIDI number, velocity in (0, 1]."""
+    """Note: start and length in seconds, pitch as a (fractional) MIDI number, velocity in (0, 1]."""
 
     start: float
     seconds: float
@@ -27,7 +27,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Section:
-    """A run of bars in which the same stems play at the same energy in [0, 1]."""
+    """Section of a song: bars in which the same stems play at one energy in [0, 1]."""
 
     first: int
     bars: int
@@ -38,7 +38,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Strip:
-    """A stem's place on the mixing desk: level, reverb send and spectral tilt in dB, saturation in [0, 1]."""
+    """Channel strip of a stem: level, reverb send and spectral tilt in dB, saturation in [0, 1]."""
 
     level: float
     send: float
@@ -48,7 +48,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Score:
-    """Everything that the stems of a song share, and the name of each player's sound."""
+    """Score of a song: tempo, key, chords and sections, and the sounds and mix of its stems."""
 
     seconds: float
     tempo: float  # beats per minute
@@ -86,42 +86,42 @@ class Score:
         return max(1, ceil(self.seconds / (self.beat * self.beats)))
 
     def time(self, bar: int, step: float) -> float:
-        """Start in seconds of a grid step, swing included."""
+        """Start of a grid step in s, with swing."""
         late = self.swing if round(step) % 2 else 0.0
         return (bar * self.beats + (step + late) / STEPS) * self.beat
 
     def section(self, bar: int) -> Section:
-        """The section that a bar belongs to."""
+        """Section of a bar."""
         return next(section for section in reversed(self.sections) if section.first <= bar)
 
     def playing(self, stem: str) -> list[int]:
-        """The bars in which a stem plays."""
+        """Bars in which a stem plays."""
         return [bar for bar in range(self.bars) if stem in self.section(bar).active]
 
     def chord(self, bar: int) -> tuple[int, ...]:
-        """The scale degrees of a bar's chord, its root first."""
+        """Scale degrees of a bar's chord, root first."""
         section = self.section(bar)
         degrees = self.chorus if section.chorus else self.verse
         degree = degrees[(bar - section.first) % len(degrees)]
         return tuple(degree + third for third in ((0, 2, 4, 6) if self.seventh else (0, 2, 4)))
 
     def pitch(self, degree: int) -> float:
-        """MIDI number of a scale degree, counted from the tonic over as many octaves as it takes."""
+        """MIDI number of a scale degree; 7 is the tonic an octave up."""
         octave, step = divmod(degree, len(self.scale))
         return self.root + 12 * octave + self.scale[step]
 
     def near(self, degree: int, centre: float) -> float:
-        """MIDI number of a degree in the octave around `centre`."""
+        """MIDI number of a scale degree in the octave around `centre`."""
         pitch = self.pitch(degree)
         return pitch + 12 * round((centre - pitch) / 12)
 
     def voicing(self, bar: int, centre: float) -> list[float]:
-        """A bar's chord as MIDI numbers in the octave around `centre`, ascending: voice leading for free."""
+        """Voicing of a bar's chord: ascending MIDI numbers in the octave around `centre`."""
         return sorted(self.near(degree, centre) for degree in self.chord(bar))
 
 
 def melody(score: Score, stem: str, centre: float, rng: np.random.Generator) -> list[Note]:
-    """Write a tune around a MIDI number for the bars in which a stem plays: two-bar phrases whose rhythms return."""
+    """Melody around the MIDI number `centre` in the bars of a stem: two-bar phrases with recurring rhythms."""
     pace = WALKS[str(rng.choice(list(WALKS), p=[0.7, 0.15, 0.15]))]
     rhythms = [_rhythm(score, pace, rng) for _ in range(3)]
     home = min(range(-21, 22), key=lambda degree: abs(score.pitch(degree) - centre))
@@ -147,7 +147,7 @@ def melody(score: Score, stem: str, centre: float, rng: np.random.Generator) -> 
 
 
 def harmony(score: Score, notes: list[Note], thirds: int) -> list[Note]:
-    """The same tune some scale degrees higher."""
+    """Parallel harmony: a melody moved up by `thirds` scale degrees."""
     pitches = {round(score.pitch(degree), 3): degree for degree in range(-28, 36)}
     return [
         Note(note.start, note.seconds, score.pitch(pitches[round(note.pitch, 3)] + thirds), note.velocity)

@@ -1,4 +1,4 @@
-"""Synthetic singing: formants, phonemes, phrases."""
+"""Synthetic singing: glottal source, formants, consonants and vibrato."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Syllable = tuple[str | None, str]  # consonant and vowel
 
 @dataclass(frozen=True)
 class Vowel:
-    """Formant frequencies in Hz, and how much of the treble a rounded mouth takes away, in dB."""
+    """Vowel: formant frequencies in Hz, and the dB of treble that rounded lips take away."""
 
     formants: tuple[float, float, float, float, float]
     dull: float
@@ -39,7 +39,7 @@ VOWELS = {
 
 @dataclass(frozen=True)
 class Consonant:
-    """Noise around a frequency in Hz, as wide as `octaves`, for some seconds at some level after a closure in s."""
+    """Consonant: noise around `centre` Hz, `octaves` wide, for `seconds` after `closure` seconds of silence."""
 
     centre: float
     octaves: float
@@ -62,7 +62,7 @@ CONSONANTS = {
 
 @dataclass(frozen=True)
 class Voice:
-    """A kind of singer: MIDI centre, size of the formants, and ranges of manner drawn for each song."""
+    """Voice type: MIDI number of its centre, scale of the formants, and ranges of the singing style."""
 
     centre: float
     size: float
@@ -83,7 +83,7 @@ VOICES = {
 
 @dataclass(frozen=True)
 class SingingStyle:
-    """How one singer sings one song: breath noise, vibrato (Hz, semitones), glide and scoop, treble lost when quiet."""
+    """Singing style in one song: breath noise, vibrato in Hz and semitones, glide, scoop, spectral tilt."""
 
     size: float
     breath: float
@@ -98,7 +98,7 @@ class SingingStyle:
 
 @dataclass(frozen=True)
 class Performance:
-    """The singer's movements at the control rate, all (t,) but the formants (5, t)."""
+    """Control signals of a sung melody, all (t,) at the control rate but the formants (5, t)."""
 
     pitch: np.ndarray
     effort: np.ndarray
@@ -110,7 +110,7 @@ class Performance:
 
 
 def vocals(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The stem of the voices before the desk; (2, t)."""
+    """Vocal stem before the mix: a lead, with doubles, a harmony and an echo in some songs; (2, t)."""
     length, voice = round(score.seconds * rate), VOICES[score.voice]
     style = draw_style(voice, rng)
     notes = melody(score, "vocals", voice.centre + rng.uniform(-3, 3), rng)
@@ -136,7 +136,7 @@ def vocals(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
 
 
 def draw_style(voice: Voice, rng: np.random.Generator) -> SingingStyle:
-    """Draw how a kind of singer sings."""
+    """Draw a singing style of a voice type."""
     return SingingStyle(
         size=voice.size * rng.uniform(0.95, 1.05),
         breath=rng.uniform(*voice.breath),
@@ -153,7 +153,7 @@ def draw_style(voice: Voice, rng: np.random.Generator) -> SingingStyle:
 def perform(
     notes: list[Note], syllables: list[Syllable], style: SingingStyle, rng: np.random.Generator, length: int, rate: int
 ) -> Performance:
-    """Sing notes, each on a syllable (consonant or None, vowel)."""
+    """Control signals of notes, each sung on a syllable (consonant or None, vowel)."""
     count, control = control_points(length), rate / HOP
     pitch, sway, effort = np.full(count, notes[0].pitch if notes else 60.0), np.zeros(count), np.zeros(count)
     formants, dull = np.repeat(np.array(VOWELS["ʌ"].formants)[:, None], count, axis=1), np.zeros(count)
@@ -192,7 +192,7 @@ def perform(
 def glottal_source(
     performance: Performance, style: SingingStyle, rng: np.random.Generator, length: int, rate: int
 ) -> np.ndarray:
-    """What the larynx makes: a train of glottal pulses with breath in it; (t,)."""
+    """Glottal source: a pulse train with breath noise; (t,)."""
     frequency = hertz(performance.pitch)
     harmonics = np.arange(1, 400)
     pulses = Wavetable(1 / harmonics, rng.uniform(-0.6, 0.6, len(harmonics)) - np.pi / 2, rate)
@@ -204,7 +204,7 @@ def glottal_source(
 def filter_vocal_tract(
     sounds: list[np.ndarray], performance: Performance, style: SingingStyle, rng: np.random.Generator, rate: int
 ) -> list[np.ndarray]:
-    """Shape sources by the moving vowels, the first of them with the consonants added; (t,) each."""
+    """Filter sources (t,) by time-varying formants, and add the consonants to the first; (t,) each."""
     length = len(sounds[0])
     size = 2 ** round(np.log2(WINDOW * rate))
     frames = -(-length // (size // 2)) + 1
@@ -229,7 +229,7 @@ def _double(lead: Performance, rng: np.random.Generator, rate: int) -> Performan
 
 
 def _echo(out: np.ndarray, seconds: float, gain: float, rate: int) -> None:
-    """Three repeats that change sides."""
+    """Three echoes that alternate between the sides."""
     dry = out.copy()
     for k in range(1, 4):
         place(out, dry[:: -1 if k % 2 else 1], round(k * seconds * rate), gain**k)

@@ -1,4 +1,4 @@
-"""Write songs as folders of wav files: claim a folder, check the disk, each song whole or not at all."""
+"""Songs written as folders of wav files, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORTH = 300.0  # s of music that make starting one more process worth its while
 STALE = 3600.0  # s after which a temporary folder belongs to nobody any more
 
 
-class Recipe(Protocol):
+class SongRecipe(Protocol):
     """What the songs of a folder are made from: a frozen dataclass, kept there as JSON."""
 
     @property
@@ -47,7 +47,7 @@ class Recipe(Protocol):
 def write_missing(
     out: Path,
     name: str,
-    recipe: Recipe,
+    recipe: SongRecipe,
     what: str,
     songs: int,
     stems: Sequence[str],
@@ -102,7 +102,7 @@ def claim(out: Path, name: str, recipe: Any, what: str) -> None:
 
 
 def check_space(out: Path, songs: int, stems: int, frames: int) -> None:
-    """Refuse `songs` songs of `stems` stems and a mixture, `frames` samples long, that the disk of `out` cannot hold.
+    """Check that the disk of `out` can hold `songs` songs of `stems` stems and a mixture, each `frames` long.
 
     Raises:
         DataError: with the bytes that are needed and those that are free.
@@ -117,7 +117,7 @@ def check_space(out: Path, songs: int, stems: int, frames: int) -> None:
 
 
 def is_whole(folder: Path, stems: Iterable[str], frames: int) -> bool:
-    """Say whether a song's folder holds its stems and their mixture, each `frames` samples long or longer."""
+    """Whether a song's folder holds its stems and their mixture, each `frames` samples long or longer."""
     try:
         return all((folder / f"{name}.wav").stat().st_size >= 4 * frames for name in (MIXTURE, *stems))
     except OSError:
