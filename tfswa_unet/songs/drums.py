@@ -36,28 +36,6 @@ GROOVES: dict[str, dict[str, str]] = {
 }
 TAKES = 2  # recordings of each drum, so that no two hits in a row are the same samples
 TIMEKEEPERS = ("hat", "open", "ride", "shaker")
-PLACES = {
-    "kick": 0.0,
-    "snare": 0.1,
-    "clap": 0.0,
-    "hat": 0.5,
-    "open": 0.5,
-    "ride": 0.6,
-    "crash": 0.7,
-    "tom": 0.6,
-    "shaker": 0.6,
-}
-LOUDNESS = {
-    "kick": 1.0,
-    "snare": 0.8,
-    "clap": 0.6,
-    "hat": 0.32,
-    "open": 0.3,
-    "ride": 0.26,
-    "crash": 0.45,
-    "tom": 0.8,
-    "shaker": 0.25,
-}
 
 
 @dataclass(frozen=True)
@@ -82,20 +60,24 @@ KITS = {
 }
 
 
+Strike = Callable[[Kit, np.random.Generator, int], np.ndarray]
+
+
 def drums(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
     """Drum stem before the mix: a groove with fills, each piece panned; (2, t)."""
     kit, length = KITS[score.kit], round(score.seconds * rate)
     hits = list(_hits(score, rng))
     side = rng.choice([-1, 1])
     takes = {}
-    for piece in sorted({piece for piece, _, _ in hits}):
-        gain = LOUDNESS[piece] * 10 ** (rng.uniform(-3, 3) / 20)
-        position = np.clip(side * PLACES[piece] * rng.uniform(0.3, 1.0), -1, 1)
-        takes[piece] = [pan(gain * PIECES[piece](kit, rng, rate), position) for _ in range(TAKES)]
+    for name in sorted({name for name, _, _ in hits}):
+        piece = PIECES[name]
+        gain = piece.loudness * 10 ** (rng.uniform(-3, 3) / 20)
+        position = np.clip(side * piece.position * rng.uniform(0.3, 1.0), -1, 1)
+        takes[name] = [pan(gain * piece.strike(kit, rng, rate), position) for _ in range(TAKES)]
     out = np.zeros((2, length), np.float32)
-    for piece, start, velocity in hits:
+    for name, start, velocity in hits:
         late = abs(rng.normal(0, score.looseness)) if start < score.looseness else rng.normal(0, score.looseness)
-        take = takes[piece][rng.integers(TAKES)]
+        take = takes[name][rng.integers(TAKES)]
         place(out, take, round((start + late) * rate), velocity**1.5 * rng.uniform(0.85, 1.0))
     return out
 
@@ -136,24 +118,20 @@ def clap(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
     )
 
 
-def hat(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Closed hi-hat; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.015, 0.05), rng.uniform(*kit.hat), 40)
+def cymbal(decays: tuple[float, float], lows: tuple[float, float] | None, count: int) -> Strike:
+    """Cymbal of `count` inharmonic partials and noise above `lows` Hz (None: those of the kit's hats); decays in s."""
 
+    def strike(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
+        decay, low = rng.uniform(*decays), rng.uniform(*(lows or kit.hat))
+        time = _time(5 * decay, rate)
+        frequency = np.exp(rng.uniform(np.log(low), np.log(max(16000, 1.2 * low)), count))
+        amplitude, fall = rng.uniform(0.2, 1, count), decay * rng.uniform(0.4, 1.3, count)
+        metal = partials(frequency, amplitude, fall, rng.uniform(0, 6.28, count), len(time), rate)
+        hiss = _band(noise(rng, len(time)), low, "highpass", rate) * np.exp(-time / (0.7 * decay))
+        mixed = kit.metal * metal / np.sqrt(count / 6) + (1 - kit.metal) * hiss
+        return _finish(mixed * (1 - np.exp(-time / 0.0006)), rate)
 
-def open_hat(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Open hi-hat; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.08, 0.2), rng.uniform(*kit.hat), 60)
-
-
-def ride(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Ride cymbal; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.15, 0.3), rng.uniform(2500, 4500), 40)
-
-
-def crash(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Crash cymbal; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.3, 0.55), rng.uniform(1500, 3500), 80)
+    return strike
 
 
 def tom(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
@@ -172,16 +150,25 @@ def shaker(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
     return _finish(_band(noise(rng, len(time)), (rng.uniform(3500, 6000), 14000), "bandpass", rate) * envelope, rate)
 
 
-PIECES: dict[str, Callable[[Kit, np.random.Generator, int], np.ndarray]] = {
-    "kick": kick,
-    "snare": snare,
-    "clap": clap,
-    "hat": hat,
-    "open": open_hat,
-    "ride": ride,
-    "crash": crash,
-    "tom": tom,
-    "shaker": shaker,
+@dataclass(frozen=True)
+class Piece:
+    """Kit piece: the function that synthesizes a stroke, its place to the side in [0, 1], and its gain."""
+
+    strike: Strike
+    position: float
+    loudness: float
+
+
+PIECES = {
+    "kick": Piece(kick, 0.0, 1.0),
+    "snare": Piece(snare, 0.1, 0.8),
+    "clap": Piece(clap, 0.0, 0.6),
+    "hat": Piece(cymbal((0.015, 0.05), None, 40), 0.5, 0.32),
+    "open": Piece(cymbal((0.08, 0.2), None, 60), 0.5, 0.3),
+    "ride": Piece(cymbal((0.15, 0.3), (2500, 4500), 40), 0.6, 0.26),
+    "crash": Piece(cymbal((0.3, 0.55), (1500, 3500), 80), 0.7, 0.45),
+    "tom": Piece(tom, 0.6, 0.8),
+    "shaker": Piece(shaker, 0.6, 0.25),
 }
 
 
@@ -206,22 +193,6 @@ def _hits(score: Score, rng: np.random.Generator) -> Iterator[tuple[str, float, 
             if rng.random() < 0.85:
                 piece = str(rng.choice(["snare", "tom", "tom", "kick"]))
                 yield piece, score.time(bar, step), rng.uniform(0.5, 1.0)
-
-
-def _cymbal(kit: Kit, rng: np.random.Generator, rate: int, decay: float, low: float, count: int) -> np.ndarray:
-    time = _time(5 * decay, rate)
-    frequency = np.exp(rng.uniform(np.log(low), np.log(max(16000, 1.2 * low)), count))
-    metal = partials(
-        frequency,
-        rng.uniform(0.2, 1, count),
-        decay * rng.uniform(0.4, 1.3, count),
-        rng.uniform(0, 6.28, count),
-        len(time),
-        rate,
-    )
-    hiss = _band(noise(rng, len(time)), low, "highpass", rate) * np.exp(-time / (0.7 * decay))
-    mixed = kit.metal * metal / np.sqrt(count / 6) + (1 - kit.metal) * hiss
-    return _finish(mixed * (1 - np.exp(-time / 0.0006)), rate)
 
 
 def _time(seconds: float, rate: int) -> np.ndarray:

@@ -13,8 +13,8 @@ import numpy as np
 
 from tfswa_unet.data.tempo import BAR
 from tfswa_unet.errors import DataError
-from tfswa_unet.songs.samples import CHANNELS, RATE, Library, Sample, digest, divide, fill, scan
-from tfswa_unet.songs.writing import is_whole, write_missing, write_song
+from tfswa_unet.songs.samples import CHANNELS, Library, Sample, digest, divide, fill, scan
+from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
 from tfswa_unet.types import Split
 
 MANIFEST = "loops.json"
@@ -32,8 +32,10 @@ FADE = 0.01  # s at the borders of sections
 
 
 @dataclass(frozen=True)
-class LoopRecipe:
+class LoopRecipe(SongRecipe):
     """Recipe of songs from loops: their number, s of each, seed, tempos in bpm, digest of the samples."""
+
+    name = "loops-{:05d}"
 
     songs: int
     seconds: float
@@ -56,19 +58,10 @@ class LoopRecipe:
                 f"{SLOWEST:g}-{FASTEST:g}, the slower first"
             )
 
-    @property
-    def frames(self) -> int:
-        """Samples per channel of a song."""
-        return round(self.seconds * RATE)
-
     def split(self, index: int) -> Split:
         """Split of a song: a tenth validate, the last ones, and one at least where there are two songs."""
         valid = max(1, self.songs // VALID_SHARE) if self.songs > 1 else 0
         return "valid" if index >= self.songs - valid else "train"
-
-    def folder(self, out: Path, index: int) -> Path:
-        """Folder of a song."""
-        return out / self.split(index) / f"loops-{index + 1:05d}"
 
 
 def parse_bpm(text: str) -> tuple[float, float]:
@@ -112,11 +105,12 @@ def write_songs(
     recipe = LoopRecipe(songs, float(seconds), seed, *bpm, samples=digest(library, root))
     train, valid = divide(library, seed)
 
-    def call(index: int) -> tuple[Any, ...]:
-        return out, recipe, index, train if recipe.split(index) == "train" else valid
+    def arguments(index: int) -> tuple[Any, ...]:
+        samples = train if recipe.split(index) == "train" else valid
+        return samples, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest
 
     what, stems = "songs from loops", tuple(library)
-    write_missing(out, MANIFEST, recipe, what, songs, stems, _write_one, call, workers, on_progress)
+    write_missing(out, MANIFEST, recipe, what, songs, stems, arrange, arguments, workers, on_progress)
     return stems
 
 
@@ -143,18 +137,6 @@ def arrange(
     peak = max(float(np.abs(sound).max()) for sound in sounds)
     gain = np.float32(min(1.0, PEAK / peak) if peak > 0 else 1.0)
     return {stem: sound * gain for stem, sound in stems.items()}
-
-
-def _write_one(out: Path, recipe: LoopRecipe, index: int, library: Library) -> None:
-    """Write one song of a recipe where it is not whole yet.
-
-    Raises:
-        DataError: the folder cannot be written.
-    """
-    folder = recipe.folder(out, index)
-    if not is_whole(folder, library, recipe.frames):
-        stems = arrange(library, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest)
-        write_song(folder, stems, RATE)
 
 
 def _stem(rng: np.random.Generator, samples: tuple[Sample, ...], layers: int, bpm: float, frames: int) -> np.ndarray:

@@ -18,9 +18,9 @@ from tfswa_unet.data.reading import match_channels
 from tfswa_unet.data.sets.folders import SUFFIXES
 from tfswa_unet.data.tempo import BAR, estimate_tempo, tempo_in_name
 from tfswa_unet.errors import DataError
+from tfswa_unet.songs.writing import RATE
 from tfswa_unet.types import STEMS
 
-RATE = 44_100  # Hz
 ONE_SHOT = 1.0  # s; what is shorter and has no tempo in its name is a single hit
 CHANNELS = 2
 HELD_OUT = 8  # one sample in so many is kept for the songs that validate

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import scipy.fft
@@ -19,12 +18,11 @@ from tfswa_unet.songs.instruments import other
 from tfswa_unet.songs.score import Strip
 from tfswa_unet.songs.sounds import impulse
 from tfswa_unet.songs.voice import vocals
-from tfswa_unet.songs.writing import is_whole, write_missing, write_song
-from tfswa_unet.types import STEMS
+from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
+from tfswa_unet.types import STEMS, Split
 
 MANIFEST = "synthetic.json"
 GENERATOR = 1  # raised whenever the same seed gives other songs
-RATE = 44_100  # Hz
 ONE_IN = 10  # one song in so many tests, and as many validate
 RATES = (16_000, 192_000)
 PLAYERS = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
@@ -36,8 +34,10 @@ TAIL = 1 / 4  # of a transform that filled by the tail of what came before
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(SongRecipe):
     """Recipe of a synthetic data set: number of songs, s of each, seed, songs that validate and test, band."""
+
+    name = "song-{:04d}"
 
     tracks: int
     seconds: float
@@ -47,24 +47,15 @@ class Recipe:
     band: int | None = None  # None: each song has a band of its own
     generator: int = GENERATOR
 
-    def split(self, index: int) -> Literal["train", "valid", "test"]:
+    def split(self, index: int) -> Split:
         """Split of a song: training songs come first, test songs last."""
         if index >= self.tracks - self.test_tracks:
             return "test"
         return "valid" if index >= self.tracks - self.test_tracks - self.valid_tracks else "train"
 
-    def folder(self, out: Path, index: int) -> Path:
-        """Folder of a song."""
-        return out / self.split(index) / f"song-{index + 1:04d}"
-
     def song_seed(self, index: int) -> int:
         """Seed of one song, which depends on no other song."""
         return int.from_bytes(np.random.SeedSequence([self.seed, index]).generate_state(4).tobytes(), "little")
-
-    @property
-    def frames(self) -> int:
-        """Samples per channel of a song."""
-        return round(self.seconds * RATE)
 
 
 def synthesize(seed: int, seconds: float, rate: int = 44_100, band: int | None = None) -> dict[str, np.ndarray]:
@@ -141,11 +132,11 @@ def write_dataset(
         raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
     recipe = make_recipe(tracks, seconds, seed, test_tracks, band)
 
-    def call(index: int) -> tuple[Path, Recipe, int]:
-        return out, recipe, index
+    def arguments(index: int) -> tuple[int, float, int, int | None]:
+        return recipe.song_seed(index), recipe.seconds, RATE, recipe.band
 
     what = "synthetic songs"
-    write_missing(out, MANIFEST, recipe, what, tracks, STEMS, _write_one, call, workers, on_progress)
+    write_missing(out, MANIFEST, recipe, what, tracks, STEMS, synthesize, arguments, workers, on_progress)
 
 
 def apply_strip(dry: np.ndarray, settings: Strip, room: np.ndarray, rate: int) -> np.ndarray:
@@ -192,17 +183,6 @@ def _check(seed: int, seconds: float, rate: int) -> None:
         raise DataError(f"a synthetic song of {seconds:g} s cannot be made; give at least 1 s")
     if not RATES[0] <= rate <= RATES[1]:
         raise DataError(f"a sample rate of {rate} Hz is out of range; give {RATES[0]} to {RATES[1]} Hz")
-
-
-def _write_one(out: Path, recipe: Recipe, index: int) -> None:
-    """Write one song of a recipe where it is not whole yet.
-
-    Raises:
-        DataError: the folder cannot be written.
-    """
-    folder = recipe.folder(out, index)
-    if not is_whole(folder, STEMS, recipe.frames):
-        write_song(folder, synthesize(recipe.song_seed(index), recipe.seconds, RATE, recipe.band), RATE)
 
 
 def _saturate(dry: np.ndarray, drive: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import ceil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from tfswa_unet import audio
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import free_bytes, write_text
 from tfswa_unet.processes import in_processes, processors
-from tfswa_unet.types import MIXTURE
+from tfswa_unet.types import MIXTURE, Split
 
+RATE = 44_100  # Hz
 LEVELS = 2**15  # of a 16-bit sample, on each side of zero
 HEADER = 4096  # bytes, more than any of a wav file
 MARGIN = 1.02  # free space asked for over the bytes of the files
@@ -29,19 +30,24 @@ WORTH = 300.0  # s of music that make starting one more process worth its while
 STALE = 3600.0  # s after which a temporary folder belongs to nobody any more
 
 
-class SongRecipe(Protocol):
-    """What the songs of a folder are made from: a frozen dataclass, kept there as JSON."""
+class SongRecipe:
+    """Base of the frozen dataclasses that say what the songs of a folder are made from, kept there as JSON."""
 
-    @property
-    def seconds(self) -> float:
-        """Length of a song."""
+    seconds: float  # length of a song
+    name: ClassVar[str]  # format of the songs' names
 
     @property
     def frames(self) -> int:
         """Samples per channel of a song."""
+        return round(self.seconds * RATE)
+
+    def split(self, index: int) -> Split:
+        """Split of a song."""
+        raise NotImplementedError
 
     def folder(self, out: Path, index: int) -> Path:
         """Folder of a song."""
+        return out / self.split(index) / self.name.format(index + 1)
 
 
 def write_missing(
@@ -51,12 +57,12 @@ def write_missing(
     what: str,
     songs: int,
     stems: Sequence[str],
-    work: Callable[..., None],
-    call: Callable[[int], tuple[Any, ...]],
+    make: Callable[..., Mapping[str, np.ndarray]],
+    arguments: Callable[[int], tuple[Any, ...]],
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write those of a recipe's songs that are not whole yet, each by `work(*call(index))`, in `workers` processes.
+    """Write those of a recipe's songs that are not whole yet, each `make(*arguments(index))`, in `workers` processes.
 
     `name` and `what` as in `claim`. By default there are as many workers as processors, if the work is worth starting
     them. `on_progress` is told how many songs are done, and of how many.
@@ -71,7 +77,8 @@ def write_missing(
     report = on_progress or (lambda done, total: None)
     report(songs - len(missing), songs)
     workers = workers or min(processors(), ceil(len(missing) * recipe.seconds / WORTH))
-    for done, _ in enumerate(in_processes(work, [call(index) for index in missing], workers), 1):
+    calls = [(recipe.folder(out, index), stems, recipe.frames, make, arguments(index)) for index in missing]
+    for done, _ in enumerate(in_processes(_write_one, calls, workers), 1):
         report(songs - len(missing) + done, songs)
 
 
@@ -149,6 +156,13 @@ def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None
         raise DataError(
             f"{folder} cannot be written ({error.strerror}): make room for it there, then run again"
         ) from None
+
+
+def _write_one(
+    folder: Path, stems: Sequence[str], frames: int, make: Callable[..., Mapping[str, np.ndarray]], arguments: tuple
+) -> None:
+    if not is_whole(folder, stems, frames):  # another process may have made it meanwhile
+        write_song(folder, make(*arguments), RATE)
 
 
 def _put(part: Path, folder: Path, stems: Iterable[str], frames: int) -> None:
