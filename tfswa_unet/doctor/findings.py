@@ -90,9 +90,8 @@ def _silence(facts: SongFacts, name: str, file: FileFacts) -> Iterator[Finding]:
     elif silent >= MOSTLY and name != MIXTURE:
         seconds = float(np.sum(file.envelope[0] >= SILENT)) / FRAMES_PER_SECOND
         what = f"is silent for {silent:.0%} of {_seconds(file)}: {seconds:.1f} s of sound"
-        yield _tell(
-            facts, "warning", "mostly-silent", name, what, "check the export; training mostly draws empty crops"
-        )
+        remedy = "check the export; training mostly draws empty crops"
+        yield _tell(facts, "warning", "mostly-silent", name, what, remedy)
 
 
 def _agreement(facts: SongFacts) -> Iterator[Finding]:

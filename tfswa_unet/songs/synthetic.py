@@ -30,7 +30,7 @@ RUMBLE = 25.0  # Hz: below lies nothing that a loudspeaker plays
 PIVOT = 900.0  # Hz, of the spectral tilt
 PEAK = 0.9  # full scale; the rest is headroom for rounding
 FADE = 0.01  # s, at the end
-TAIL = 1 / 4  # of a transform that filled by the tail of what came before
+TAIL = 1 / 4  # share of a transform that holds the tail of the room
 
 
 @dataclass(frozen=True)
