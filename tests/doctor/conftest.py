@@ -38,7 +38,7 @@ def clean(tmp_path):
 
 @pytest.fixture
 def found():
-    """What the doctor finds, as (severity, check, split/track, stem)."""
+    """The findings of a diagnosis, as (severity, check, split/track, stem)."""
 
     def look(root, **options):
         diagnosis = diagnose(root, workers=1, **options)

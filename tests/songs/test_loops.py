@@ -12,7 +12,7 @@ from tfswa_unet.cli import main
 from tfswa_unet.data import load_tracks
 from tfswa_unet.errors import AudioError, DataError
 from tfswa_unet.songs import parse_bpm, write_songs
-from tfswa_unet.songs.loops import divide, scan
+from tfswa_unet.songs.samples import divide, scan
 
 
 def hashes(out):

@@ -5,16 +5,27 @@ import pytest
 from scipy.signal import butter, hilbert, sosfiltfilt, welch
 
 from tfswa_unet.songs.score import Note
-from tfswa_unet.songs.voice import CONSONANTS, VOICES, VOWELS, Manner, draw_manner, mouth, perform, source
+from tfswa_unet.songs.voice import (
+    CONSONANTS,
+    VOICES,
+    VOWELS,
+    SingingStyle,
+    draw_style,
+    filter_vocal_tract,
+    glottal_source,
+    perform,
+)
 
 RATE = 44_100
-PLAIN = Manner(size=1, breath=0, vibrato_rate=5.5, vibrato_depth=0, glide=0.05, scoop=0, softness=0, presence=0, air=0)
+PLAIN = SingingStyle(
+    size=1, breath=0, vibrato_rate=5.5, vibrato_depth=0, glide=0.05, scoop=0, softness=0, presence=0, air=0
+)
 
 
-def sing(notes, syllables, manner=PLAIN, seconds=2.0):
+def sing(notes, syllables, style=PLAIN, seconds=2.0):
     rng, length = np.random.default_rng(0), round(seconds * RATE)
-    performance = perform(notes, syllables, manner, rng, length, RATE)
-    return mouth([source(performance, manner, rng, length, RATE)], performance, manner, rng, RATE)[0]
+    performance = perform(notes, syllables, style, rng, length, RATE)
+    return filter_vocal_tract([glottal_source(performance, style, rng, length, RATE)], performance, style, rng, RATE)[0]
 
 
 def pitch_track(sound, low, high):
@@ -24,8 +35,8 @@ def pitch_track(sound, low, high):
 
 
 def test_vibrato_has_the_asked_rate_and_depth():
-    manner = replace(PLAIN, vibrato_depth=0.5)
-    track = pitch_track(sing([Note(0, 3.0, 57, 1.0)], [(None, "a")], manner, 3.0), 170, 270)
+    style = replace(PLAIN, vibrato_depth=0.5)
+    track = pitch_track(sing([Note(0, 3.0, 57, 1.0)], [(None, "a")], style, 3.0), 170, 270)
     cents = 1200 * np.log2(track[round(0.8 * RATE) : round(2.8 * RATE)] / 220)
     spectrum = np.abs(np.fft.rfft((cents - cents.mean()) * np.hanning(len(cents)), 2**20))
     rates = np.fft.rfftfreq(2**20, 1 / RATE)
@@ -58,9 +69,9 @@ def test_the_pitch_glides_between_notes():
 def test_a_vowel_s_formants_stand_out_of_its_spectrum(vowel, size):
     # Breath alone, so that the spectrum shows the mouth and no harmonics.
     rng, length = np.random.default_rng(0), 4 * RATE
-    manner = replace(PLAIN, size=size)
-    tract = perform([Note(0, 4.0, 57, 1.0)], [(None, vowel)], manner, rng, length, RATE)
-    sound = mouth([rng.standard_normal(length).astype(np.float32)], tract, manner, rng, RATE)[0]
+    style = replace(PLAIN, size=size)
+    tract = perform([Note(0, 4.0, 57, 1.0)], [(None, vowel)], style, rng, length, RATE)
+    sound = filter_vocal_tract([rng.standard_normal(length).astype(np.float32)], tract, style, rng, RATE)[0]
     frequency, power = welch(sound[RATE // 2 :], RATE, nperseg=2048)
     for formant in VOWELS[vowel].formants[:2]:
         near = np.abs(frequency - formant * size) < 0.2 * formant
@@ -105,8 +116,8 @@ def test_a_song_that_begins_with_a_note_begins_at_zero():
 
 @pytest.mark.parametrize("name", VOICES)
 def test_every_voice_sings(name):
-    manner = draw_manner(VOICES[name], np.random.default_rng(1))
-    sound = sing([Note(0.1, 1.5, VOICES[name].centre, 1.0)], [("s", "a")], manner)
+    style = draw_style(VOICES[name], np.random.default_rng(1))
+    sound = sing([Note(0.1, 1.5, VOICES[name].centre, 1.0)], [("s", "a")], style)
     assert np.isfinite(sound).all()
     assert np.abs(sound).max() > 0.1
 

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with a data set, found before training learns from it."""
+"""Diagnosis of data sets: faulty, missing and duplicate audio, found before training."""
 
 from tfswa_unet.doctor.diagnosis import Diagnosis, diagnose
 from tfswa_unet.doctor.findings import Finding

@@ -1,4 +1,4 @@
-"""The examination of a whole data set."""
+"""Diagnosis of a data set: all of its songs listed, measured and compared."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tfswa_unet.data.sets.layouts import Song
-from tfswa_unet.doctor.across import across_findings
-from tfswa_unet.doctor.examine import SongFacts, examine, files
-from tfswa_unet.doctor.findings import SEVERITIES, Finding, Severity, song_findings
+from tfswa_unet.doctor.duplicates import duplicate_findings
+from tfswa_unet.doctor.examine import SongFacts, examine, song_files
+from tfswa_unet.doctor.findings import SEVERITIES, Finding, Severity, dataset_findings, song_findings
 from tfswa_unet.doctor.listing import list_dataset
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.processes import in_processes, processors
@@ -21,7 +21,7 @@ WORTH = 100_000_000  # bytes of audio that make starting one more process worth 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was examined (`seconds` of audio, summed over the files) and what was found, errors first."""
+    """Findings about a data set, errors first, and what was examined: `seconds` of audio, summed over the files."""
 
     root: Path
     kind: str
@@ -31,15 +31,15 @@ class Diagnosis:
     findings: tuple[Finding, ...]
 
     def count(self, severity: Severity) -> int:
-        """Return how many findings have this severity."""
+        """Number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def paths(self, severity: Severity) -> list[Path]:
-        """Return the files and folders of the findings of a severity, each once, in order."""
+        """Files and folders of the findings of a severity, each once, sorted."""
         return sorted({path for finding in self.findings if finding.severity == severity for path in finding.paths})
 
     def as_dict(self) -> dict[str, object]:
-        """Return all of it as what JSON can hold."""
+        """The diagnosis as values that JSON can hold."""
         findings = [{**asdict(each), "paths": [str(path) for path in each.paths]} for each in self.findings]
         counts = {f"{severity}s": self.count(severity) for severity in SEVERITIES}
         return {**asdict(self), "root": str(self.root), **counts, "findings": findings}
@@ -53,7 +53,7 @@ def diagnose(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Diagnosis:
-    """Examine every file of every song of a data set, each decoded once.
+    """Check a data set: every file of every song, each decoded once.
 
     `options` are those of the data set's kind, as in data.sets.NAME.options. `workers` are processes; by default as
     many as there are processors, if the data set is worth starting them. `on_progress` is told how many songs are done,
@@ -76,7 +76,7 @@ def diagnose(
         found[number] = facts
         report(len(found), total)
     songs = [found[number] for number in range(total)]
-    findings = [*listing.findings, *across_findings(songs, listing.expected)]
+    findings = [*listing.findings, *dataset_findings(songs, listing.expected), *duplicate_findings(songs)]
     findings += [finding for facts in songs for finding in song_findings(facts)]
     findings.sort(key=lambda each: (SEVERITIES.index(each.severity), each.split, each.track))
     audio = [file for facts in songs for file in facts.files.values()]
@@ -90,5 +90,5 @@ def _examine(number: int, song: Song) -> tuple[int, SongFacts]:
 
 
 def _bytes(songs: tuple[Song, ...]) -> int:
-    paths = {source.path for song in songs for source in files(song).values()}
+    paths = {source.path for song in songs for source in song_files(song).values()}
     return sum(path.stat().st_size for path in paths if path.is_file())

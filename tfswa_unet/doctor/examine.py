@@ -1,4 +1,4 @@
-"""What the examination of a song finds out, before anything is judged."""
+"""Measurements of the files of a song: format, level, clipping, envelope, digest, and the sum of the stems."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ from tfswa_unet.data.sets.layouts import Song
 from tfswa_unet.errors import UserError
 from tfswa_unet.types import MIXTURE, Source
 
+FRAMES_PER_SECOND = 10
+FULL_SCALE = 1 - 2**-15  # the largest value of 16 bits
+RUN = 3  # equal samples at full scale: two happen at an honest peak
+BLOCK = 1 << 16  # samples
+FLOOR = 1e-30  # of an energy, so that the residual of exact sums is a number
+
 
 @dataclass(frozen=True)
 class FileFacts:
-    """One audio stream as it was decoded to its end; a record of NaN and infinity counts both, and zeros them."""
+    """Measurements of one audio stream, decoded to its end with NaN and infinity counted and taken as 0."""
 
     rate: int  # Hz
     channels: int
@@ -24,7 +30,6 @@ class FileFacts:
     codec: str
     nonfinite: int  # samples that are NaN or infinite
     first_nonfinite: int  # sample; 0 where there is none
-    peak: float  # full scale is 1
     offset: float  # the mean of the channel that is furthest from zero
     clipped: int  # runs of equal samples at full scale
     first_clipped: int  # sample
@@ -34,7 +39,7 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class SumFacts:
-    """The mixture beside the sum of the stems, in dB of the mixture's energy."""
+    """Residual of the mixture and the sum of the stems, in dB of the mixture's energy."""
 
     residual: float  # mixture less sum
     gain: float  # of the sum where it comes nearest to the mixture
@@ -43,7 +48,7 @@ class SumFacts:
 
 @dataclass(frozen=True)
 class SongFacts:
-    """A song's files: those that were decoded, those that could not be and why, and whether they add up."""
+    """Measurements of a song: its decoded files, the faults of those that cannot be read, and the sum of its stems."""
 
     song: Song
     files: Mapping[str, FileFacts]
@@ -51,8 +56,8 @@ class SongFacts:
     sum: SumFacts | None = None
 
 
-def files(song: Song) -> dict[str, Source]:
-    """Return every file of a song by its stem's name, the mixture last; "stem (file)" where a stem has several."""
+def song_files(song: Song) -> dict[str, Source]:
+    """Files of a song by the name of the stem, the mixture last; "stem (file)" where a stem has several."""
     stems = {**song.sources, **({MIXTURE: song.mixture} if song.mixture else {})}
     return {
         stem if not source.more else f"{stem} ({part.path.name})": part
@@ -61,25 +66,36 @@ def files(song: Song) -> dict[str, Source]:
     }
 
 
-FRAMES_PER_SECOND = 10
-FULL_SCALE = 1 - 2**-15  # the largest value of 16 bits
-RUN = 3  # equal samples at full scale: two happen at an honest peak
+def examine(song: Song) -> SongFacts:
+    """Decode and measure all files of a song; memory does not grow with its length but for 80 bytes a second.
+
+    Nothing is raised for a file that cannot be read: it is told in `unreadable`.
+    """
+    readers = {name: _Reader(source) for name, source in song_files(song).items()}
+    addition = _Addition()
+    while blocks := {name: block for name, reader in readers.items() if (block := reader.next()) is not None}:
+        if MIXTURE in blocks:
+            addition.show(blocks)
+    found = {name: reader.facts for name, reader in readers.items() if reader.facts is not None}
+    unreadable = {name: reader.fault for name, reader in readers.items() if reader.fault is not None}
+    rates, lengths = ({getattr(facts, what) for facts in found.values()} for what in ("rate", "length"))
+    comparable = not unreadable and len(rates) == 1 and (len(lengths) == 1 or song.ragged)
+    return SongFacts(song, found, unreadable, addition.facts() if comparable else None)
 
 
 class FileGauge:
-    """All that is measured of one audio stream."""
+    """Measures one audio stream, block by block."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self.rate, self.channels, self.length = rate, channels, 0
         self._nonfinite, self._first_nonfinite = 0, 0
-        self._peak = 0.0
         self._total = np.zeros(channels)
         self._clipping = _Clipping(channels)
         self._envelope = _Envelope(rate, channels)
         self._digest = hashlib.blake2b(f"{rate} {channels}".encode(), digest_size=16)
 
     def show(self, block: np.ndarray) -> np.ndarray:
-        """Measure the next block (c, t) and return it with zeros for what is not finite."""
+        """Measure the next block (c, t); returns it with zeros for what is not finite."""
         highest = max(float(block.max()), -float(block.min()))
         if not np.isfinite(highest):
             bad = ~np.isfinite(block)
@@ -88,16 +104,16 @@ class FileGauge:
             self._nonfinite += int(bad.sum())
             block = np.where(bad, np.float32(0), block)
             highest = float(np.abs(block).max())
-        self._peak = max(self._peak, highest)
         self._total += block.sum(axis=1, dtype=np.float64)
         self._clipping.show(block, self.length, highest)
         self._envelope.show(block, self.length)
-        self._digest.update(np.ascontiguousarray(block + np.float32(0)).data)  # -0.0 and 0.0 sound the same
+        # -0.0 and 0.0 sound the same; sample by sample, so that the sizes of the blocks do not matter.
+        self._digest.update(np.ascontiguousarray(block.T + np.float32(0)).data)
         self.length += block.shape[1]
         return block
 
     def facts(self, codec: str) -> FileFacts:
-        """Return what all the blocks together showed."""
+        """Measurements over all blocks."""
         means = self._total / max(1, self.length)
         return FileFacts(
             rate=self.rate,
@@ -106,7 +122,6 @@ class FileGauge:
             codec=codec,
             nonfinite=self._nonfinite,
             first_nonfinite=self._first_nonfinite,
-            peak=self._peak,
             offset=float(means[np.argmax(np.abs(means))]),
             clipped=self._clipping.runs,
             first_clipped=self._clipping.first,
@@ -163,64 +178,31 @@ class _Envelope:
         return -(-np.arange(first, last + 1) * self._rate // FRAMES_PER_SECOND)
 
 
-BLOCK = 1 << 16  # samples
-FLOOR = 1e-30  # of an energy, so that the residual of exact sums is a number
-
-
-def examine(song: Song) -> SongFacts:
-    """Decode all files of a song and measure them; memory does not grow with its length but for 80 bytes a second.
-
-    Nothing is raised for a file that cannot be read: it is told in `unreadable`.
-    """
-    readers = {name: _Reader(source) for name, source in files(song).items()}
-    addition = _Addition()
-    while any(not reader.done for reader in readers.values()):
-        blocks = {name: block for name, reader in readers.items() if (block := reader.next()) is not None}
-        if MIXTURE in blocks:
-            addition.show(blocks)
-    found = {name: reader.facts for name, reader in readers.items() if reader.facts is not None}
-    unreadable = {name: reader.fault for name, reader in readers.items() if reader.fault is not None}
-    rates, lengths = ({getattr(facts, what) for facts in found.values()} for what in ("rate", "length"))
-    comparable = not unreadable and len(rates) == 1 and (len(lengths) == 1 or song.ragged)
-    return SongFacts(song, found, unreadable, addition.facts() if comparable else None)
-
-
 class _Reader:
+    """Decodes one source, block by block; `facts` or `fault` is there once it has ended."""
+
     def __init__(self, source: Source) -> None:
-        self.done = False
         self.fault: str | None = None
         self.facts: FileFacts | None = None
         self._source = source
-        self._gauge: FileGauge | None = None
-        self._codec = ""
-        self._blocks: Iterator[np.ndarray] | None = None
+        self._measured = self._measure()
 
     def next(self) -> np.ndarray | None:
         """The next block, or None when the file has ended or broken."""
-        if self.done:
-            return None
         try:
-            block = self._read()
+            return next(self._measured, None)
         except UserError as error:
             self.fault = str(error)
         except Exception as error:  # whatever a broken file makes of a decoder, the other files are still examined
             self.fault = f"{self._source.path}: cannot be decoded ({type(error).__name__}: {error})"
-        else:
-            if block is not None:
-                return block
-            assert self._gauge is not None
-            self.facts = self._gauge.facts(self._codec)
-        self.done = True
         return None
 
-    def _read(self) -> np.ndarray | None:
-        if self._blocks is None or self._gauge is None:
-            info = audio.probe(self._source.path, self._source.stream)
-            self._codec = info.codec
-            self._gauge = FileGauge(info.rate, info.channels)
-            self._blocks = _blocks(self._source, info.length)
-        block = next(self._blocks, None)
-        return None if block is None else self._gauge.show(block)
+    def _measure(self) -> Iterator[np.ndarray]:
+        info = audio.probe(self._source.path, self._source.stream)
+        gauge = FileGauge(info.rate, info.channels)
+        for block in _blocks(self._source, info.length):
+            yield gauge.show(block)
+        self.facts = gauge.facts(info.codec)
 
 
 def _blocks(source: Source, length: int) -> Iterator[np.ndarray]:

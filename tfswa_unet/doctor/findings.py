@@ -1,9 +1,9 @@
-"""One thing that is wrong with a data set, and what to do about it."""
+"""Findings about the songs of a data set: faulty files, files that do not fit together, songs unlike the others."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
 from pathlib import Path
@@ -11,15 +11,25 @@ from typing import Literal
 
 import numpy as np
 
-from tfswa_unet.doctor.examine import FRAMES_PER_SECOND, MIXTURE, FileFacts, SongFacts, files
+from tfswa_unet.data.sets.layouts import Song
+from tfswa_unet.doctor.examine import FRAMES_PER_SECOND, FileFacts, SongFacts, song_files
+from tfswa_unet.types import MIXTURE
 
 Severity = Literal["error", "warning"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning")
+OFFSET = 0.005  # −46 dBFS: the mean of a song stays far below it, and crops that begin with such a step click
+SILENT = 10 ** (-70 / 20)  # RMS of 0.1 s: above the noise of 16 bits (−98 dBFS), below any tail that is heard
+MOSTLY = 0.9  # silent share from which on random crops of a stem hold nothing to learn
+RESIDUAL = -10.0  # dB: stems coded one by one at low rates stay below it, one that was left out does not
+RESIDUAL_LOSSLESS = -40.0  # dB: rounding to 16 bits stays below it, a limiter on the mixture does not
+LOSSY = ("mp3", "aac", "vorbis", "opus", "wma", "ac3", "ulaw", "alaw")  # how the names of such codecs begin
 
 
 @dataclass(frozen=True)
 class Finding:
-    """An error spoils training or scores, or keeps the data set from loading; a warning is worth a look.
+    """Fault of a data set and its remedy.
+
+    An error spoils training or scores, or keeps the data set from loading; a warning is worth a look.
 
     `check` names the kind of finding; `track` and `stem` are empty where it concerns more than one, and `stem` holds
     several names with commas between them where they share it. `paths` are the files or folders to be put right.
@@ -35,19 +45,11 @@ class Finding:
     paths: tuple[Path, ...] = ()
 
 
-OFFSET = 0.005  # −46 dBFS: the mean of a song stays far below it, and crops that begin with such a step click
-SILENT = 10 ** (-70 / 20)  # RMS of 0.1 s: above the noise of 16 bits (−98 dBFS), below any tail that is heard
-MOSTLY = 0.9  # silent share from which on random crops of a stem hold nothing to learn
-RESIDUAL = -10.0  # dB: stems coded one by one at low rates stay below it, one that was left out does not
-RESIDUAL_LOSSLESS = -40.0  # dB: rounding to 16 bits stays below it, a limiter on the mixture does not
-LOSSY = ("mp3", "aac", "vorbis", "opus", "wma", "ac3", "ulaw", "alaw")  # how the names of such codecs begin
-
-
 def song_findings(facts: SongFacts) -> list[Finding]:
-    """Return what is wrong with the files of one song, each by itself and beside the song's others."""
-    own = files(facts.song)
+    """Findings about the files of one song, each by itself and beside the song's other files."""
+    own = song_files(facts.song)
     found = [
-        tell(facts, "error", "unreadable", name, fault.removeprefix(f"{own[name].path}: "), "fetch or export it again")
+        _tell(facts, "error", "unreadable", name, fault.removeprefix(f"{own[name].path}: "), "fetch or export it again")
         for name, fault in facts.unreadable.items()
     ]
     for name, file in facts.files.items():
@@ -56,11 +58,13 @@ def song_findings(facts: SongFacts) -> list[Finding]:
     return [*found, *_agreement(facts), *_addition(facts)]
 
 
-def tell(
-    facts: SongFacts, severity: Severity, check: str, name: str, what: str, remedy: str, path: Path | None = None
-) -> Finding:
-    """Return a finding about the file `name` of a song."""
-    path = path or files(facts.song)[name].path
+def dataset_findings(songs: Sequence[SongFacts], expected: Sequence[str] = ()) -> list[Finding]:
+    """Findings about songs beside the others: missing stems, an unusual rate or number of channels."""
+    return [*_missing(songs, expected), *_unusual(songs)]
+
+
+def _tell(facts: SongFacts, severity: Severity, check: str, name: str, what: str, remedy: str) -> Finding:
+    path = song_files(facts.song)[name].path
     return Finding(severity, check, facts.song.split, facts.song.name, name, what, remedy, (path,))
 
 
@@ -68,31 +72,32 @@ def _level(facts: SongFacts, name: str, file: FileFacts) -> Iterator[Finding]:
     if file.nonfinite:
         some = "sample is" if file.nonfinite == 1 else "samples are"
         what = f"{file.nonfinite} {some} NaN or infinite, the first at {_at(file.first_nonfinite, file)}"
-        yield tell(facts, "error", "nan", name, what, "repair or export the file again: training stops at it")
+        yield _tell(facts, "error", "nan", name, what, "repair or export the file again: training stops at it")
     if abs(file.offset) > OFFSET:
         what = f"DC offset of {file.offset:+.4f} ({20 * log10(abs(file.offset)):.0f} dBFS)"
-        yield tell(facts, "warning", "dc-offset", name, what, "subtract each channel's mean, or high-pass at 10 Hz")
+        yield _tell(facts, "warning", "dc-offset", name, what, "subtract each channel's mean, or high-pass at 10 Hz")
     if file.clipped:
         some = "1 run of samples is" if file.clipped == 1 else f"{file.clipped} runs of samples are"
         what = f"{some} clipped at full scale, the first at {_at(file.first_clipped, file)}"
-        yield tell(facts, "warning", "clipping", name, what, "export it again at a lower level or in float")
+        yield _tell(facts, "warning", "clipping", name, what, "export it again at a lower level or in float")
 
 
 def _silence(facts: SongFacts, name: str, file: FileFacts) -> Iterator[Finding]:
     silent = float(np.mean(file.envelope[0] < SILENT))
     if silent == 1:
         remedy = "check the export; if the stem is really not played, delete the file"
-        yield tell(facts, "warning", "silent", name, "is silent from start to end", remedy)
+        yield _tell(facts, "warning", "silent", name, "is silent from start to end", remedy)
     elif silent >= MOSTLY and name != MIXTURE:
         seconds = float(np.sum(file.envelope[0] >= SILENT)) / FRAMES_PER_SECOND
         what = f"is silent for {silent:.0%} of {_seconds(file)}: {seconds:.1f} s of sound"
-        yield tell(facts, "warning", "mostly-silent", name, what, "check the export; training mostly draws empty crops")
+        remedy = "check the export; training mostly draws empty crops"
+        yield _tell(facts, "warning", "mostly-silent", name, what, remedy)
 
 
 def _agreement(facts: SongFacts) -> Iterator[Finding]:
     rates = {name: file.rate for name, file in facts.files.items()}
     yield from _odd(facts, "rate", rates, "Hz", "error", "resample it")
-    rate = most_common(rates)
+    rate = _most_common(rates)
     lengths = {name: file.length for name, file in facts.files.items() if file.rate == rate and not facts.song.ragged}
     yield from _odd(facts, "length", lengths, "samples", "error", "cut or pad it to the length of the others")
     channels = {name: file.channels for name, file in facts.files.items()}
@@ -102,11 +107,11 @@ def _agreement(facts: SongFacts) -> Iterator[Finding]:
 def _odd(
     facts: SongFacts, check: str, values: Mapping[str, int], unit: str, severity: Severity, remedy: str
 ) -> Iterator[Finding]:
-    usual = most_common(values)
+    usual = _most_common(values)
     for name, value in values.items():
         if value != usual:
             what = f"has {value} {unit} where the song's other files have {usual}"
-            yield tell(facts, severity, check, name, what, remedy)
+            yield _tell(facts, severity, check, name, what, remedy)
 
 
 def _addition(facts: SongFacts) -> Iterator[Finding]:
@@ -121,11 +126,54 @@ def _addition(facts: SongFacts) -> Iterator[Finding]:
     if facts.sum.residual_at_gain <= (RESIDUAL if lossy else RESIDUAL_LOSSLESS):
         what += f", and by {facts.sum.residual_at_gain:.1f} dB from the sum at {facts.sum.gain:+.1f} dB"
         remedy = "bring the mixture or the stems to one level"
-    yield tell(facts, "error" if residual > RESIDUAL else "warning", "sum", MIXTURE, what, remedy)
+    yield _tell(facts, "error" if residual > RESIDUAL else "warning", "sum", MIXTURE, what, remedy)
 
 
-def most_common(values: Mapping[str, int]) -> int | None:
-    """Return the value that most have, the first of several; None where there are none."""
+def _missing(songs: Sequence[SongFacts], expected: Sequence[str]) -> Iterator[Finding]:
+    counts = Counter(stem for facts in songs for stem in _stems(facts.song))
+    usual = [stem for stem, count in counts.items() if count > len(songs) / 2 and stem not in expected]
+    for facts in songs:
+        song = facts.song
+        folder = next(iter(song.sources.values())).path.parent
+        for stem in expected:
+            if stem not in song.sources:
+                what, remedy = "is missing", "put the file back: songs of this kind of data set are refused without it"
+                yield Finding("error", "missing", song.split, song.name, stem, what, remedy, (folder,))
+        for stem in usual:
+            if stem not in _stems(song):
+                what = f"is missing, where {counts[stem]} of {len(songs)} songs have it"
+                remedy = "put it there if there is one: training takes it as silent"
+                if stem == MIXTURE:
+                    remedy = "put it there if there is one: the sum of the stems is taken for it, and cannot be checked"
+                yield Finding("warning", "missing", song.split, song.name, stem, what, remedy, (folder,))
+
+
+def _stems(song: Song) -> list[str]:
+    return [*song.sources, *([MIXTURE] if song.mixture else [])]
+
+
+def _unusual(songs: Sequence[SongFacts]) -> Iterator[Finding]:
+    for check, unit, remedy in (
+        ("rate", "Hz", "resample the song, or training does so for every crop"),
+        ("channels", "channels", "export it with as many as the others: mono is copied to every channel"),
+    ):
+        # The most common value of a song stands for it: files that differ from it are findings of the song's own.
+        own = {
+            str(place): _most_common({name: getattr(file, check) for name, file in facts.files.items()})
+            for place, facts in enumerate(songs)
+            if facts.files
+        }
+        usual = _most_common({place: value for place, value in own.items() if value is not None})
+        for place, value in own.items():
+            if value != usual:
+                facts = songs[int(place)]
+                what = f"has {value} {unit} where most songs have {usual}"
+                name = next(iter(facts.files))
+                yield _tell(facts, "warning", check, name, what, remedy)
+
+
+def _most_common(values: Mapping[str, int]) -> int | None:
+    """The most frequent value, the first of several; None where there are none."""
     return Counter(values.values()).most_common(1)[0][0] if values else None
 
 

@@ -1,4 +1,4 @@
-"""The songs of a data set as far as they can be listed: what a layout refuses is told, and examined where it can be."""
+"""Listing of a data set for its diagnosis: its songs, and findings about those that its layout refuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDERS = ("musdb18hq", "folders")  # the layouts with a folder a song and a fil
 
 @dataclass(frozen=True)
 class Listing:
-    """The songs in their final splits, the stems that each must have, and what the listing itself found."""
+    """Songs in their final splits, the stems that each must have, and the findings of the listing itself."""
 
     kind: str
     songs: tuple[Song, ...]

@@ -1,4 +1,4 @@
-"""Synthetic bass."""
+"""Synthetic bass: its sounds, its line and the synthesizer that plays it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfswa_unet.songs.score import Note, Song
-from tfswa_unet.songs.sounds import HOP, TURN, Wavetable, hertz, noise, phase, points, smooth, upsample
+from tfswa_unet.songs.score import Note, Score
+from tfswa_unet.songs.sounds import HOP, TURN, Wavetable, control_points, hertz, noise, phase, smooth, upsample
 
 # Sixteen steps a bar: root, third, fifth, octave, seventh (approach), - holds, . rests.
 LINES = {
@@ -27,8 +27,8 @@ CENTRE = 36  # MIDI number around which the root is looked for
 
 
 @dataclass(frozen=True)
-class Bass:
-    """An instrument: spectral slopes of its dark and bright waves, envelopes in s, FM depth in turns, string noise."""
+class BassSound:
+    """Bass sound: spectral slopes of its dark and bright waves, envelopes in s, FM depth in turns, string noise."""
 
     dark: float
     bright: float
@@ -40,49 +40,49 @@ class Bass:
     click: float
 
 
-SOUNDS = {
-    "sub": Bass(4.0, 2.5, False, 0.008, 0.20, 3.0, 0.0, 0.0),
-    "saw": Bass(2.2, 1.0, False, 0.004, 0.25, 4.0, 0.0, 0.0),
-    "square": Bass(2.2, 1.1, True, 0.004, 0.15, 4.0, 0.0, 0.0),
-    "fm": Bass(3.5, 2.5, False, 0.003, 0.12, 0.9, 0.25, 0.02),
-    "finger": Bass(2.4, 1.5, False, 0.006, 0.18, 1.1, 0.0, 0.03),
-    "pick": Bass(1.9, 1.0, False, 0.002, 0.30, 1.3, 0.0, 0.08),
-    "slap": Bass(2.0, 0.8, False, 0.001, 0.07, 0.7, 0.0, 0.15),
+BASSES = {
+    "sub": BassSound(4.0, 2.5, False, 0.008, 0.20, 3.0, 0.0, 0.0),
+    "saw": BassSound(2.2, 1.0, False, 0.004, 0.25, 4.0, 0.0, 0.0),
+    "square": BassSound(2.2, 1.1, True, 0.004, 0.15, 4.0, 0.0, 0.0),
+    "fm": BassSound(3.5, 2.5, False, 0.003, 0.12, 0.9, 0.25, 0.02),
+    "finger": BassSound(2.4, 1.5, False, 0.006, 0.18, 1.1, 0.0, 0.03),
+    "pick": BassSound(1.9, 1.0, False, 0.002, 0.30, 1.3, 0.0, 0.08),
+    "slap": BassSound(2.0, 0.8, False, 0.001, 0.07, 0.7, 0.0, 0.15),
 }
 
 
-def bass(song: Song, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The bass stem before the desk, in the middle; (2, t)."""
-    mono = play(line(song, rng), SOUNDS[song.bass], rng, rate, round(song.seconds * rate))
+def bass(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Bass stem before the mix, panned to the middle; (2, t)."""
+    mono = play(bass_line(score, rng), BASSES[score.bass], rng, rate, round(score.seconds * rate))
     return np.stack([mono, mono])
 
 
-def line(song: Song, rng: np.random.Generator) -> list[Note]:
-    """Write the bass line, one pattern for the verses and one for the choruses."""
+def bass_line(score: Score, rng: np.random.Generator) -> list[Note]:
+    """Notes of the bass line: one pattern for the verses and one for the choruses."""
     verse, chorus = (LINES[str(name)] for name in rng.choice(list(LINES), 2, replace=False))
     notes = []
-    for bar in song.playing("bass"):
-        section = song.section(bar)
-        pattern = (chorus if section.chorus else verse)[: song.steps]
-        root = song.chord(bar)[0]
-        low = song.near(root, CENTRE)
+    for bar in score.playing("bass"):
+        section = score.section(bar)
+        pattern = (chorus if section.chorus else verse)[: score.steps]
+        root = score.chord(bar)[0]
+        low = score.near(root, CENTRE)
         step = 0
         while step < len(pattern):
             size = 1
             while step + size < len(pattern) and pattern[step + size] == "-":
                 size += 1
             if pattern[step] in INTERVALS:
-                pitch = low + song.pitch(root + INTERVALS[pattern[step]]) - song.pitch(root)
-                start = song.time(bar, step) + abs(rng.normal(0, song.looseness))
-                seconds = (size - rng.uniform(0.05, 0.3)) * song.beat / 4
+                pitch = low + score.pitch(root + INTERVALS[pattern[step]]) - score.pitch(root)
+                start = score.time(bar, step) + abs(rng.normal(0, score.looseness))
+                seconds = (size - rng.uniform(0.05, 0.3)) * score.beat / 4
                 notes.append(Note(start, seconds, pitch, rng.uniform(0.7, 1.0) * (0.7 + 0.3 * section.energy)))
             step += size
     return notes
 
 
-def play(notes: list[Note], sound: Bass, rng: np.random.Generator, rate: int, length: int) -> np.ndarray:
-    """Play a line, one note at a time, on one instrument; (t,)."""
-    count, control = points(length), rate / HOP
+def play(notes: list[Note], sound: BassSound, rng: np.random.Generator, rate: int, length: int) -> np.ndarray:
+    """Synthesize a monophonic bass line by two crossfaded wavetables, with FM and string noise; (t,)."""
+    count, control = control_points(length), rate / HOP
     pitch, level, age = np.full(count, CENTRE, float), np.zeros(count), np.full(count, 1e3)
     strike = np.zeros(count)
     for note in notes:

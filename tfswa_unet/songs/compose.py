@@ -1,4 +1,4 @@
-"""Compose a synthetic song: its form, harmony, band and mixing desk."""
+"""Random scores: form, harmony, sounds and mix of a synthetic song."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from tfswa_unet.songs.bass import SOUNDS as BASSES
+from tfswa_unet.songs.bass import BASSES
 from tfswa_unet.songs.drums import GROOVES, KITS
 from tfswa_unet.songs.instruments import LAYERS
-from tfswa_unet.songs.score import Section, Song, Strip
+from tfswa_unet.songs.score import Score, Section, Strip
 from tfswa_unet.songs.sounds import draw_room
 from tfswa_unet.songs.voice import VOICES
 from tfswa_unet.types import STEMS
@@ -39,15 +39,15 @@ SENDS = {"vocals": (-20.0, -9.0), "drums": (-26.0, -11.0), "bass": (-50.0, -26.0
 LEAST_SHARE = 0.4  # of the song in which each stem plays
 
 
-def compose(rng: np.random.Generator, seconds: float) -> Song:
-    """Draw the plan of a song of `seconds` seconds."""
+def compose(rng: np.random.Generator, seconds: float) -> Score:
+    """Draw the score of a song of `seconds` s."""
     tempo, beats = rng.uniform(70, 160), 3 if rng.random() < 0.12 else 4
     bars = int(np.ceil(seconds * tempo / 60 / beats))
     scale = str(rng.choice(list(SCALES)))
     chords = BRIGHT if scale in ("major", "mixolydian") else DARK
     verse, chorus = (chords[k] for k in rng.choice(len(chords), 2, replace=False))
     count = int(rng.choice([1, 2, 3], p=[0.2, 0.45, 0.35]))
-    return Song(
+    return Score(
         seconds=seconds,
         tempo=tempo,
         beats=beats,
@@ -70,10 +70,10 @@ def compose(rng: np.random.Generator, seconds: float) -> Song:
     )
 
 
-def played_by(song: Song, other: Song) -> Song:
-    """The same music with the other song's voice, kit, bass, instruments, room and mixing desk."""
+def played_by(score: Score, other: Score) -> Score:
+    """Score with the voice, kit, bass, instruments, room and mix of another score."""
     return replace(
-        song,
+        score,
         voice=other.voice,
         kit=other.kit,
         bass=other.bass,

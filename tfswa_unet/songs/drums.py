@@ -1,4 +1,4 @@
-"""Synthetic drums: the kit's sounds and the patterns it plays."""
+"""Synthetic drums: kits, kit pieces and grooves."""
 
 from __future__ import annotations
 
@@ -8,151 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, lfilter
 
-from tfswa_unet.songs.score import Song
+from tfswa_unet.songs.score import Score
 from tfswa_unet.songs.sounds import PASS, cut, noise, pan, partials, place
-
-
-@dataclass(frozen=True)
-class Kit:
-    """What tells one drum kit from another: ranges to draw each drum from (Hz and s)."""
-
-    kick: tuple[float, float]
-    kick_decay: tuple[float, float]
-    sweep: tuple[float, float]  # start of the kick's pitch over its end
-    snare: tuple[float, float]
-    snare_decay: tuple[float, float]
-    hat: tuple[float, float]  # lower edge of the hats' band
-    metal: float  # share of partials, not noise, in the cymbals
-    drive: float
-
-
-KITS = {
-    "acoustic": Kit((48, 68), (0.07, 0.16), (1.8, 3.5), (170, 240), (0.07, 0.16), (5000, 8000), 0.5, 1.2),
-    "electronic": Kit((42, 58), (0.10, 0.22), (4.0, 8.0), (160, 220), (0.05, 0.14), (6500, 9500), 0.3, 2.0),
-    "808": Kit((38, 52), (0.25, 0.45), (2.0, 4.0), (180, 260), (0.04, 0.10), (7000, 10000), 0.8, 1.5),
-    "dusty": Kit((52, 75), (0.06, 0.12), (1.5, 3.0), (180, 280), (0.05, 0.11), (3500, 5500), 0.4, 2.5),
-}
-
-
-def _time(seconds: float, rate: int) -> np.ndarray:
-    return np.arange(int(seconds * rate), dtype=np.float32) / rate
-
-
-def _band(sound: np.ndarray, edges: float | tuple[float, float], kind: str, rate: int) -> np.ndarray:
-    b, a = butter(2, np.minimum(edges, PASS * rate), kind, fs=rate)
-    return lfilter(b, a, sound).astype(np.float32)
-
-
-def _sweep(time: np.ndarray, end: float, ratio: float, fall: float, rate: int) -> np.ndarray:
-    frequency = end * (1 + (ratio - 1) * np.exp(-time / fall))
-    return np.sin(2 * np.pi * np.cumsum(frequency, dtype=np.float64) / rate).astype(np.float32)
-
-
-def _finish(sound: np.ndarray, rate: int) -> np.ndarray:
-    sound = cut(sound, len(sound), int(0.02 * rate))
-    return (sound / np.abs(sound).max()).astype(np.float32)
-
-
-def kick(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A bass drum: a falling sine and a beater; (t,)."""
-    decay = rng.uniform(*kit.kick_decay)
-    time = _time(6 * decay, rate)
-    body = _sweep(time, rng.uniform(*kit.kick), rng.uniform(*kit.sweep), rng.uniform(0.012, 0.035), rate)
-    click = _band(noise(rng, len(time)), rng.uniform(1200, 3500), "highpass", rate) * np.exp(
-        -time / rng.uniform(0.002, 0.006)
-    )
-    mixed = body * np.exp(-time / decay) + rng.uniform(0.05, 0.35) * click
-    return _finish(np.tanh(kit.drive * mixed), rate)
-
-
-def snare(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A snare drum: two modes of the head and the wires' noise; (t,)."""
-    decay = rng.uniform(*kit.snare_decay)
-    time, mode = _time(6 * decay, rate), rng.uniform(*kit.snare)
-    head = _sweep(time, mode, 1.3, 0.01, rate) + 0.6 * _sweep(time, mode * rng.uniform(1.5, 1.9), 1.2, 0.01, rate)
-    wires = _band(noise(rng, len(time)), (rng.uniform(800, 2000), rng.uniform(7000, 14000)), "bandpass", rate)
-    mixed = head * np.exp(-time / (0.6 * decay)) + rng.uniform(0.8, 2.0) * wires * np.exp(-time / decay)
-    return _finish(np.tanh(kit.drive * mixed), rate)
-
-
-def clap(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Hands: four bursts of band-passed noise, the last one long; (t,)."""
-    time = _time(0.35, rate)
-    gap = rng.uniform(0.008, 0.013)
-    envelope = sum(
-        np.where(time >= k * gap, np.exp(-np.maximum(time - k * gap, 0) / (0.05 if k == 3 else 0.004)), 0)
-        for k in range(4)
-    )
-    return _finish(
-        _band(noise(rng, len(time)), (rng.uniform(700, 1100), rng.uniform(2500, 6000)), "bandpass", rate) * envelope,
-        rate,
-    )
-
-
-def _cymbal(kit: Kit, rng: np.random.Generator, rate: int, decay: float, low: float, count: int) -> np.ndarray:
-    time = _time(5 * decay, rate)
-    frequency = np.exp(rng.uniform(np.log(low), np.log(max(16000, 1.2 * low)), count))
-    metal = partials(
-        frequency,
-        rng.uniform(0.2, 1, count),
-        decay * rng.uniform(0.4, 1.3, count),
-        rng.uniform(0, 6.28, count),
-        len(time),
-        rate,
-    )
-    hiss = _band(noise(rng, len(time)), low, "highpass", rate) * np.exp(-time / (0.7 * decay))
-    mixed = kit.metal * metal / np.sqrt(count / 6) + (1 - kit.metal) * hiss
-    return _finish(mixed * (1 - np.exp(-time / 0.0006)), rate)
-
-
-def hat(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A closed hi-hat; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.015, 0.05), rng.uniform(*kit.hat), 40)
-
-
-def open_hat(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """An open hi-hat; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.08, 0.2), rng.uniform(*kit.hat), 60)
-
-
-def ride(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A ride cymbal; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.15, 0.3), rng.uniform(2500, 4500), 40)
-
-
-def crash(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A crash cymbal; (t,)."""
-    return _cymbal(kit, rng, rate, rng.uniform(0.3, 0.55), rng.uniform(1500, 3500), 80)
-
-
-def tom(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A tom of random size; (t,)."""
-    decay = rng.uniform(0.09, 0.2)
-    time = _time(6 * decay, rate)
-    body = _sweep(time, rng.uniform(80, 210), rng.uniform(1.3, 1.8), 0.04, rate) * np.exp(-time / decay)
-    stick = _band(noise(rng, len(time)), 1500, "highpass", rate) * np.exp(-time / 0.006)
-    return _finish(np.tanh(kit.drive * (body + 0.15 * stick)), rate)
-
-
-def shaker(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A shaker: noise that swells before it stops; (t,)."""
-    time = _time(0.14, rate)
-    envelope = (1 - np.exp(-time / 0.015)) * np.exp(-time / rng.uniform(0.02, 0.04))
-    return _finish(_band(noise(rng, len(time)), (rng.uniform(3500, 6000), 14000), "bandpass", rate) * envelope, rate)
-
-
-PIECES: dict[str, Callable[[Kit, np.random.Generator, int], np.ndarray]] = {
-    "kick": kick,
-    "snare": snare,
-    "clap": clap,
-    "hat": hat,
-    "open": open_hat,
-    "ride": ride,
-    "crash": crash,
-    "tom": tom,
-    "shaker": shaker,
-}
-
 
 # Sixteen steps a bar; the digit is the velocity in ninths.
 GROOVES: dict[str, dict[str, str]] = {
@@ -179,66 +36,177 @@ GROOVES: dict[str, dict[str, str]] = {
 }
 TAKES = 2  # recordings of each drum, so that no two hits in a row are the same samples
 TIMEKEEPERS = ("hat", "open", "ride", "shaker")
-PLACES = {
-    "kick": 0.0,
-    "snare": 0.1,
-    "clap": 0.0,
-    "hat": 0.5,
-    "open": 0.5,
-    "ride": 0.6,
-    "crash": 0.7,
-    "tom": 0.6,
-    "shaker": 0.6,
-}
-LOUDNESS = {
-    "kick": 1.0,
-    "snare": 0.8,
-    "clap": 0.6,
-    "hat": 0.32,
-    "open": 0.3,
-    "ride": 0.26,
-    "crash": 0.45,
-    "tom": 0.8,
-    "shaker": 0.25,
-}
 
 
-def drums(song: Song, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The drum stem before the desk; (2, t)."""
-    kit, length = KITS[song.kit], round(song.seconds * rate)
-    hits = list(_hits(song, rng))
+@dataclass(frozen=True)
+class Kit:
+    """Drum kit: the ranges from which the parameters of its pieces are drawn, in Hz and s."""
+
+    kick: tuple[float, float]
+    kick_decay: tuple[float, float]
+    sweep: tuple[float, float]  # start of the kick's pitch over its end
+    snare: tuple[float, float]
+    snare_decay: tuple[float, float]
+    hat: tuple[float, float]  # lower edge of the hats' band
+    metal: float  # share of partials, not noise, in the cymbals
+    drive: float
+
+
+KITS = {
+    "acoustic": Kit((48, 68), (0.07, 0.16), (1.8, 3.5), (170, 240), (0.07, 0.16), (5000, 8000), 0.5, 1.2),
+    "electronic": Kit((42, 58), (0.10, 0.22), (4.0, 8.0), (160, 220), (0.05, 0.14), (6500, 9500), 0.3, 2.0),
+    "808": Kit((38, 52), (0.25, 0.45), (2.0, 4.0), (180, 260), (0.04, 0.10), (7000, 10000), 0.8, 1.5),
+    "dusty": Kit((52, 75), (0.06, 0.12), (1.5, 3.0), (180, 280), (0.05, 0.11), (3500, 5500), 0.4, 2.5),
+}
+Strike = Callable[[Kit, np.random.Generator, int], np.ndarray]
+
+
+def drums(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Drum stem before the mix: a groove with fills, each piece panned; (2, t)."""
+    kit, length = KITS[score.kit], round(score.seconds * rate)
+    hits = list(_hits(score, rng))
     side = rng.choice([-1, 1])
     takes = {}
-    for piece in sorted({piece for piece, _, _ in hits}):
-        gain = LOUDNESS[piece] * 10 ** (rng.uniform(-3, 3) / 20)
-        position = np.clip(side * PLACES[piece] * rng.uniform(0.3, 1.0), -1, 1)
-        takes[piece] = [pan(gain * PIECES[piece](kit, rng, rate), position) for _ in range(TAKES)]
+    for name in sorted({name for name, _, _ in hits}):
+        piece = PIECES[name]
+        gain = piece.loudness * 10 ** (rng.uniform(-3, 3) / 20)
+        position = np.clip(side * piece.position * rng.uniform(0.3, 1.0), -1, 1)
+        takes[name] = [pan(gain * piece.strike(kit, rng, rate), position) for _ in range(TAKES)]
     out = np.zeros((2, length), np.float32)
-    for piece, start, velocity in hits:
-        late = abs(rng.normal(0, song.looseness)) if start < song.looseness else rng.normal(0, song.looseness)
-        take = takes[piece][rng.integers(TAKES)]
+    for name, start, velocity in hits:
+        late = abs(rng.normal(0, score.looseness)) if start < score.looseness else rng.normal(0, score.looseness)
+        take = takes[name][rng.integers(TAKES)]
         place(out, take, round((start + late) * rate), velocity**1.5 * rng.uniform(0.85, 1.0))
     return out
 
 
-def _hits(song: Song, rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
-    groove = GROOVES[song.groove]
+def kick(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Bass drum: a falling sine and a beater; (t,)."""
+    decay = rng.uniform(*kit.kick_decay)
+    time = _time(6 * decay, rate)
+    body = _sweep(time, rng.uniform(*kit.kick), rng.uniform(*kit.sweep), rng.uniform(0.012, 0.035), rate)
+    click = _band(noise(rng, len(time)), rng.uniform(1200, 3500), "highpass", rate) * np.exp(
+        -time / rng.uniform(0.002, 0.006)
+    )
+    mixed = body * np.exp(-time / decay) + rng.uniform(0.05, 0.35) * click
+    return _finish(np.tanh(kit.drive * mixed), rate)
+
+
+def snare(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Snare drum: two modes of the head and the wires' noise; (t,)."""
+    decay = rng.uniform(*kit.snare_decay)
+    time, mode = _time(6 * decay, rate), rng.uniform(*kit.snare)
+    head = _sweep(time, mode, 1.3, 0.01, rate) + 0.6 * _sweep(time, mode * rng.uniform(1.5, 1.9), 1.2, 0.01, rate)
+    wires = _band(noise(rng, len(time)), (rng.uniform(800, 2000), rng.uniform(7000, 14000)), "bandpass", rate)
+    mixed = head * np.exp(-time / (0.6 * decay)) + rng.uniform(0.8, 2.0) * wires * np.exp(-time / decay)
+    return _finish(np.tanh(kit.drive * mixed), rate)
+
+
+def clap(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Hand clap: four bursts of band-passed noise, the last one long; (t,)."""
+    time = _time(0.35, rate)
+    gap = rng.uniform(0.008, 0.013)
+    envelope = sum(
+        np.where(time >= k * gap, np.exp(-np.maximum(time - k * gap, 0) / (0.05 if k == 3 else 0.004)), 0)
+        for k in range(4)
+    )
+    return _finish(
+        _band(noise(rng, len(time)), (rng.uniform(700, 1100), rng.uniform(2500, 6000)), "bandpass", rate) * envelope,
+        rate,
+    )
+
+
+def cymbal(decays: tuple[float, float], lows: tuple[float, float] | None, count: int) -> Strike:
+    """Cymbal of `count` inharmonic partials and noise above `lows` Hz (None: those of the kit's hats); decays in s."""
+
+    def strike(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
+        decay, low = rng.uniform(*decays), rng.uniform(*(lows or kit.hat))
+        time = _time(5 * decay, rate)
+        frequency = np.exp(rng.uniform(np.log(low), np.log(max(16000, 1.2 * low)), count))
+        amplitude, fall = rng.uniform(0.2, 1, count), decay * rng.uniform(0.4, 1.3, count)
+        metal = partials(frequency, amplitude, fall, rng.uniform(0, 6.28, count), len(time), rate)
+        hiss = _band(noise(rng, len(time)), low, "highpass", rate) * np.exp(-time / (0.7 * decay))
+        mixed = kit.metal * metal / np.sqrt(count / 6) + (1 - kit.metal) * hiss
+        return _finish(mixed * (1 - np.exp(-time / 0.0006)), rate)
+
+    return strike
+
+
+def tom(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Tom of random size; (t,)."""
+    decay = rng.uniform(0.09, 0.2)
+    time = _time(6 * decay, rate)
+    body = _sweep(time, rng.uniform(80, 210), rng.uniform(1.3, 1.8), 0.04, rate) * np.exp(-time / decay)
+    stick = _band(noise(rng, len(time)), 1500, "highpass", rate) * np.exp(-time / 0.006)
+    return _finish(np.tanh(kit.drive * (body + 0.15 * stick)), rate)
+
+
+def shaker(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Shaker: noise that swells before it stops; (t,)."""
+    time = _time(0.14, rate)
+    envelope = (1 - np.exp(-time / 0.015)) * np.exp(-time / rng.uniform(0.02, 0.04))
+    return _finish(_band(noise(rng, len(time)), (rng.uniform(3500, 6000), 14000), "bandpass", rate) * envelope, rate)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Kit piece: the function that synthesizes a stroke, its place to the side in [0, 1], and its gain."""
+
+    strike: Strike
+    position: float
+    loudness: float
+
+
+PIECES = {
+    "kick": Piece(kick, 0.0, 1.0),
+    "snare": Piece(snare, 0.1, 0.8),
+    "clap": Piece(clap, 0.0, 0.6),
+    "hat": Piece(cymbal((0.015, 0.05), None, 40), 0.5, 0.32),
+    "open": Piece(cymbal((0.08, 0.2), None, 60), 0.5, 0.3),
+    "ride": Piece(cymbal((0.15, 0.3), (2500, 4500), 40), 0.6, 0.26),
+    "crash": Piece(cymbal((0.3, 0.55), (1500, 3500), 80), 0.7, 0.45),
+    "tom": Piece(tom, 0.6, 0.8),
+    "shaker": Piece(shaker, 0.6, 0.25),
+}
+
+
+def _hits(score: Score, rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
+    groove = GROOVES[score.groove]
     chorus_time = str(rng.choice(TIMEKEEPERS))
-    for bar in song.playing("drums"):
-        section = song.section(bar)
+    for bar in score.playing("drums"):
+        section = score.section(bar)
         last = bar == section.first + section.bars - 1
-        fill = song.steps - int(rng.choice([4, 8])) if last and rng.random() < 0.7 else song.steps
+        fill = score.steps - int(rng.choice([4, 8])) if last and rng.random() < 0.7 else score.steps
         if bar == section.first and section.energy > 0.6 and rng.random() < 0.8:
-            yield "crash", song.time(bar, 0), 1.0
+            yield "crash", score.time(bar, 0), 1.0
         for piece, pattern in groove.items():
             name = chorus_time if section.chorus and piece in TIMEKEEPERS else piece
             for step in range(fill):
                 velocity = int(pattern[step]) / 9 if pattern[step] != "." else 0.0
                 if velocity and (rng.random() > 0.06 or step == 0):
-                    yield name, song.time(bar, step), velocity * (0.6 + 0.4 * section.energy)
+                    yield name, score.time(bar, step), velocity * (0.6 + 0.4 * section.energy)
                 elif piece in ("kick", "snare") and not velocity and rng.random() < 0.04:
-                    yield name, song.time(bar, step), rng.uniform(0.2, 0.5)
-        for step in range(fill, song.steps):
+                    yield name, score.time(bar, step), rng.uniform(0.2, 0.5)
+        for step in range(fill, score.steps):
             if rng.random() < 0.85:
                 piece = str(rng.choice(["snare", "tom", "tom", "kick"]))
-                yield piece, song.time(bar, step), rng.uniform(0.5, 1.0)
+                yield piece, score.time(bar, step), rng.uniform(0.5, 1.0)
+
+
+def _time(seconds: float, rate: int) -> np.ndarray:
+    return np.arange(int(seconds * rate), dtype=np.float32) / rate
+
+
+def _band(sound: np.ndarray, edges: float | tuple[float, float], kind: str, rate: int) -> np.ndarray:
+    b, a = butter(2, np.minimum(edges, PASS * rate), kind, fs=rate)
+    return lfilter(b, a, sound).astype(np.float32)
+
+
+def _sweep(time: np.ndarray, end: float, ratio: float, fall: float, rate: int) -> np.ndarray:
+    frequency = end * (1 + (ratio - 1) * np.exp(-time / fall))
+    return np.sin(2 * np.pi * np.cumsum(frequency, dtype=np.float64) / rate).astype(np.float32)
+
+
+def _finish(sound: np.ndarray, rate: int) -> np.ndarray:
+    sound = cut(sound, len(sound), int(0.02 * rate))
+    return (sound / np.abs(sound).max()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Synthetic chords, pads and leads, the stem `other`."""
+"""Synthetic accompaniment, the stem `other`: timbres, chords, arpeggios and leads."""
 
 from __future__ import annotations
 
@@ -8,16 +8,31 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.signal import butter, lfilter
 
-from tfswa_unet.songs.score import Note, Song
-from tfswa_unet.songs.sounds import PASS, cut, hertz, noise, pan, partials, place, widen
-from tfswa_unet.songs.voice import lead
+from tfswa_unet.songs.score import Note, Score, melody
+from tfswa_unet.songs.sounds import PASS, Wavetable, cut, hertz, noise, pan, partials, phase, place, upsample, widen
+from tfswa_unet.songs.voice import VOICES, draw_style, perform
 
-MOST = 64  # partials a string
+PARTIALS = 64  # of one string
+HARMONICS = np.arange(1, 200)  # of a lead
+# Sixteen steps a bar: x strikes and - holds.
+RHYTHMS = (
+    "x---------------",
+    "x-------x-------",
+    "x---x---x---x---",
+    "x-x-x-x-x-x-x-x-",
+    "x--x--x---x--x--",
+    "x.....x.....x...",
+    "..x-..x-..x-..x-",
+    "x--x..x-x.x-..x-",
+    "x-----x---x-x---",
+    "x.xxx.xxx.xxx.xx",
+)
+FIGURES = ((0, 1, 2, 3), (3, 2, 1, 0), (0, 1, 2, 3, 2, 1), (0, 2, 1, 3), (0, 3, 1, 3, 2, 3), (0, 1, 2))
 
 
 @dataclass(frozen=True)
 class Timbre:
-    """The sound of one string, pipe or bar, struck or blown.
+    """Additive timbre of a string, pipe or bar.
 
     `strings` copies, each detuned by `detune` cents from the next; harmonics fall as n^−`slope`, picked at a fraction
     `pick` of the string (0 for none); `decay` in s at middle C, shorter for higher partials by n^`damping`; `attack`
@@ -68,14 +83,40 @@ TIMBRES: dict[str, Callable[[np.random.Generator], Timbre]] = {
 }
 
 
-def _drawbars(rng: np.random.Generator) -> list[float]:
-    pulled = [ratio for ratio in (1.5, 2, 3, 4, 5, 6, 8) if rng.random() < 0.6]
-    return [0.5, 1, *pulled]
+@dataclass(frozen=True)
+class Layer:
+    """Layer of the accompaniment: the function that writes its notes, and the timbres that may play them."""
+
+    write: Callable[[Score, np.random.Generator], list[Note]]
+    timbres: tuple[str, ...]
+
+
+def other(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Accompaniment stem before the mix: its layers, and a lead in some songs; (2, t)."""
+    out = np.zeros((2, round(score.seconds * rate)), np.float32)
+    layers = [_layer(score, name, rng, rate) for name in score.layers]
+    if score.lead:
+        layers.append(pan(lead(score, rng, rate), rng.uniform(-0.4, 0.4)))
+    for layer in layers:
+        level = np.sqrt(np.square(layer).mean()) + 1e-9
+        out += layer * np.float32(10 ** (rng.uniform(-4, 2) / 20) / level)
+    return out
+
+
+def lead(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Lead melody on a wavetable with a random spectrum; (t,)."""
+    length, voice = round(score.seconds * rate), VOICES[str(rng.choice(list(VOICES)))]
+    notes = melody(score, "other", voice.centre + rng.uniform(0, 12), rng)
+    tune = perform(notes, [(None, "a")] * len(notes), draw_style(voice, rng), rng, length, rate)
+    body = 10 ** (rng.uniform(-8, 8, len(HARMONICS)) / 20) * np.where(HARMONICS % 2 == 0, rng.uniform(0.1, 1), 1)
+    colour = Wavetable(body * HARMONICS ** -rng.uniform(0.8, 2.0), rng.uniform(0, 2 * np.pi, len(HARMONICS)), rate)
+    frequency = hertz(tune.pitch)
+    return colour(phase(upsample(frequency, length), rate), frequency) * upsample(tune.effort, length)
 
 
 @dataclass
 class Instrument:
-    """Plays notes of one timbre, keeping every pitch it has rendered; `longest` bounds a note, in s."""
+    """Additive synthesizer of one timbre that renders each pitch once; `longest` bounds a note, in s."""
 
     timbre: Timbre
     rng: np.random.Generator
@@ -94,7 +135,7 @@ class Instrument:
     def _render(self, pitch: float) -> np.ndarray:
         timbre, rng, rate = self.timbre, self.rng, self.rate
         length = round((self.longest + timbre.release) * rate)
-        ratios = np.array(timbre.ratios) if timbre.ratios else np.arange(1.0, MOST + 1)
+        ratios = np.array(timbre.ratios) if timbre.ratios else np.arange(1.0, PARTIALS + 1)
         amplitude = ratios**-timbre.slope * rng.uniform(0.8, 1.2, len(ratios))
         if timbre.pick:
             amplitude *= 0.1 + np.abs(np.sin(np.pi * timbre.pick * ratios))
@@ -118,78 +159,34 @@ class Instrument:
         return sound
 
 
-# Sixteen steps a bar: x strikes and - holds.
-RHYTHMS = (
-    "x---------------",
-    "x-------x-------",
-    "x---x---x---x---",
-    "x-x-x-x-x-x-x-x-",
-    "x--x--x---x--x--",
-    "x.....x.....x...",
-    "..x-..x-..x-..x-",
-    "x--x..x-x.x-..x-",
-    "x-----x---x-x---",
-    "x.xxx.xxx.xxx.xx",
-)
-FIGURES = ((0, 1, 2, 3), (3, 2, 1, 0), (0, 1, 2, 3, 2, 1), (0, 2, 1, 3), (0, 3, 1, 3, 2, 3), (0, 1, 2))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A kind of part: who writes it, and the timbres that may play it."""
-
-    write: Callable[[Song, np.random.Generator], list[Note]]
-    timbres: tuple[str, ...]
-
-
-def _bars(song: Song, rng: np.random.Generator) -> Iterator[int]:
-    """The bars of the accompaniment in which one layer takes part; the first section that has any is among them."""
-    bars = song.playing("other")
-    first = song.section(bars[0]).first
-    resting = {section.first for section in song.sections if rng.random() < 0.2} - {first}
-    return (bar for bar in bars if song.section(bar).first not in resting)
-
-
-def sustain(song: Song, rng: np.random.Generator) -> list[Note]:
-    """Held chords, one a bar."""
-    centre, bar_seconds = rng.uniform(54, 70), song.beat * song.beats
+def sustain(score: Score, rng: np.random.Generator) -> list[Note]:
+    """Sustained chords, one a bar."""
+    centre, bar_seconds = rng.uniform(54, 70), score.beat * score.beats
     doubled = [12] if rng.random() < 0.3 else []
     return [
-        Note(song.time(bar, 0), bar_seconds, pitch + up, 0.8)
-        for bar in _bars(song, rng)
-        for pitch in song.voicing(bar, centre)
+        Note(score.time(bar, 0), bar_seconds, pitch + up, 0.8)
+        for bar in _bars(score, rng)
+        for pitch in score.voicing(bar, centre)
         for up in [0, *doubled]
     ]
 
 
-def _struck(song: Song, rng: np.random.Generator, rhythm: str) -> Iterator[tuple[int, float, float, float]]:
-    """Bar, start, length and velocity of every stroke of a rhythm."""
-    for bar in _bars(song, rng):
-        pattern = rhythm[: song.steps]
-        for step, sign in enumerate(pattern):
-            if sign == "x":
-                held = len(pattern[step + 1 :]) - len(pattern[step + 1 :].lstrip("-"))
-                accent = 1.0 if step % 4 == 0 else 0.8
-                start = song.time(bar, step) + abs(rng.normal(0, song.looseness))
-                yield bar, start, (1 + held) * song.beat / 4 * 0.95, accent * rng.uniform(0.75, 1.0)
-
-
-def comp(song: Song, rng: np.random.Generator) -> list[Note]:
-    """Chords struck in rhythm."""
+def comp(score: Score, rng: np.random.Generator) -> list[Note]:
+    """Comping: chords in a rhythm."""
     centre, rhythm = rng.uniform(52, 67), str(rng.choice(RHYTHMS))
     return [
         Note(start, seconds, pitch, velocity)
-        for bar, start, seconds, velocity in _struck(song, rng, rhythm)
-        for pitch in song.voicing(bar, centre)
+        for bar, start, seconds, velocity in _struck(score, rng, rhythm)
+        for pitch in score.voicing(bar, centre)
     ]
 
 
-def strum(song: Song, rng: np.random.Generator) -> list[Note]:
-    """Six-string chords whose strings follow one another, upwards on the offbeat."""
+def strum(score: Score, rng: np.random.Generator) -> list[Note]:
+    """Strummed guitar chords, upwards on the offbeat."""
     centre, rhythm, spread = rng.uniform(48, 55), str(rng.choice(RHYTHMS[2:])), rng.uniform(0.004, 0.018)
     notes = []
-    for bar, start, seconds, velocity in _struck(song, rng, rhythm):
-        strings = song.voicing(bar, centre)
+    for bar, start, seconds, velocity in _struck(score, rng, rhythm):
+        strings = score.voicing(bar, centre)
         strings = (strings + [pitch + 12 for pitch in strings])[: int(rng.integers(4, 7))]
         if velocity < 0.8:
             strings = strings[::-1]
@@ -197,27 +194,27 @@ def strum(song: Song, rng: np.random.Generator) -> list[Note]:
     return notes
 
 
-def power(song: Song, rng: np.random.Generator) -> list[Note]:
-    """Root, fifth and octave, low."""
+def power_chords(score: Score, rng: np.random.Generator) -> list[Note]:
+    """Power chords: root, fifth and octave in a low register."""
     rhythm = str(rng.choice(RHYTHMS))
     return [
-        Note(start, seconds, song.near(song.chord(bar)[0], 45) + interval, velocity)
-        for bar, start, seconds, velocity in _struck(song, rng, rhythm)
+        Note(start, seconds, score.near(score.chord(bar)[0], 45) + interval, velocity)
+        for bar, start, seconds, velocity in _struck(score, rng, rhythm)
         for interval in (0, 7, 12)
     ]
 
 
-def arpeggio(song: Song, rng: np.random.Generator) -> list[Note]:
-    """Broken chords in eighths or sixteenths."""
+def arpeggio(score: Score, rng: np.random.Generator) -> list[Note]:
+    """Arpeggios in eighths or sixteenths."""
     centre, figure, pace = rng.uniform(56, 76), FIGURES[rng.integers(len(FIGURES))], int(rng.choice([1, 2]))
-    ring = rng.uniform(0.8, 2.5) * pace * song.beat / 4
+    ring = rng.uniform(0.8, 2.5) * pace * score.beat / 4
     notes = []
-    for bar in _bars(song, rng):
-        chord = song.voicing(bar, centre)
+    for bar in _bars(score, rng):
+        chord = score.voicing(bar, centre)
         chord = [*chord, chord[0] + 12][:4]
-        for k, step in enumerate(range(0, song.steps, pace)):
+        for k, step in enumerate(range(0, score.steps, pace)):
             pitch = chord[figure[k % len(figure)] % len(chord)]
-            notes.append(Note(song.time(bar, step), ring, pitch, rng.uniform(0.7, 1.0) if k % 2 else 1.0))
+            notes.append(Note(score.time(bar, step), ring, pitch, rng.uniform(0.7, 1.0) if k % 2 else 1.0))
     return notes
 
 
@@ -225,37 +222,25 @@ LAYERS = {
     "pad": Layer(sustain, ("pad", "strings", "organ", "pad")),
     "keys": Layer(comp, ("piano", "electric piano", "organ", "clean guitar")),
     "guitar": Layer(strum, ("clean guitar", "acoustic guitar", "acoustic guitar")),
-    "power": Layer(power, ("distorted guitar",)),
+    "power": Layer(power_chords, ("distorted guitar",)),
     "arpeggio": Layer(arpeggio, ("pluck synth", "clean guitar", "bell", "marimba", "piano", "electric piano")),
     "stabs": Layer(comp, ("brass", "saw synth", "strings")),
 }
 
 
-def other(song: Song, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The stem of the accompaniment before the desk; (2, t)."""
-    out = np.zeros((2, round(song.seconds * rate)), np.float32)
-    layers = [_layer(song, name, rng, rate) for name in song.layers]
-    if song.lead:
-        layers.append(pan(lead(song, rng, rate), rng.uniform(-0.4, 0.4)))
-    for layer in layers:
-        level = np.sqrt(np.square(layer).mean()) + 1e-9
-        out += layer * np.float32(10 ** (rng.uniform(-4, 2) / 20) / level)
-    return out
-
-
-def _layer(song: Song, name: str, rng: np.random.Generator, rate: int) -> np.ndarray:
+def _layer(score: Score, name: str, rng: np.random.Generator, rate: int) -> np.ndarray:
     layer = LAYERS[name]
     timbre = TIMBRES[str(rng.choice(layer.timbres))](rng)
-    notes = layer.write(song, rng)
+    notes = layer.write(score, rng)
     longest = max((note.seconds for note in notes), default=0.0)
     instrument = Instrument(timbre, rng, rate, longest)
-    bus = np.zeros(round(song.seconds * rate), np.float32)
+    bus = np.zeros(round(score.seconds * rate), np.float32)
     for note in notes:
         instrument.play(bus, note)
     if timbre.drive:
         bus = _amplifier(bus, timbre.drive, rate)
     if rng.random() < 0.2:
-        bus *= _tremolo(len(bus), song.beat / float(rng.choice([1, 2, 4])), rng.uniform(0.2, 0.6), rate)
+        bus *= _tremolo(len(bus), score.beat / float(rng.choice([1, 2, 4])), rng.uniform(0.2, 0.6), rate)
     if rng.random() < 0.6:
         return widen(bus, rng.uniform(0.3, 0.9), rng.uniform(0.006, 0.018), rate)
     return pan(bus, rng.uniform(-0.7, 0.7))
@@ -272,3 +257,28 @@ def _amplifier(bus: np.ndarray, drive: float, rate: int) -> np.ndarray:
 def _tremolo(length: int, period: float, depth: float, rate: int) -> np.ndarray:
     time = np.arange(length, dtype=np.float32) * np.float32(2 * np.pi / (period * rate))
     return 1 - np.float32(depth / 2) * (1 + np.sin(time))
+
+
+def _drawbars(rng: np.random.Generator) -> list[float]:
+    pulled = [ratio for ratio in (1.5, 2, 3, 4, 5, 6, 8) if rng.random() < 0.6]
+    return [0.5, 1, *pulled]
+
+
+def _bars(score: Score, rng: np.random.Generator) -> Iterator[int]:
+    """The bars of the accompaniment in which one layer takes part; the first section that has any is among them."""
+    bars = score.playing("other")
+    first = score.section(bars[0]).first
+    resting = {section.first for section in score.sections if rng.random() < 0.2} - {first}
+    return (bar for bar in bars if score.section(bar).first not in resting)
+
+
+def _struck(score: Score, rng: np.random.Generator, rhythm: str) -> Iterator[tuple[int, float, float, float]]:
+    """Bar, start, length and velocity of every stroke of a rhythm."""
+    for bar in _bars(score, rng):
+        pattern = rhythm[: score.steps]
+        for step, sign in enumerate(pattern):
+            if sign == "x":
+                held = len(pattern[step + 1 :]) - len(pattern[step + 1 :].lstrip("-"))
+                accent = 1.0 if step % 4 == 0 else 0.8
+                start = score.time(bar, step) + abs(rng.normal(0, score.looseness))
+                yield bar, start, (1 + held) * score.beat / 4 * 0.95, accent * rng.uniform(0.75, 1.0)

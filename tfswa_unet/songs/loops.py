@@ -1,106 +1,41 @@
-"""Songs arranged from loops and one-shots."""
+"""Songs arranged from loops and one-shots, and data sets of them."""
 
 from __future__ import annotations
 
-import hashlib
-import random
 import re
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tfswa_unet import audio
-from tfswa_unet.data.sets.folders import SUFFIXES
-from tfswa_unet.data.tempo import BAR, tempo_in_name
+from tfswa_unet.data.tempo import BAR
 from tfswa_unet.errors import DataError
-from tfswa_unet.processes import in_processes, processors
-from tfswa_unet.songs.beats import CHANNELS, RATE, Sample, fill
-from tfswa_unet.songs.writing import check_space, claim, is_whole, write_song
-from tfswa_unet.types import STEMS, Split
-
-HELD_OUT = 8  # one sample in so many is kept for the songs that validate
-THREADS = 8
-
-
-Library = Mapping[str, tuple[Sample, ...]]
-
-
-def scan(root: Path) -> Library:
-    """Return the samples of root/{vocals,drums,bass,other}/**, by stem; stems without any are left out.
-
-    Raises:
-        DataError: no such folder, or fewer than two stems have samples.
-        AudioError: a file cannot be read as audio.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder: give one that holds {', '.join(f'{stem}/' for stem in STEMS)}.")
-    files = {
-        stem: [path for path in sorted((root / stem).rglob("*")) if _is_audio(path, root)]
-        for stem in STEMS
-        if (root / stem).is_dir()
-    }
-    files = {stem: paths for stem, paths in files.items() if paths}
-    if len(files) < 2:
-        found = f"only {next(iter(files))}/" if files else "none"
-        raise DataError(
-            f"{root} has samples for {found}: put audio files into at least two of "
-            f"{', '.join(f'{stem}/' for stem in STEMS)}."
-        )
-    with ThreadPoolExecutor(THREADS) as pool:
-        return {stem: tuple(pool.map(_sample, paths)) for stem, paths in files.items()}
-
-
-def divide(library: Library, seed: int) -> tuple[Library, Library]:
-    """Return the samples to train with and those to validate with, one in eight of each stem and at least one.
-
-    A stem's only sample is in both.
-    """
-    train, valid = {}, {}
-    for number, (stem, samples) in enumerate(library.items()):
-        order = np.random.default_rng((seed, number)).permutation(len(samples)).tolist()
-        held = max(1, len(samples) // HELD_OUT)
-        valid[stem] = tuple(samples[i] for i in sorted(order[:held]))
-        train[stem] = tuple(samples[i] for i in sorted(order[held:])) or valid[stem]
-    return train, valid
-
-
-def digest(library: Library, root: Path) -> str:
-    """Return a name for what a library holds: it changes with the files' names, lengths and rates."""
-    listed = [
-        f"{stem}/{sample.path.relative_to(root).as_posix()} {sample.length} {sample.rate}"
-        for stem, samples in library.items()
-        for sample in samples
-    ]
-    return _sha(listed)
-
-
-def _sha(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _is_audio(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
-
-
-def _sample(path: Path) -> Sample:
-    info = audio.probe(path)
-    return Sample(path, info.rate, info.length, tempo_in_name(path.stem))
-
+from tfswa_unet.songs.samples import CHANNELS, Library, Sample, digest, divide, fill, scan
+from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
+from tfswa_unet.types import Split
 
 MANIFEST = "loops.json"
 BUILDER = 1  # raised whenever the same seed and samples give other songs
-SHARE = 10  # one song in so many validates
+VALID_SHARE = 10  # one song in so many validates
 SLOWEST, FASTEST = 40.0, 240.0  # bpm
+SECTION = 4  # bars in which the same stems play
+PLAYS = {"vocals": 0.7, "drums": 0.85, "bass": 0.85, "other": 0.9}  # probability in a section
+LAYERS = {"vocals": 1, "drums": 3, "bass": 1, "other": 2}  # samples at once, at most
+LEVEL = -20.0  # dB, RMS of a stem where it plays, before its own level
+SPREAD = 6.0  # dB up or down
+LAYER_SPREAD = 4.0  # dB up or down among the layers of a stem
+PEAK = 0.9  # of the mixture at most
+FADE = 0.01  # s at the borders of sections
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Number of songs, their length in s, the seed, the slowest and fastest tempo in bpm, and the samples' digest."""
+class LoopRecipe(SongRecipe):
+    """Recipe of songs from loops: their number, s of each, seed, tempos in bpm, digest of the samples."""
+
+    name = "loops-{:05d}"
 
     songs: int
     seconds: float
@@ -123,43 +58,66 @@ class Plan:
                 f"{SLOWEST:g}-{FASTEST:g}, the slower first"
             )
 
-    @property
-    def frames(self) -> int:
-        """Samples per channel of a song."""
-        return round(self.seconds * RATE)
-
     def split(self, index: int) -> Split:
-        """The split of a song: a tenth validate, the last ones, and one at least where there are two songs."""
-        valid = max(1, self.songs // SHARE) if self.songs > 1 else 0
+        """Split of a song: a tenth validate, the last ones, and one at least where there are two songs."""
+        valid = max(1, self.songs // VALID_SHARE) if self.songs > 1 else 0
         return "valid" if index >= self.songs - valid else "train"
-
-    def folder(self, out: Path, index: int) -> Path:
-        """Where a song lies."""
-        return out / self.split(index) / f"loops-{index + 1:05d}"
 
 
 def parse_bpm(text: str) -> tuple[float, float]:
-    """Return the slowest and fastest tempo of a text such as "90-140" or "120"; raises DataError for another."""
+    """Parse a range of tempos in bpm, "90-140" or "120", as (slowest, fastest); raises DataError for other texts."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:-\s*(\d+(?:\.\d+)?)\s*)?", text)
     if not found:
         raise DataError(f"the tempos are {text!r}; give a range such as 90-140, or one tempo such as 120")
     return float(found[1]), float(found[2] or found[1])
 
 
-SECTION = 4  # bars in which the same stems play
-PLAYS = {"vocals": 0.7, "drums": 0.85, "bass": 0.85, "other": 0.9}  # probability in a section
-LAYERS = {"vocals": 1, "drums": 3, "bass": 1, "other": 2}  # samples at once, at most
-LEVEL = -20.0  # dB, RMS of a stem where it plays, before its own level
-SPREAD = 6.0  # dB up or down
-LAYER_SPREAD = 4.0  # dB up or down among the layers of a stem
-PEAK = 0.9  # of the mixture at most
-FADE = 0.01  # s at the borders of sections
+def write_songs(
+    root: str | Path,
+    out: str | Path,
+    songs: int,
+    seconds: float,
+    seed: int,
+    *,
+    bpm: tuple[float, float] = (90.0, 140.0),
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[str, ...]:
+    """Write songs from the samples of root/{vocals,drums,bass,other}/ as out/{train,valid}/<song>/<stem>.wav.
+
+    16-bit stereo at 44.1 kHz with mixture.wav, exactly the sum of the written stems. Songs that validate are made from
+    samples that none that trains has, where a stem has two or more. A song's bytes depend on the samples, `seed` and
+    its number. Run again after an interruption, it makes what is missing. `on_progress` is told how many songs are
+    done, and of how many.
+
+    Returns:
+        The stems that the songs have: those for which there are samples.
+
+    Raises:
+        DataError: a value is out of range, samples are missing, `out` holds anything but these very songs, or the disk
+            is too small.
+        AudioError: a sample cannot be read.
+    """
+    root, out = Path(root).expanduser(), Path(out).expanduser()
+    if workers is not None and workers < 1:
+        raise DataError(f"{workers} workers were asked for; give 1 or more, or leave it out to use every processor")
+    library = scan(root)
+    recipe = LoopRecipe(songs, float(seconds), seed, *bpm, samples=digest(library, root))
+    train, valid = divide(library, seed)
+
+    def arguments(index: int) -> tuple[Any, ...]:
+        samples = train if recipe.split(index) == "train" else valid
+        return samples, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest
+
+    what, stems = "songs from loops", tuple(library)
+    write_missing(out, MANIFEST, recipe, what, songs, stems, arrange, arguments, workers, on_progress)
+    return stems
 
 
 def arrange(
     library: Library, seed: tuple[int, ...], frames: int, slowest: float, fastest: float
 ) -> dict[str, np.ndarray]:
-    """Return a song's stems, (2, t) each with `frames` samples at 44.1 kHz, drawn from `seed` alone.
+    """Arrange a song from samples; its stems, (2, t) each with `frames` samples at 44.1 kHz, drawn from `seed` alone.
 
     One tempo from `slowest` to `fastest` bpm for all; sections of four bars in which a stem plays or rests; levels are
     drawn for each stem, and all of them are turned down alike where the sum would pass 0.9.
@@ -217,62 +175,3 @@ def _gate(plays: np.ndarray, section: float, frames: int) -> np.ndarray:
     points = np.stack([borders - fade, borders], axis=1).ravel() if len(borders) else np.array([0.0])
     values = np.repeat(plays.astype(np.float32), 2)[1:-1] if len(borders) else plays[:1].astype(np.float32)
     return np.interp(np.arange(frames), points, values).astype(np.float32)
-
-
-WORTH = 300.0  # s of music that make starting one more process worth its while
-
-
-def write_songs(
-    root: str | Path,
-    out: str | Path,
-    songs: int,
-    seconds: float,
-    seed: int,
-    *,
-    bpm: tuple[float, float] = (90.0, 140.0),
-    workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> tuple[str, ...]:
-    """Write songs from the samples of root/{vocals,drums,bass,other}/ as out/{train,valid}/<song>/<stem>.wav.
-
-    16-bit stereo at 44.1 kHz with mixture.wav, exactly the sum of the written stems. Songs that validate are made from
-    samples that none that trains has, where a stem has two or more. A song's bytes depend on the samples, `seed` and
-    its number. Run again after an interruption, it makes what is missing. `on_progress` is told how many songs are
-    done, and of how many.
-
-    Returns:
-        The stems that the songs have: those for which there are samples.
-
-    Raises:
-        DataError: a value is out of range, samples are missing, `out` holds anything but these very songs, or the disk
-            is too small.
-        AudioError: a sample cannot be read.
-    """
-    root, out = Path(root).expanduser(), Path(out).expanduser()
-    if workers is not None and workers < 1:
-        raise DataError(f"{workers} workers were asked for; give 1 or more, or leave it out to use every processor")
-    library = scan(root)
-    plan = Plan(songs, float(seconds), seed, *bpm, samples=digest(library, root))
-    missing = [index for index in range(songs) if not is_whole(plan.folder(out, index), library, plan.frames)]
-    check_space(out, len(missing), len(library), plan.frames)
-    claim(out, MANIFEST, plan, "songs from loops")
-    random.Random().shuffle(missing)  # processes that begin together should not make the same songs
-    train, valid = divide(library, seed)
-    report = on_progress or (lambda done, total: None)
-    report(songs - len(missing), songs)
-    calls = [(out, plan, index, train if plan.split(index) == "train" else valid) for index in missing]
-    workers = workers or min(processors(), ceil(len(missing) * plan.seconds / WORTH))
-    for done, _ in enumerate(in_processes(write_one, calls, workers), 1):
-        report(songs - len(missing) + done, songs)
-    return tuple(library)
-
-
-def write_one(out: Path, plan: Plan, index: int, library: Library) -> None:
-    """Make one song, unless another process did meanwhile.
-
-    Raises:
-        DataError: the folder cannot be written.
-    """
-    folder = plan.folder(out, index)
-    if not is_whole(folder, library, plan.frames):
-        write_song(folder, arrange(library, (plan.seed, index), plan.frames, plan.slowest, plan.fastest), RATE)

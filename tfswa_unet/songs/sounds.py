@@ -1,4 +1,4 @@
-"""Envelopes, oscillators and room reverb, of which synthetic instruments are made."""
+"""Sound synthesis: envelopes, oscillators, noise, panning and room impulse responses."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ import scipy.fft
 from scipy.signal import lfilter
 
 HOP = 64  # samples between two points of a control signal
+BITS = 14  # a table holds 2**BITS samples of one period
+LOWEST = 27.5  # Hz, the top of the lowest zone
+ZONES = 16  # half octaves
+PASS = 0.45  # of the sample rate: nothing is made above
+TURN = 2.0**32  # one period of an unsigned 32-bit phase, which wraps for free
+BLOCK = 512
+REFLECTIONS = 8
 
 
-def points(length: int) -> int:
-    """Control points that cover `length` samples, the right end included."""
+def control_points(length: int) -> int:
+    """Number of points of a control signal over `length` samples, the right end included."""
     return length // HOP + 2
 
 
 def smooth(control: np.ndarray, seconds: float, rate: int) -> np.ndarray:
-    """Round off steps (…, t at the control rate) over about `seconds` by two equal one-pole low-passes."""
+    """Smooth a control signal (…, t) over about `seconds` by two equal one-pole low-passes."""
     pole = float(np.exp(-2 * HOP / (max(seconds, 1e-4) * rate)))
     b, a = np.array([1 - pole]), np.array([1, -pole])
     rest = control[..., :1] * pole  # the filter starts settled on its first value
@@ -28,42 +35,11 @@ def smooth(control: np.ndarray, seconds: float, rate: int) -> np.ndarray:
 
 
 def upsample(control: np.ndarray, length: int) -> np.ndarray:
-    """Interpolate control points linearly to `length` samples; float32 (t,)."""
+    """Interpolate a control signal linearly to `length` samples; float32 (t,)."""
     control = control.astype(np.float32)
     ramp = np.arange(HOP, dtype=np.float32) / HOP
     line = control[:-1, None] + np.diff(control)[:, None] * ramp
     return line.reshape(-1)[:length]
-
-
-def place(bus: np.ndarray, sound: np.ndarray, start: int, gain: float = 1.0) -> None:
-    """Add a sound to a bus (…, t) at a sample; what lies outside the bus is dropped."""
-    skip = max(0, -start)
-    size = min(sound.shape[-1] - skip, bus.shape[-1] - start - skip)
-    if size > 0:
-        at = start + skip
-        bus[..., at : at + size] += sound[..., skip : skip + size] * np.float32(gain)
-
-
-def cut(sound: np.ndarray, length: int, release: int) -> np.ndarray:
-    """The first `length` samples of a sound (t,), faded out over its last `release` samples."""
-    sound = sound[:length].copy()
-    size = min(release, len(sound))
-    if size:
-        sound[-size:] *= _fall(size)
-    return sound
-
-
-@lru_cache(maxsize=16)
-def _fall(size: int) -> np.ndarray:
-    return np.cos(np.linspace(0, np.pi / 2, size, dtype=np.float32)) ** 2
-
-
-BITS = 14  # a table holds 2**BITS samples of one period
-LOWEST = 27.5  # Hz, the top of the lowest zone
-ZONES = 16  # half octaves
-PASS = 0.45  # of the sample rate: nothing is made above
-TURN = 2.0**32  # one period of an unsigned 32-bit phase, which wraps for free
-BLOCK = 512
 
 
 def hertz(pitch: np.ndarray | float) -> np.ndarray:
@@ -77,7 +53,7 @@ def phase(frequency: np.ndarray, rate: int) -> np.ndarray:
 
 
 class Wavetable:
-    """One period of a harmonic sound, stored once for every half octave with only the harmonics that fit below Nyquist.
+    """Band-limited wavetable oscillator: one period for every half octave, with the harmonics that fit below Nyquist.
 
     `amplitudes` are those of harmonics 1, 2, …; `phases` in radians.
     """
@@ -92,7 +68,7 @@ class Wavetable:
         self.tables = (scipy.fft.irfft(spectrum) * 2 ** (BITS - 1)).astype(np.float32).reshape(-1)
 
     def __call__(self, phase: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-        """Read the table at phases (t,), the zone chosen by the frequency in Hz at the control points; (t,)."""
+        """Oscillate at phases (t,), the zone chosen by the frequency in Hz at the control points; (t,)."""
         zone = np.ceil(2 * np.log2(np.maximum(frequency, LOWEST) / LOWEST)).clip(0, ZONES - 1)
         offset = np.repeat(zone.astype(np.uint32) << BITS, HOP)[: len(phase)]
         return self.tables.take((phase >> (32 - BITS)) | offset)
@@ -101,7 +77,7 @@ class Wavetable:
 def partials(
     frequency: np.ndarray, amplitude: np.ndarray, decay: np.ndarray, angle: np.ndarray, length: int, rate: int
 ) -> np.ndarray:
-    """A sum of decaying sines, those above the pass band left out; (t,).
+    """Additive oscillator: a sum of decaying sines, those above the pass band left out; (t,).
 
     All of (d,): frequencies in Hz, amplitudes, times to fall by 1/e in s (inf for none) and start phases in radians.
     A power series factors into the powers of whole blocks times those inside a block, so the sum over partials is one
@@ -117,26 +93,46 @@ def partials(
     return np.einsum("pa,pb->ab", left, right).reshape(-1)[:length]
 
 
-def _powers(turns: np.ndarray, loss: np.ndarray, start: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary part of exp((2πi · turns − loss) · steps) from a phase in turns; float32 (d, t)."""
-    turned = turns[:, None] * steps + start[:, None]
-    turned -= np.floor(turned)  # in double precision, so that single precision is enough from here on
-    angle = turned.astype(np.float32) * np.float32(2 * np.pi)
-    size = np.exp(-(loss[:, None] * steps).astype(np.float32))
-    return size * np.cos(angle), size * np.sin(angle)
-
-
 def noise(rng: np.random.Generator, length: int) -> np.ndarray:
     """White noise of unit variance, uniformly distributed; float32 (t,)."""
     return (rng.random(length, dtype=np.float32) - np.float32(0.5)) * np.float32(12**0.5)
 
 
-REFLECTIONS = 8
+def place(bus: np.ndarray, sound: np.ndarray, start: int, gain: float = 1.0) -> None:
+    """Add a sound to a bus (…, t) at a sample; what lies outside the bus is dropped."""
+    skip = max(0, -start)
+    size = min(sound.shape[-1] - skip, bus.shape[-1] - start - skip)
+    if size > 0:
+        at = start + skip
+        bus[..., at : at + size] += sound[..., skip : skip + size] * np.float32(gain)
+
+
+def cut(sound: np.ndarray, length: int, release: int) -> np.ndarray:
+    """Cut a sound (t,) to `length` samples and fade it out over its last `release` samples."""
+    sound = sound[:length].copy()
+    size = min(release, len(sound))
+    if size:
+        sound[-size:] *= _fall(size)
+    return sound
+
+
+def pan(mono: np.ndarray, position: float) -> np.ndarray:
+    """Pan mono audio (t,) to a position from −1 (left) to 1 (right) at constant power; (2, t)."""
+    angle = (position + 1) * np.pi / 4
+    return np.stack([mono * np.float32(np.cos(angle)), mono * np.float32(np.sin(angle))])
+
+
+def widen(mono: np.ndarray, amount: float, seconds: float, rate: int) -> np.ndarray:
+    """Spread mono audio (t,) by a delayed copy of opposite sign on each side (Lauridsen): mono stays mono; (2, t)."""
+    late = np.zeros_like(mono)
+    shift = max(1, int(seconds * rate))
+    late[shift:] = mono[: len(mono) - shift] * np.float32(amount)
+    return np.stack([mono + late, mono - late])
 
 
 @dataclass(frozen=True)
 class Room:
-    """Reverberation time and pre-delay in seconds, and the share of the high band's decay time in the low band's."""
+    """Room: reverberation time and pre-delay in s, and the high band's decay time over the low band's."""
 
     decay: float
     delay: float
@@ -153,7 +149,7 @@ def draw_room(rng: np.random.Generator) -> Room:
 
 
 def impulse(room: Room, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """A room's stereo impulse response of unit energy a channel: early reflections, then decaying noise; (2, t)."""
+    """Stereo impulse response of a room, of unit energy a channel: early reflections, then decaying noise; (2, t)."""
     length, delay = int(room.decay * rate), int(room.delay * rate)
     time = np.arange(length, dtype=np.float32) / rate
     noise = rng.standard_normal((2, length), dtype=np.float32)
@@ -174,15 +170,15 @@ def impulse(room: Room, rng: np.random.Generator, rate: int) -> np.ndarray:
     return np.pad(tail, ((0, 0), (delay, 0))).astype(np.float32)
 
 
-def pan(mono: np.ndarray, position: float) -> np.ndarray:
-    """Place mono audio (t,) at a position from −1 (left) to 1 (right) at constant power; (2, t)."""
-    angle = (position + 1) * np.pi / 4
-    return np.stack([mono * np.float32(np.cos(angle)), mono * np.float32(np.sin(angle))])
+@lru_cache(maxsize=16)
+def _fall(size: int) -> np.ndarray:
+    return np.cos(np.linspace(0, np.pi / 2, size, dtype=np.float32)) ** 2
 
 
-def widen(mono: np.ndarray, amount: float, seconds: float, rate: int) -> np.ndarray:
-    """Spread mono audio (t,) by a delayed copy of opposite sign on each side (Lauridsen): mono stays mono; (2, t)."""
-    late = np.zeros_like(mono)
-    shift = max(1, int(seconds * rate))
-    late[shift:] = mono[: len(mono) - shift] * np.float32(amount)
-    return np.stack([mono + late, mono - late])
+def _powers(turns: np.ndarray, loss: np.ndarray, start: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary part of exp((2πi · turns − loss) · steps) from a phase in turns; float32 (d, t)."""
+    turned = turns[:, None] * steps + start[:, None]
+    turned -= np.floor(turned)  # in double precision, so that single precision is enough from here on
+    angle = turned.astype(np.float32) * np.float32(2 * np.pi)
+    size = np.exp(-(loss[:, None] * steps).astype(np.float32))
+    return size * np.cos(angle), size * np.sin(angle)

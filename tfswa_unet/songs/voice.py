@@ -1,4 +1,4 @@
-"""Synthetic singing: formants, phonemes, phrases."""
+"""Synthetic singing: glottal source, formants, consonants and vibrato."""
 
 from __future__ import annotations
 
@@ -8,27 +8,21 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tfswa_unet.songs.score import Note, Song, harmony, melody
-from tfswa_unet.songs.sounds import HOP, Wavetable, hertz, noise, pan, phase, place, points, smooth, upsample
+from tfswa_unet.songs.score import Note, Score, harmony, melody
+from tfswa_unet.songs.sounds import HOP, Wavetable, control_points, hertz, noise, pan, phase, place, smooth, upsample
+
+WIDTHS = np.array([90.0, 110.0, 170.0, 250.0, 300.0])  # Hz, of the formants
+PEAKS = np.array([16.0, 15.0, 13.0, 12.0, 11.0])  # dB, of the formants over the valleys
+WINDOW = 0.023  # s, of the filter's frames
+Syllable = tuple[str | None, str]  # consonant and vowel
 
 
 @dataclass(frozen=True)
 class Vowel:
-    """Formant frequencies in Hz, and how much of the treble a rounded mouth takes away, in dB."""
+    """Vowel: formant frequencies in Hz, and the dB of treble that rounded lips take away."""
 
     formants: tuple[float, float, float, float, float]
     dull: float
-
-
-@dataclass(frozen=True)
-class Consonant:
-    """Noise around a frequency in Hz, as wide as `octaves`, for some seconds at some level after a closure in s."""
-
-    centre: float
-    octaves: float
-    seconds: float
-    level: float
-    closure: float
 
 
 VOWELS = {
@@ -41,6 +35,19 @@ VOWELS = {
     "ʌ": Vowel((640, 1190, 2390, 3400, 4500), 1),
     "ɝ": Vowel((490, 1350, 1690, 3300, 4400), 5),
 }
+
+
+@dataclass(frozen=True)
+class Consonant:
+    """Consonant: noise around `centre` Hz, `octaves` wide, for `seconds` after `closure` seconds of silence."""
+
+    centre: float
+    octaves: float
+    seconds: float
+    level: float
+    closure: float
+
+
 CONSONANTS = {
     "s": Consonant(7000, 0.5, 0.11, 0.9, 0.0),
     "ʃ": Consonant(3400, 0.6, 0.09, 0.7, 0.0),
@@ -53,89 +60,9 @@ CONSONANTS = {
 }
 
 
-WIDTHS = np.array([90.0, 110.0, 170.0, 250.0, 300.0])  # Hz, of the formants
-PEAKS = np.array([16.0, 15.0, 13.0, 12.0, 11.0])  # dB, of the formants over the valleys
-WINDOW = 0.023  # s, of the filter's frames
-
-
-def source(performance: Performance, manner: Manner, rng: np.random.Generator, length: int, rate: int) -> np.ndarray:
-    """What the larynx makes: a train of glottal pulses with breath in it; (t,)."""
-    frequency = hertz(performance.pitch)
-    harmonics = np.arange(1, 400)
-    pulses = Wavetable(1 / harmonics, rng.uniform(-0.6, 0.6, len(harmonics)) - np.pi / 2, rate)
-    effort = upsample(performance.effort, length)
-    voiced = pulses(phase(upsample(frequency, length), rate), frequency)
-    return (voiced + np.float32(manner.breath) * noise(rng, length)) * effort
-
-
-def mouth(
-    sounds: list[np.ndarray], performance: Performance, manner: Manner, rng: np.random.Generator, rate: int
-) -> list[np.ndarray]:
-    """Shape sources by the moving vowels, the first of them with the consonants added; (t,) each."""
-    length = len(sounds[0])
-    size = 2 ** round(np.log2(WINDOW * rate))
-    frames = -(-length // (size // 2)) + 1
-    at = np.minimum(np.arange(frames) * (size // 2) // HOP, points(length) - 1)
-    frequency = np.maximum(np.arange(size // 2 + 1) * rate / size, 20.0).astype(np.float32)
-    shape = _vowels(performance, manner, at, frequency)
-    spectra = [_analyse(sound, size, frames) * shape for sound in sounds]
-    hiss = noise(rng, length) * upsample(performance.hiss, length)
-    away = (np.log2(frequency) - np.log2(performance.hiss_centre[at, None])) / performance.hiss_octaves[at, None]
-    spectra[0] += _analyse(hiss, size, frames) * np.exp(-np.square(away.astype(np.float32)))
-    return [_synthesise(spectrum, length) for spectrum in spectra]
-
-
-def _vowels(performance: Performance, manner: Manner, at: np.ndarray, frequency: np.ndarray) -> np.ndarray:
-    """Magnitude of the vocal tract over frames and bins; (n, f)."""
-    octaves = np.log2(frequency / 400).clip(0, None)
-    rounded = np.log2(frequency / 1200).clip(0, 1)
-    lift = manner.presence * np.exp(-np.square(np.log2(frequency / 3000)))
-    lift += manner.air * np.log2(frequency / 4000).clip(0, None)
-    quiet = manner.softness * (1 - performance.effort[at]).clip(0, 1)
-    loss = quiet[:, None].astype(np.float32) * octaves + performance.dull[at, None].astype(np.float32) * rounded - lift
-    shape = np.exp(loss.astype(np.float32) * np.float32(-np.log(10) / 20))
-    for centre, width, peak in zip(performance.formants, WIDTHS, PEAKS, strict=True):
-        away = (frequency - centre[at, None].astype(np.float32)) / np.float32(width * manner.size)
-        shape *= 1 + np.float32(10 ** (peak / 20) - 1) / (1 + np.square(away))
-    return shape
-
-
-def _window(size: int) -> np.ndarray:
-    return np.sin(np.pi * (np.arange(size, dtype=np.float32) + 0.5) / size)
-
-
-def _analyse(sound: np.ndarray, size: int, frames: int) -> np.ndarray:
-    half = size // 2
-    padded = np.pad(sound, (half, (frames + 1) * half - half - len(sound)))
-    return scipy.fft.rfft(sliding_window_view(padded, size)[::half] * _window(size))
-
-
-def _synthesise(spectrum: np.ndarray, length: int) -> np.ndarray:
-    frames = scipy.fft.irfft(spectrum) * _window(2 * (spectrum.shape[1] - 1))
-    half = frames.shape[1] // 2
-    return (frames[:-1, half:] + frames[1:, :half]).reshape(-1)[:length]
-
-
-HARMONICS = np.arange(1, 200)
-
-
-def lead(song: Song, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Play a tune on an instrument of random colour; (t,)."""
-    length, voice = round(song.seconds * rate), VOICES[str(rng.choice(list(VOICES)))]
-    notes = melody(song, "other", voice.centre + rng.uniform(0, 12), rng)
-    tune = perform(notes, [(None, "a")] * len(notes), draw_manner(voice, rng), rng, length, rate)
-    body = 10 ** (rng.uniform(-8, 8, len(HARMONICS)) / 20) * np.where(HARMONICS % 2 == 0, rng.uniform(0.1, 1), 1)
-    colour = Wavetable(body * HARMONICS ** -rng.uniform(0.8, 2.0), rng.uniform(0, 2 * np.pi, len(HARMONICS)), rate)
-    frequency = hertz(tune.pitch)
-    return colour(phase(upsample(frequency, length), rate), frequency) * upsample(tune.effort, length)
-
-
-Syllable = tuple[str | None, str]  # consonant and vowel
-
-
 @dataclass(frozen=True)
 class Voice:
-    """A kind of singer: MIDI centre, size of the formants, and ranges of manner drawn for each song."""
+    """Voice type: MIDI number of its centre, scale of the formants, and ranges of the singing style."""
 
     centre: float
     size: float
@@ -155,8 +82,8 @@ VOICES = {
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How one singer sings one song: breath noise, vibrato (Hz, semitones), glide and scoop, treble lost when quiet."""
+class SingingStyle:
+    """Singing style in one song: breath noise, vibrato in Hz and semitones, glide, scoop, spectral tilt."""
 
     size: float
     breath: float
@@ -171,7 +98,7 @@ class Manner:
 
 @dataclass(frozen=True)
 class Performance:
-    """The singer's movements at the control rate, all (t,) but the formants (5, t)."""
+    """Control signals of a sung melody, all (t,) at the control rate but the formants (5, t)."""
 
     pitch: np.ndarray
     effort: np.ndarray
@@ -182,9 +109,35 @@ class Performance:
     hiss_octaves: np.ndarray
 
 
-def draw_manner(voice: Voice, rng: np.random.Generator) -> Manner:
-    """Draw how a kind of singer sings."""
-    return Manner(
+def vocals(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Vocal stem before the mix: a lead, with doubles, a harmony and an echo in some songs; (2, t)."""
+    length, voice = round(score.seconds * rate), VOICES[score.voice]
+    style = draw_style(voice, rng)
+    notes = melody(score, "vocals", voice.centre + rng.uniform(-3, 3), rng)
+    syllables = [_syllable(rng) for _ in notes]
+    lead = perform(notes, syllables, style, rng, length, rate)
+    voices, places, gains = [glottal_source(lead, style, rng, length, rate)], [0.0], [1.0]
+    if rng.random() < 0.35:
+        for side in (-1, 1):
+            voices.append(glottal_source(_double(lead, rng, rate), style, rng, length, rate))
+            places.append(side * rng.uniform(0.4, 1.0))
+            gains.append(rng.uniform(0.15, 0.4))
+    if rng.random() < 0.3:
+        upper = perform(harmony(score, notes, int(rng.choice([2, -3, 4]))), syllables, style, rng, length, rate)
+        voices.append(glottal_source(upper, style, rng, length, rate))
+        places.append(rng.uniform(-0.7, 0.7))
+        gains.append(rng.uniform(0.25, 0.6))
+    out = np.zeros((2, length), np.float32)
+    for sound, position, gain in zip(filter_vocal_tract(voices, lead, style, rng, rate), places, gains, strict=True):
+        out += pan(sound, position) * np.float32(gain)
+    if rng.random() < 0.25:
+        _echo(out, score.beat * float(rng.choice([0.5, 0.75, 1.0])), rng.uniform(0.1, 0.35), rate)
+    return out
+
+
+def draw_style(voice: Voice, rng: np.random.Generator) -> SingingStyle:
+    """Draw a singing style of a voice type."""
+    return SingingStyle(
         size=voice.size * rng.uniform(0.95, 1.05),
         breath=rng.uniform(*voice.breath),
         vibrato_rate=rng.uniform(4.8, 6.6),
@@ -198,10 +151,10 @@ def draw_manner(voice: Voice, rng: np.random.Generator) -> Manner:
 
 
 def perform(
-    notes: list[Note], syllables: list[Syllable], manner: Manner, rng: np.random.Generator, length: int, rate: int
+    notes: list[Note], syllables: list[Syllable], style: SingingStyle, rng: np.random.Generator, length: int, rate: int
 ) -> Performance:
-    """Sing notes, each on a syllable (consonant or None, vowel)."""
-    count, control = points(length), rate / HOP
+    """Control signals of notes, each sung on a syllable (consonant or None, vowel)."""
+    count, control = control_points(length), rate / HOP
     pitch, sway, effort = np.full(count, notes[0].pitch if notes else 60.0), np.zeros(count), np.zeros(count)
     formants, dull = np.repeat(np.array(VOWELS["ʌ"].formants)[:, None], count, axis=1), np.zeros(count)
     hiss, hiss_centre, hiss_octaves = np.zeros(count), np.full(count, 4000.0), np.ones(count)
@@ -217,18 +170,18 @@ def perform(
             hiss_centre[free:voiced], hiss_octaves[free:voiced] = sound.centre * rng.uniform(0.9, 1.1), sound.octaves
         pitch[a:] = note.pitch
         if a - free > 0.15 * control:
-            pitch[free : voiced + round(0.03 * control)] = note.pitch - manner.scoop
+            pitch[free : voiced + round(0.03 * control)] = note.pitch - style.scoop
         effort[voiced + 1 : max(voiced, b - round(0.02 * control))] = note.velocity * rng.uniform(0.9, 1.0)
         sway[a + round(0.22 * control) : b] = note.seconds > 0.4
         formants[:, free:] = np.array(VOWELS[vowel].formants)[:, None]
         dull[free:] = VOWELS[vowel].dull
         free = b
-    shake = np.sin(2 * np.pi * manner.vibrato_rate * np.arange(count) / control + rng.uniform(0, 6))
+    shake = np.sin(2 * np.pi * style.vibrato_rate * np.arange(count) / control + rng.uniform(0, 6))
     drift = 0.9 * smooth(rng.standard_normal(count), 0.15, rate)
     return Performance(
-        pitch=smooth(pitch, manner.glide, rate) + manner.vibrato_depth * smooth(sway, 0.2, rate) * shake + drift,
+        pitch=smooth(pitch, style.glide, rate) + style.vibrato_depth * smooth(sway, 0.2, rate) * shake + drift,
         effort=smooth(effort, 0.03, rate),
-        formants=smooth(formants, 0.06, rate) * manner.size,
+        formants=smooth(formants, 0.06, rate) * style.size,
         dull=smooth(dull, 0.06, rate),
         hiss=smooth(hiss, 0.006, rate),
         hiss_centre=hiss_centre,
@@ -236,30 +189,33 @@ def perform(
     )
 
 
-def vocals(song: Song, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The stem of the voices before the desk; (2, t)."""
-    length, voice = round(song.seconds * rate), VOICES[song.voice]
-    manner = draw_manner(voice, rng)
-    notes = melody(song, "vocals", voice.centre + rng.uniform(-3, 3), rng)
-    syllables = [_syllable(rng) for _ in notes]
-    lead = perform(notes, syllables, manner, rng, length, rate)
-    voices, places, gains = [source(lead, manner, rng, length, rate)], [0.0], [1.0]
-    if rng.random() < 0.35:
-        for side in (-1, 1):
-            voices.append(source(_double(lead, rng, rate), manner, rng, length, rate))
-            places.append(side * rng.uniform(0.4, 1.0))
-            gains.append(rng.uniform(0.15, 0.4))
-    if rng.random() < 0.3:
-        upper = perform(harmony(song, notes, int(rng.choice([2, -3, 4]))), syllables, manner, rng, length, rate)
-        voices.append(source(upper, manner, rng, length, rate))
-        places.append(rng.uniform(-0.7, 0.7))
-        gains.append(rng.uniform(0.25, 0.6))
-    out = np.zeros((2, length), np.float32)
-    for sound, position, gain in zip(mouth(voices, lead, manner, rng, rate), places, gains, strict=True):
-        out += pan(sound, position) * np.float32(gain)
-    if rng.random() < 0.25:
-        _echo(out, song.beat * float(rng.choice([0.5, 0.75, 1.0])), rng.uniform(0.1, 0.35), rate)
-    return out
+def glottal_source(
+    performance: Performance, style: SingingStyle, rng: np.random.Generator, length: int, rate: int
+) -> np.ndarray:
+    """Glottal source: a pulse train with breath noise; (t,)."""
+    frequency = hertz(performance.pitch)
+    harmonics = np.arange(1, 400)
+    pulses = Wavetable(1 / harmonics, rng.uniform(-0.6, 0.6, len(harmonics)) - np.pi / 2, rate)
+    effort = upsample(performance.effort, length)
+    voiced = pulses(phase(upsample(frequency, length), rate), frequency)
+    return (voiced + np.float32(style.breath) * noise(rng, length)) * effort
+
+
+def filter_vocal_tract(
+    sounds: list[np.ndarray], performance: Performance, style: SingingStyle, rng: np.random.Generator, rate: int
+) -> list[np.ndarray]:
+    """Filter sources (t,) by time-varying formants, and add the consonants to the first; (t,) each."""
+    length = len(sounds[0])
+    size = 2 ** round(np.log2(WINDOW * rate))
+    frames = -(-length // (size // 2)) + 1
+    at = np.minimum(np.arange(frames) * (size // 2) // HOP, control_points(length) - 1)
+    frequency = np.maximum(np.arange(size // 2 + 1) * rate / size, 20.0).astype(np.float32)
+    shape = _vowels(performance, style, at, frequency)
+    spectra = [_analyse(sound, size, frames) * shape for sound in sounds]
+    hiss = noise(rng, length) * upsample(performance.hiss, length)
+    away = (np.log2(frequency) - np.log2(performance.hiss_centre[at, None])) / performance.hiss_octaves[at, None]
+    spectra[0] += _analyse(hiss, size, frames) * np.exp(-np.square(away.astype(np.float32)))
+    return [_synthesise(spectrum, length) for spectrum in spectra]
 
 
 def _syllable(rng: np.random.Generator) -> Syllable:
@@ -273,7 +229,38 @@ def _double(lead: Performance, rng: np.random.Generator, rate: int) -> Performan
 
 
 def _echo(out: np.ndarray, seconds: float, gain: float, rate: int) -> None:
-    """Three repeats that change sides."""
+    """Three echoes that alternate between the sides."""
     dry = out.copy()
     for k in range(1, 4):
         place(out, dry[:: -1 if k % 2 else 1], round(k * seconds * rate), gain**k)
+
+
+def _vowels(performance: Performance, style: SingingStyle, at: np.ndarray, frequency: np.ndarray) -> np.ndarray:
+    """Magnitude of the vocal tract over frames and bins; (n, f)."""
+    octaves = np.log2(frequency / 400).clip(0, None)
+    rounded = np.log2(frequency / 1200).clip(0, 1)
+    lift = style.presence * np.exp(-np.square(np.log2(frequency / 3000)))
+    lift += style.air * np.log2(frequency / 4000).clip(0, None)
+    quiet = style.softness * (1 - performance.effort[at]).clip(0, 1)
+    loss = quiet[:, None].astype(np.float32) * octaves + performance.dull[at, None].astype(np.float32) * rounded - lift
+    shape = np.exp(loss.astype(np.float32) * np.float32(-np.log(10) / 20))
+    for centre, width, peak in zip(performance.formants, WIDTHS, PEAKS, strict=True):
+        away = (frequency - centre[at, None].astype(np.float32)) / np.float32(width * style.size)
+        shape *= 1 + np.float32(10 ** (peak / 20) - 1) / (1 + np.square(away))
+    return shape
+
+
+def _analyse(sound: np.ndarray, size: int, frames: int) -> np.ndarray:
+    half = size // 2
+    padded = np.pad(sound, (half, (frames + 1) * half - half - len(sound)))
+    return scipy.fft.rfft(sliding_window_view(padded, size)[::half] * _window(size))
+
+
+def _synthesise(spectrum: np.ndarray, length: int) -> np.ndarray:
+    frames = scipy.fft.irfft(spectrum) * _window(2 * (spectrum.shape[1] - 1))
+    half = frames.shape[1] // 2
+    return (frames[:-1, half:] + frames[1:, :half]).reshape(-1)[:length]
+
+
+def _window(size: int) -> np.ndarray:
+    return np.sin(np.pi * (np.arange(size, dtype=np.float32) + 0.5) / size)

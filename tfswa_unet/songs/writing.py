@@ -1,28 +1,85 @@
-"""Write songs as folders of wav files: claim a folder, check the disk, each song whole or not at all."""
+"""Songs written as folders of wav files, each whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tfswa_unet import audio
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import free_bytes, write_text
-from tfswa_unet.types import MIXTURE
+from tfswa_unet.processes import in_processes, processors
+from tfswa_unet.types import MIXTURE, Split
 
+RATE = 44_100  # Hz
 LEVELS = 2**15  # of a 16-bit sample, on each side of zero
 HEADER = 4096  # bytes, more than any of a wav file
 MARGIN = 1.02  # free space asked for over the bytes of the files
+WORTH = 300.0  # s of music that make starting one more process worth its while
 STALE = 3600.0  # s after which a temporary folder belongs to nobody any more
+
+
+class SongRecipe:
+    """Base of the frozen dataclasses that say what the songs of a folder are made from, kept there as JSON."""
+
+    seconds: float  # length of a song
+    name: ClassVar[str]  # format of the songs' names
+
+    @property
+    def frames(self) -> int:
+        """Samples per channel of a song."""
+        return round(self.seconds * RATE)
+
+    def split(self, index: int) -> Split:
+        """Split of a song."""
+        raise NotImplementedError
+
+    def folder(self, out: Path, index: int) -> Path:
+        """Folder of a song."""
+        return out / self.split(index) / self.name.format(index + 1)
+
+
+def write_missing(
+    out: Path,
+    name: str,
+    recipe: SongRecipe,
+    what: str,
+    songs: int,
+    stems: Sequence[str],
+    make: Callable[..., Mapping[str, np.ndarray]],
+    arguments: Callable[[int], tuple[Any, ...]],
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write those of a recipe's songs that are not whole yet, each `make(*arguments(index))`, in `workers` processes.
+
+    `name` and `what` as in `claim`. By default there are as many workers as processors, if the work is worth starting
+    them. `on_progress` is told how many songs are done, and of how many.
+
+    Raises:
+        DataError: `out` holds anything else or cannot be written, or the disk is too small.
+    """
+    missing = [index for index in range(songs) if not is_whole(recipe.folder(out, index), stems, recipe.frames)]
+    check_space(out, len(missing), len(stems), recipe.frames)
+    claim(out, name, recipe, what)
+    random.Random().shuffle(missing)  # processes that begin together should not make the same songs
+    report = on_progress or (lambda done, total: None)
+    report(songs - len(missing), songs)
+    workers = workers or min(processors(), ceil(len(missing) * recipe.seconds / WORTH))
+    calls = [(recipe.folder(out, index), stems, recipe.frames, make, arguments(index)) for index in missing]
+    for done, _ in enumerate(in_processes(_write_one, calls, workers), 1):
+        report(songs - len(missing) + done, songs)
 
 
 def claim(out: Path, name: str, recipe: Any, what: str) -> None:
@@ -52,7 +109,7 @@ def claim(out: Path, name: str, recipe: Any, what: str) -> None:
 
 
 def check_space(out: Path, songs: int, stems: int, frames: int) -> None:
-    """Refuse `songs` songs of `stems` stems and a mixture, `frames` samples long, that the disk of `out` cannot hold.
+    """Check that the disk of `out` can hold `songs` songs of `stems` stems and a mixture, each `frames` long.
 
     Raises:
         DataError: with the bytes that are needed and those that are free.
@@ -67,7 +124,7 @@ def check_space(out: Path, songs: int, stems: int, frames: int) -> None:
 
 
 def is_whole(folder: Path, stems: Iterable[str], frames: int) -> bool:
-    """Say whether a song's folder holds its stems and their mixture, each `frames` samples long or longer."""
+    """Whether a song's folder holds its stems and their mixture, each `frames` samples long or longer."""
     try:
         return all((folder / f"{name}.wav").stat().st_size >= 4 * frames for name in (MIXTURE, *stems))
     except OSError:
@@ -99,6 +156,13 @@ def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None
         raise DataError(
             f"{folder} cannot be written ({error.strerror}): make room for it there, then run again"
         ) from None
+
+
+def _write_one(
+    folder: Path, stems: Sequence[str], frames: int, make: Callable[..., Mapping[str, np.ndarray]], arguments: tuple
+) -> None:
+    if not is_whole(folder, stems, frames):  # another process may have made it meanwhile
+        write_song(folder, make(*arguments), RATE)
 
 
 def _put(part: Path, folder: Path, stems: Iterable[str], frames: int) -> None:

@@ -5,8 +5,7 @@ import pytest
 
 from tests.songs.conftest import beat, tone
 from tfswa_unet import audio
-from tfswa_unet.songs.beats import estimate_tempo, fill, nearest_octave
-from tfswa_unet.songs.loops import Sample
+from tfswa_unet.songs.samples import Sample, estimate_tempo, fill, nearest_octave
 
 RATE = 44_100
 
