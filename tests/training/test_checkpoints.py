@@ -289,5 +289,5 @@ def test_a_killed_run_leaves_a_whole_checkpoint(songs, make_config, tmp_path):
         time.sleep(0.3)
         process.kill()
     step = load(last)["global_step"]
-    fit(make_config(f"trainer.max_steps={step + 2}", f"resume={last}"), tmp_path / "on")
+    fit(make_config("trainer.max_epochs=-1", f"trainer.max_steps={step + 2}", f"resume={last}"), tmp_path / "on")
     assert load(tmp_path / "on" / "checkpoints" / "last.ckpt")["global_step"] == step + 2
