@@ -64,7 +64,10 @@ def test_names_follow_the_template():
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        ("{title}/{stem}.{ext}", r"unknown field \{title\}: expected \{track\}, \{stem\} and \{ext\}"),
+        (
+            "{title}/{stem}.{ext}",
+            r"unknown field \{title\}: expected \{track\}, \{stem\}, \{ext\}, \{suffix\} and \{file\}",
+        ),
         ("{track.__class__}/{stem}.{ext}", r"unknown field \{track.__class__\}"),
         ("{track[0]}/{stem}.{ext}", r"unknown field \{track\[0\]\}"),
         ("{track:>99999999}/{stem}.{ext}", r"unknown field \{track:>99999999\}"),

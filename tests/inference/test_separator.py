@@ -181,8 +181,8 @@ def test_memory_does_not_grow_with_duration(gains):
 
 def test_what_is_no_audio_is_refused(gains, noise):
     separator = make(gains(SPLIT))
-    with pytest.raises(AudioError, match=r"int16 shaped \(2, 100\): give floating-point samples"):
-        separator.separate(np.zeros((2, 100), np.int16), RATE)
+    with pytest.raises(AudioError, match=r"int64 shaped \(2, 100\): give floating-point samples"):
+        separator.separate(np.zeros((2, 100), np.int64), RATE)
     with pytest.raises(AudioError, match=r"shaped \(100,\)"):
         separator.separate(np.zeros(100, np.float32), RATE)
     with pytest.raises(AudioError, match="rate of 0 Hz"):
