@@ -66,9 +66,8 @@ def test_a_damaged_file_gives_its_stems_or_one_sentence(first, whole, tmp_path):
             length = audio.read(path).shape[1]
             assert all(audio.read(stem).shape[1] == length for stem in result.files.values()), number
         else:
-            assert result.error and "\n" not in result.error and "unexpected" not in result.error, (
-                number,
-                result.error,
-            )
+            assert result.error, number
+            assert "\n" not in result.error, number
+            assert "unexpected" not in result.error, (number, result.error)
             assert not (tmp_path / "out" / str(number)).exists(), number
         assert not list(tmp_path.rglob(".*")), number
