@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint train eval clean ffmpeg
+.PHONY: help install demo test fuzz lint train eval clean ffmpeg
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ demo: install  ## make data, train tfswa_tiny, score it, separate a real song (a
 
 test: install  ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+fuzz: install  ## separate 3,000 damaged audio files
+	FUZZ_FILES=3000 $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import runpy
 import shlex
@@ -116,3 +117,11 @@ def test_the_module_is_the_command(capsys, monkeypatch):
         runpy.run_module("tfswa_unet", run_name="__main__")
     assert left.value.code == 1
     assert capsys.readouterr().err == "error: gone.ckpt: no such bundle or checkpoint: check the path\n"
+
+
+def test_signs_that_an_output_lacks_are_escaped(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", output)
+    main(["--version"])
+    print("→", flush=True)
+    assert output.buffer.getvalue().endswith(b"\\u2192\n")

@@ -265,3 +265,12 @@ def test_songs_that_would_overwrite_each_other_are_refused(separator, tmp_path, 
     with pytest.raises(ConfigError, match=r"a\.\w+ and .*a\.\w+ would both be written to .*vocals\.wav"):
         separate_files(separator, [tmp_path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_whatever_is_raised_for_a_song_the_next_is_done(separator, song, tmp_path, monkeypatch):
+    probe = audio.probe
+    monkeypatch.setattr(audio, "probe", lambda path, stream: 1 / 0 if path.name == "a.wav" else probe(path, stream))
+    shutil.copy(song, tmp_path / "a.wav")
+    broken, done = separate_files(separator, [os.fsencode(tmp_path / "a.wav"), song], tmp_path / "out")
+    assert (broken.status, done.status) == ("failed", "done")
+    assert broken.error == f"{tmp_path / 'a.wav'}: unexpected ZeroDivisionError: division by zero"

@@ -64,7 +64,10 @@ def test_names_follow_the_template():
 @pytest.mark.parametrize(
     ("template", "sentence"),
     [
-        ("{title}/{stem}.{ext}", r"unknown field \{title\}: expected \{track\}, \{stem\} and \{ext\}"),
+        (
+            "{title}/{stem}.{ext}",
+            r"unknown field \{title\}: expected \{track\}, \{stem\}, \{ext\}, \{suffix\} and \{file\}",
+        ),
         ("{track.__class__}/{stem}.{ext}", r"unknown field \{track.__class__\}"),
         ("{track[0]}/{stem}.{ext}", r"unknown field \{track\[0\]\}"),
         ("{track:>99999999}/{stem}.{ext}", r"unknown field \{track:>99999999\}"),
@@ -105,3 +108,34 @@ def test_several_stems_need_names_of_their_own():
     with pytest.raises(ConfigError, match=r"all stems of song one name: add \{stem\}"):
         paths("out", "{track}.{ext}", stems=["vocals", "bass"])
     assert len(paths("out", "{track}.{ext}")) == 1
+
+
+def test_all_that_can_be_decoded_is_found_behind_links_too_and_the_rest_counted(tmp_path):
+    touch(tmp_path / "in", "a.mkv", "b.wv", "c.caf", "d.txt", "e.JPG")
+    touch(tmp_path / "elsewhere", "f.w64")
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "in")
+    request = Request.find([tmp_path / "in"], tmp_path / "out")
+    assert [file.track for file in request.inputs] == ["a", "b", "c", "linked/f"]
+    assert request.passed_over == {".txt": 1, ".jpg": 1}
+
+
+def test_stems_beside_the_songs_are_no_songs_when_a_run_is_continued(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav", "a/vocals.wav", "a/drums.wav")
+    request = Request.find([tmp_path], tmp_path, skip_existing=True)
+    assert [job.file.track for job in request.jobs(["vocals", "drums"])] == ["a", "b"]
+
+
+def test_songs_of_one_name_are_told_apart_by_their_endings(tmp_path):
+    touch(tmp_path, "x.ogg", "x.opus")
+    with pytest.raises(ConfigError, match=r"add \{suffix\} or \{file\} to the template"):
+        Request.find([tmp_path], tmp_path / "out").jobs(["vocals"])
+    request = Request.find([tmp_path], tmp_path / "out", template="{track}.{suffix}/{stem}.{ext}")
+    assert len(request.jobs(["vocals"])) == 2
+
+
+def test_names_too_long_are_refused_in_bytes(tmp_path):
+    request = Request([InputFile(Path("song.mp3"), "ä" * 128)], tmp_path)
+    (job,) = request.jobs(["vocals"])
+    with pytest.raises(ConfigError, match="has 256 bytes, the file system takes 255"):
+        request.check_lengths(job.paths.values())

@@ -181,10 +181,13 @@ def test_memory_does_not_grow_with_duration(gains):
 
 def test_what_is_no_audio_is_refused(gains, noise):
     separator = make(gains(SPLIT))
-    with pytest.raises(AudioError, match=r"int16 shaped \(2, 100\): give floating-point samples"):
-        separator.separate(np.zeros((2, 100), np.int16), RATE)
-    with pytest.raises(AudioError, match=r"shaped \(100,\)"):
-        separator.separate(np.zeros(100, np.float32), RATE)
+    with pytest.raises(AudioError, match=r"int64 shaped \(2, 100\): give floating-point samples"):
+        separator.separate(np.zeros((2, 100), np.int64), RATE)
+    with pytest.raises(AudioError, match=r"shaped \(1, 2, 100\)"):
+        separator.separate(np.zeros((1, 2, 100), np.float32), RATE)
+    for rate in ("44100", 44100.5, None, True):
+        with pytest.raises(AudioError, match="give a whole number of Hz"):
+            separator.separate(np.zeros((2, 100), np.float32), rate)
     with pytest.raises(AudioError, match="rate of 0 Hz"):
         separator.stream([], 0, 2)
     broken = noise(2, 12 * RATE)
@@ -241,3 +244,20 @@ def test_a_real_resampler_pair_is_what_the_stream_uses(gains, noise):
     there_and_back = audio.resample(audio.resample(mixture, RATE, 11025), 11025, RATE)[:, : mixture.shape[1]]
     stems = make(gains({"all": 1.0}, rate=11025)).separate(mixture, RATE)
     np.testing.assert_allclose(stems["all"], there_and_back, atol=1e-5)
+
+
+def test_arrays_of_plain_meaning_are_taken(gains, noise):
+    separator = make(gains(SPLIT))
+    audio = np.round(noise(2, RATE) * 32768).astype(np.int16)
+    floats = audio.astype(np.float32) / 32768
+    expected = separator.separate(floats, RATE)
+    (name, *_) = expected
+    tensor = torch.from_numpy(floats)
+    for given in (audio, torch.from_numpy(audio), tensor.double(), floats.tolist(), audio.astype(np.int32) << 16):
+        np.testing.assert_allclose(separator.separate(given, float(RATE))[name], expected[name], atol=1e-7)
+    turned = separator.separate(floats.T, np.int64(RATE), stems=name)
+    assert list(turned) == [name]
+    np.testing.assert_array_equal(turned[name].T, expected[name])
+    assert separator.separate(floats[0], RATE)[name].shape == (RATE,)
+    silent = np.full((2, 100), 128, np.uint8)
+    assert not separator.separate(silent, RATE)[name].any()

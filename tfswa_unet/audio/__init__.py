@@ -1,10 +1,12 @@
 """Audio files in and out: probe, read (a crop, or a stream of blocks), write, resample."""
 
+from tfswa_unet.audio.headers import SUFFIXES
 from tfswa_unet.audio.read import AudioInfo, blocks, probe, read
 from tfswa_unet.audio.resample import StreamResampler, resample
 from tfswa_unet.audio.write import FORMATS, Format, Writer, check_format, write
 
 __all__ = [
+    "SUFFIXES",
     "AudioInfo",
     "probe",
     "read",

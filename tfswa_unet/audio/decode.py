@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
 from tfswa_unet.audio import tags
+from tfswa_unet.audio.headers import FilePart, mp3_length
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ STAMPED = {("mov", ""), ("mp3", ""), ("aac", ""), ("ogg", "opus")}
 PREROLL = {"mp3": 12 * 1152, "opus": 48_000}
 PREROLL_ELSEWHERE = 4096
 TAIL_PACKETS = 16
+MP3_SPILL = 2 * 1152  # padding of the last frame that FFmpeg leaves in where something follows it, in samples
 TOLERANCE = 0.1  # s that a file may lack before it counts as damaged
 
 
@@ -67,9 +69,10 @@ class ContainerDecoder:
     container says. A short damage between good packets becomes silence of its length, a longer one an AudioError.
     """
 
-    def __init__(self, path: Path, stream: int) -> None:
+    def __init__(self, path: Path, stream: int, part: tuple[int, int] | None = None) -> None:
         self._path = path
-        self._container = _open(path)
+        self._source = _source(path, part)
+        self._container = _open(path, self._source)
         try:
             self._stream = _pick_stream(path, self._container, stream)
             self._packets = self._demux()
@@ -92,6 +95,7 @@ class ContainerDecoder:
         self.codec: str = self._stream.codec_context.codec.canonical_name
         self.tags = tags.from_metadata({**self._stream.metadata, **self._container.metadata})
         self._stamped = (self._demuxer, self.codec if self._demuxer == "ogg" else "") in STAMPED
+        self._counted = (mp3_length(path) or 0) if self._demuxer == "mp3" and part is None else 0
         self._tick = float((self._stream.time_base or 1) * self.rate)  # in samples
 
     def length(self) -> int:
@@ -104,21 +108,33 @@ class ContainerDecoder:
         else:
             end = self._end(self._frames)
         self._check_complete(end)
-        return end
+        return self._counted if self._counted < end <= self._counted + MP3_SPILL else end
 
     def chunks(self, start: int, size: int) -> Iterator[np.ndarray]:
         position: int | None = None
+        held: list[np.ndarray] = []  # what may be padding behind the counted length
         for frame, samples in self._sized(self._frames_from(start)):
             if position is None:
                 position = self._position(frame)
-            if position + samples > start:
-                yield self._array(frame)[:, max(0, start - position) : samples]
-            position += samples
+            end = position + samples
+            if end > start:
+                array = self._array(frame)[:, :samples]
+                if self._counted and self._counted < end <= self._counted + MP3_SPILL:
+                    padding = array[:, max(0, self._counted - position, start - position) :]
+                    held.append(padding)
+                    array = array[:, : max(0, self._counted - position)]
+                elif held:
+                    yield from held
+                    held = []
+                yield array[:, max(0, start - position) :]
+            position = end
         if position is not None:
             self._check_complete(position)
 
     def close(self) -> None:
         self._container.close()
+        if not isinstance(self._source, str):
+            self._source.close()
 
     def _position(self, frame: AudioFrame) -> int:
         if not self._stamped:
@@ -211,19 +227,32 @@ class ContainerDecoder:
 
     def _announced(self) -> int:
         # Elsewhere a duration is an estimate from the bit rate, or that of another stream.
-        if self._stream.duration and (self._demuxer == "mov" or (self._demuxer == "mp3" and _counted_mp3(self._path))):
+        if self._demuxer == "mp3":
+            return self._counted
+        if self._stream.duration and self._demuxer == "mov":
             return round(self._stream.duration * self._tick)
         if self._demuxer == "matroska" and len(self._container.streams) == 1 and self._container.duration:
             return round(self._container.duration * self.rate / 1_000_000)
         return 0
 
 
-def _open(path: Path) -> InputContainer:
+def _source(path: Path, part: tuple[int, int] | None) -> str | IO[bytes] | FilePart:
+    if part is not None:
+        return FilePart(path, *part)
+    # The absolute path keeps a name such as "a:b.mp3" from being taken for a protocol.
+    name = os.path.abspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # FFmpeg's names are UTF-8
+        return open(name, "rb")
+    return name
+
+
+def _open(path: Path, source: str | IO[bytes] | FilePart) -> InputContainer:
     import av
 
     try:
-        # The absolute path keeps a name such as "a:b.mp3" from being taken for a protocol.
-        return av.open(os.path.abspath(path), options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"})
+        return av.open(source, "r", options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"})
     except (av.error.FFmpegError, ValueError, UnicodeError):
         raise AudioError(
             f"{path}: is not an audio file, or is too damaged to tell: wav, flac, mp3, ogg, opus, m4a or another "
@@ -263,17 +292,3 @@ def _to_array(frame: AudioFrame) -> np.ndarray:
     if array.dtype.kind == "u":
         return (array.astype(np.float32) - 128) / 128
     return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
-
-
-def _counted_mp3(path: Path) -> bool:
-    """Whether the first frame of an mp3 carries the number of frames, as LAME and VBR encoders write it."""
-    with open(path, "rb") as file:
-        head = file.read(10)
-        if head[:3] == b"ID3":
-            # Four bytes of seven bits each (id3.org, ID3v2.4.0 section 3.1).
-            size = sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
-            file.seek(size, 1)
-        else:
-            file.seek(0)
-        frame = file.read(2048)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfswa_unet.audio import tags
-from tfswa_unet.audio.decode import truncated
+from tfswa_unet.audio.decode import TOLERANCE, truncated
+from tfswa_unet.audio.headers import FilePart, hides_samples
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -31,18 +33,18 @@ MOST_FRAMES = 1 << 48  # from here on, libsndfile does not know the length
 class PcmDecoder:
     """A `read.Decoder` of a file in which libsndfile seeks to the exact sample."""
 
-    def __init__(self, path: Path, file: soundfile.SoundFile) -> None:
+    def __init__(self, path: Path, file: soundfile.SoundFile, part: tuple[int, int] | None = None) -> None:
         self.rate: int = file.samplerate
         self.channels: int = file.channels
         self.streams = 1
         self.codec: str = "flac" if file.format == "FLAC" else file.subtype.lower()
         self.tags = tags.from_soundfile(file)
-        self._path = path
+        self._path, self._part = path, part
         self._file = file
 
     @classmethod
-    def open(cls, path: Path, stream: int) -> PcmDecoder | None:
-        """Open a file, or give None where it is left to FFmpeg.
+    def open(cls, path: Path, stream: int, part: tuple[int, int] | None = None) -> PcmDecoder | None:
+        """Open a file, or a range of its bytes, or give None where it is left to FFmpeg.
 
         Raises:
             AudioError: no samples, no such stream, or fewer bytes than the header announces.
@@ -50,10 +52,11 @@ class PcmDecoder:
         import soundfile
 
         try:
-            file = soundfile.SoundFile(path)
-        except (soundfile.LibsndfileError, RuntimeError):
+            file = _open(path, part)
+        except (soundfile.LibsndfileError, RuntimeError, TypeError):  # TypeError: a name that ends in .raw
             return None
-        if file.subtype not in SUBTYPES or file.frames >= MOST_FRAMES:
+        empty = file.frames == 0 and part is None and hides_samples(path)
+        if file.subtype not in SUBTYPES or file.frames >= MOST_FRAMES or empty:
             file.close()
             return None
         try:
@@ -65,7 +68,7 @@ class PcmDecoder:
         except AudioError:
             file.close()
             raise
-        return cls(path, file)
+        return cls(path, file, part)
 
     def length(self) -> int:
         if self.codec == "flac":
@@ -115,10 +118,19 @@ class PcmDecoder:
         import soundfile
 
         decoded = 0
-        with suppress(soundfile.LibsndfileError), soundfile.SoundFile(self._path) as file:
+        with suppress(soundfile.LibsndfileError), _open(self._path, self._part) as file:
             for block in file.blocks(1024, dtype="float32"):
                 decoded += len(block)
         return truncated(self._path, decoded, self._file.frames, self.rate)
+
+
+def _open(path: Path, part: tuple[int, int] | None) -> soundfile.SoundFile:
+    import soundfile
+
+    if part is not None:
+        return soundfile.SoundFile(FilePart(path, *part))
+    # soundfile encodes text strictly; names that are not UTF-8 are passed as they are.
+    return soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
 
 
 def _check_complete(path: Path, file: soundfile.SoundFile) -> None:
@@ -127,5 +139,7 @@ def _check_complete(path: Path, file: soundfile.SoundFile) -> None:
     if found is None:
         return
     announced, present = int(found[1]), int(found[2])
-    if present < announced < UNKNOWN_BYTES:
-        raise truncated(path, file.frames, file.frames * announced // max(present, 1), file.samplerate)
+    frames = file.frames * announced // max(present, 1)
+    # A few bytes too many are a pad byte or a chunk behind the samples that was counted in.
+    if present < announced < UNKNOWN_BYTES and frames - file.frames > TOLERANCE * file.samplerate:
+        raise truncated(path, file.frames, frames, file.samplerate)

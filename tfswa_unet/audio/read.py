@@ -13,10 +13,13 @@ from typing import Protocol
 import numpy as np
 
 from tfswa_unet.audio.decode import ContainerDecoder, check_finite
+from tfswa_unet.audio.headers import ogg_links, skip_id3
 from tfswa_unet.audio.pcm import PcmDecoder
 from tfswa_unet.errors import AudioError
 
-PCM_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff", b".snd")  # tried with libsndfile first
+# Left to FFmpeg at once, behind ID3 tags: matroska, and below mp4 and the frames of mp3 and aac; libsndfile would take
+# its time to find that it does not know them, or does not seek them exactly.
+FFMPEG_MAGIC = b"\x1aE\xdf\xa3"
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,64 @@ def open_decoder(path: str | Path, stream: int = 0) -> Decoder:
     magic = _first_bytes(path)
     if stream < 0:
         raise AudioError(f"{path}: stream is {stream}: audio streams are counted from 0")
-    decoder: Decoder | None = PcmDecoder.open(path, stream) if magic.startswith(PCM_MAGIC) else None
-    return decoder or ContainerDecoder(path, stream)
+    if magic[:4] == b"OggS" and len(links := ogg_links(path)) > 1:
+        return ChainDecoder(path, stream, links)
+    return _open_part(path, stream, None, magic)
+
+
+class ChainDecoder:
+    """A `Decoder` of chained Ogg, each link of which is decoded as a file of its own."""
+
+    def __init__(self, path: Path, stream: int, links: list[tuple[int, int]]) -> None:
+        self._path, self._stream, self._links = path, stream, links
+        with closing(self._open(links[0])) as first:
+            self.rate, self.channels, self.streams = first.rate, first.channels, first.streams
+            self.codec, self.tags = first.codec, first.tags
+
+    def length(self) -> int:
+        return sum(map(self._length, self._links))
+
+    def chunks(self, start: int, size: int) -> Iterator[np.ndarray]:
+        for link in self._links:
+            if start > 0 and start >= (length := self._length(link)):
+                start -= length
+                continue
+            with closing(self._open(link)) as decoder:
+                if (decoder.rate, decoder.channels) != (self.rate, self.channels):
+                    raise self._changed(decoder)
+                yield from decoder.chunks(start, size)
+            start = 0
+
+    def close(self) -> None:
+        """Every link is closed when it is done."""
+
+    def _open(self, link: tuple[int, int]) -> Decoder:
+        return _open_part(self._path, self._stream, link, b"OggS")
+
+    def _length(self, link: tuple[int, int]) -> int:
+        with closing(self._open(link)) as decoder:
+            if (decoder.rate, decoder.channels) != (self.rate, self.channels):
+                raise self._changed(decoder)
+            return decoder.length()
+
+    def _changed(self, decoder: Decoder) -> AudioError:
+        return AudioError(
+            f"{self._path}: changes from {self.channels} channels at {self.rate} Hz to {decoder.channels} channels at "
+            f"{decoder.rate} Hz on the way: split it, or convert it"
+        )
+
+
+def _open_part(path: Path, stream: int, part: tuple[int, int] | None, magic: bytes) -> Decoder:
+    ours = magic[:4] == FFMPEG_MAGIC or magic[4:8] == b"ftyp" or (magic[:1] == b"\xff" and magic[1:2] >= b"\xe0")
+    return (None if ours else PcmDecoder.open(path, stream, part)) or ContainerDecoder(path, stream, part)
 
 
 def _first_bytes(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            magic = file.read(4)
+            empty = not file.read(1)
+            skip_id3(file)
+            magic = file.read(8)
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file: check the path (working folder: {os.getcwd()})") from None
     except IsADirectoryError:
@@ -138,7 +191,7 @@ def _first_bytes(path: Path) -> bytes:
         raise AudioError(f"{path}: may not be read: change its permissions") from None
     except OSError as error:
         raise AudioError(f"{path}: cannot be read: {error.strerror}") from None
-    if not magic:
+    if empty:
         raise AudioError(f"{path}: is empty (0 bytes) where audio is expected: fetch or export it again")
     return magic
 

@@ -199,7 +199,13 @@ class _SoundfileSink:
         self._step = VORBIS_SAMPLES if vorbis else None
         quality = {"compression_level": VORBIS_COMPRESSION} if vorbis else {}
         self._file = soundfile.SoundFile(
-            path, "w", rate, channels, subtype=format.codec, format=format.container, **quality
+            path if os.name == "nt" else os.fsencode(path),
+            "w",
+            rate,
+            channels,
+            subtype=format.codec,
+            format=format.container,
+            **quality,
         )
         if format.container == "RF64":
             soundfile._snd.sf_command(self._file._file, RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
@@ -233,7 +239,9 @@ class _FfmpegSink:
 
         # mp4 rounds its edit list to the movie's own ticks, which are milliseconds unless told otherwise.
         muxing = {"movie_timescale": str(rate)} if format.container == "mp4" else {}
-        self._container = av.open(str(path.absolute()), "w", format=format.container, options=muxing)
+        # A file of ours, since FFmpeg's names are UTF-8 only.
+        self._file = open(path, "w+b")  # noqa: SIM115, closed by `close`
+        self._container = av.open(self._file, "w", format=format.container, options=muxing)
         self._layout = "mono" if channels == 1 else "stereo"
         # At these rates nothing is gained by random noise in place of noisy bands, and crops would differ by it.
         options = {"aac_pns": "0"} if format.codec == "aac" else {}
@@ -257,7 +265,10 @@ class _FfmpegSink:
         try:
             self._container.mux(self._stream.encode(None))
         finally:
-            self._container.close()
+            try:
+                self._container.close()
+            finally:
+                self._file.close()
 
 
 def _bit_rate(name: str, rate: int, channels: int) -> int:

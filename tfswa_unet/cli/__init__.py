@@ -6,6 +6,7 @@ A sub-command is a module, or a class in one, with EXAMPLES, `add_arguments(pars
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pkgutil import resolve_name
@@ -41,6 +42,9 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; give the exit status: 0 done, 1 the user's to put right, 2 wrong usage, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names and signs that a terminal cannot show
     top = parser(argv)
     args = top.parse_args(argv)
     if args.version:

@@ -83,6 +83,10 @@ def run(args: argparse.Namespace) -> int:
         stream=args.stream,
         tags=not args.no_tags,
     )
+    if request.passed_over and not args.quiet:
+        count = sum(request.passed_over.values())
+        endings = ", ".join(sorted(request.passed_over))
+        print(f"{count} {'file' if count == 1 else 'files'} passed over: {endings}", file=sys.stderr)
     separator = _separator(args)
     display = _Display(len(request.inputs), silent=args.quiet or args.json)
     display.tell_precision(separator)
@@ -90,15 +94,24 @@ def run(args: argparse.Namespace) -> int:
         results = run_request(
             separator, request, on_start=display.start, on_progress=display.advance, on_result=display.tell
         )
+    undrawn = 0
     if args.picture:
         for result in results:
-            display.tell_picture(_draw(result, args.stream))
+            try:
+                display.tell_picture(_draw(result, args.stream))
+            except Exception as error:  # the stems are there all the same
+                undrawn += 1
+                print(f"error: {result.song}: its picture cannot be drawn: {error}", file=sys.stderr)
     failed = sum(result.status == "failed" for result in results)
     if args.json:
-        print(json.dumps(_summary(results), indent=2, ensure_ascii=False))
+        print(
+            json.dumps(
+                _summary(results), indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf")
+            )
+        )
     if failed and len(results) > 1:
         print(f"error: {failed} of {len(results)} songs failed", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or undrawn else 0
 
 
 def _separator(args: argparse.Namespace) -> Separator:

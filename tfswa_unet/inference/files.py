@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any, Literal
 from tfswa_unet import audio
 from tfswa_unet.errors import UserError
 from tfswa_unet.inference.request import InputFile, Job, Request
-from tfswa_unet.inference.separator import BLOCK_SECONDS, Cancel, OnProgress, Separator
+from tfswa_unet.inference.separator import BLOCK_SECONDS, Cancel, Cancelled, OnProgress, Separator
 from tfswa_unet.inference.stem_files import Delay, NullError, open_stem_files
 
 
@@ -54,8 +55,8 @@ class FileResult:
 
 def separate_file(
     separator: Separator,
-    path: str | Path,
-    out: str | Path,
+    path: str | bytes | Path,
+    out: str | bytes | Path,
     *,
     on_progress: OnProgress | None = None,
     cancel: Cancel | None = None,
@@ -75,15 +76,16 @@ def separate_file(
         UserError: for whatever cannot work, before the separation begins where it can be known; nothing is left behind.
         Cancelled: when `cancel` returned true.
     """
-    request = Request([InputFile(Path(path), Path(path).stem)], Path(out), **settings)
+    path = Path(os.fsdecode(path))
+    request = Request([InputFile(path, path.stem)], Path(os.fsdecode(out)), **settings)
     (job,) = request.jobs(separator.stems)
     return _run_job(separator, request, job, on_progress, cancel)
 
 
 def separate_files(
     separator: Separator,
-    inputs: Iterable[str | Path],
-    out: str | Path,
+    inputs: Iterable[str | bytes | Path],
+    out: str | bytes | Path,
     *,
     on_start: Callable[[InputFile], None] | None = None,
     on_progress: OnProgress | None = None,
@@ -134,18 +136,29 @@ def run_request(
             on_start(job.file)
         try:
             result = _run_job(separator, request, job, on_progress, cancel)
-        except (UserError, OSError) as error:
-            result = FileResult(job.file.path, "failed", error=str(error))
+        except Cancelled:
+            raise
+        except Exception as error:
+            # Whatever is wrong with one song, the others are still to be done; what is no UserError is a defect.
+            result = FileResult(job.file.path, "failed", error=_sentence(job.file.path, error))
         results.append(result)
         if on_result:
             on_result(result)
     return results
 
 
+def _sentence(song: Path, error: Exception) -> str:
+    said = str(error) or type(error).__name__
+    if not isinstance(error, (UserError, OSError)):
+        said = f"unexpected {type(error).__name__}: {said}"
+    return said if str(song) in said else f"{song}: {said}"
+
+
 def _run_job(
     separator: Separator, request: Request, job: Job, on_progress: OnProgress | None, cancel: Cancel | None
 ) -> FileResult:
     path, paths, targets = job.file.path, job.paths, job.targets
+    request.check_lengths(paths.values())
     if request.skip_existing and all(path.is_file() for path in paths.values()):
         return FileResult(path, "skipped", paths)
     began = time.perf_counter()

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from tfswa_unet.audio import FORMATS, AudioInfo, check_format
+from tfswa_unet.audio import FORMATS, SUFFIXES, AudioInfo, check_format
 from tfswa_unet.errors import AudioError, ConfigError, unknown
 from tfswa_unet.files import free_bytes
 from tfswa_unet.inference.stem_files import CLIPS, Clip, Targets, nearest_folder
 
-EXTENSIONS = frozenset(
-    [".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".wma", ".webm", ".mka"]
-)
 TEMPLATE = "{track}/{stem}.{ext}"
-FIELDS = ("track", "stem", "ext")
+FIELDS = ("track", "stem", "ext", "suffix", "file")
 FLOAT_BYTES = 4
 LOSSY_BYTES = 1  # more than any lossy format needs for a sample
 
@@ -48,7 +46,8 @@ class Request:
         inputs: what to separate; `Request.find` looks for it.
         out: folder below which everything is written.
         format: a key of `audio.FORMATS`.
-        template: names of the files below `out`, from the fields {track}, {stem} and {ext}.
+        template: names of the files below `out`, from the fields {track}, {stem}, {ext}, and of the
+            song {suffix} (its ending without the dot) and {file} (its name).
         stems: which of the model's stems to write; None for all.
         two_stems: write this stem and `no_<stem>`, the mixture without it.
         residual: "stem" or "spread", see `Targets`; None to write what the model gives.
@@ -56,6 +55,7 @@ class Request:
         skip_existing: leave files alone whose stems are all there.
         stream: which audio stream of each file.
         tags: copy the file's tags.
+        passed_over: how many files of each ending a search left out.
 
     Raises:
         ConfigError: for anything that cannot work with any model or file.
@@ -72,6 +72,7 @@ class Request:
     skip_existing: bool = False
     stream: int = 0
     tags: bool = True
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -81,11 +82,11 @@ class Request:
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"the output folder {self.out} is a file: name a folder")
         _check_template(self.template, FORMATS[self.format].extension)
-        self._paths("track", ["stem"])
+        self._paths(InputFile(Path("song.wav"), "track"), ["stem"])
         _check_writable(self.out / "x")
 
     @classmethod
-    def find(cls, inputs: Iterable[str | Path], out: str | Path, **settings: Any) -> Request:
+    def find(cls, inputs: Iterable[str | bytes | Path], out: str | bytes | Path, **settings: Any) -> Request:
         """The request for files, and for all audio files below folders, in a stable order.
 
         A file's track is its name without ending; in a folder it is the path from that folder, so that equal names in
@@ -101,10 +102,11 @@ class Request:
             ConfigError: as for a request.
         """
         files: dict[Path, InputFile] = {}
-        for given in map(Path, inputs):
-            for file in _found(given, Path(out)):
+        passed_over: Counter[str] = Counter()
+        for given in (Path(os.fsdecode(each)) for each in inputs):
+            for file in _found(given, Path(os.fsdecode(out)), passed_over):
                 files.setdefault(file.path.resolve(), file)
-        return cls(tuple(files.values()), Path(out), **settings)
+        return cls(tuple(files.values()), Path(os.fsdecode(out)), passed_over=passed_over, **settings)
 
     @property
     def clipping(self) -> Clip:
@@ -119,10 +121,11 @@ class Request:
                 a name lies outside `out`.
         """
         targets = Targets.choose(known, self.stems, self.two_stems, self.residual)
-        owners = {file.path.resolve(): file for file in self.inputs}
+        inputs = self._without_stems(targets.names) if self.skip_existing else self.inputs
+        owners = {file.path.resolve(): file for file in inputs}
         jobs = []
-        for file in self.inputs:
-            paths = self._paths(file.track, targets.names)
+        for file in inputs:
+            paths = self._paths(file, targets.names)
             for path in paths.values():
                 owner = owners.setdefault(path.resolve(), file)
                 if path.resolve() == owner.path.resolve():
@@ -132,10 +135,37 @@ class Request:
                 if owner is not file:
                     raise ConfigError(
                         f"{owner.path} and {file.path} would both be written to {path}: "
-                        "rename one or change the template"
+                        "rename one, or add {suffix} or {file} to the template"
                     )
             jobs.append(Job(file, targets, paths))
         return jobs
+
+    def _without_stems(self, names: Sequence[str]) -> list[InputFile]:
+        # Only where all stems of a song are there, so that nothing of it will be written again.
+        written = set()
+        for file in self.inputs:
+            paths = [path.resolve() for path in self._paths(file, names).values()]
+            if file.path.resolve() not in paths and all(map(os.path.isfile, paths)):
+                written.update(paths)
+        return [file for file in self.inputs if file.path.resolve() not in written]
+
+    def check_lengths(self, paths: Iterable[Path]) -> None:
+        """Refuse names that are too long for the file system, in bytes.
+
+        Raises:
+            ConfigError: for the first of them.
+        """
+        for path in paths:
+            try:
+                most = os.pathconf(nearest_folder(self.out / "x"), "PC_NAME_MAX")
+            except (AttributeError, OSError, ValueError):
+                most = 255
+            for part in path.parts:
+                if len(os.fsencode(part)) > most:
+                    raise ConfigError(
+                        f"the name {part!r} has {len(os.fsencode(part))} bytes, the file system takes {most}: "
+                        "shorten the template or rename the song"
+                    )
 
     def check_job(self, job: Job, info: AudioInfo) -> None:
         """Refuse a file whose stems cannot be written.
@@ -161,9 +191,10 @@ class Request:
                 f"{free / 1e9:.1f} GB are free: choose another folder, fewer stems or a smaller format"
             )
 
-    def _paths(self, track: str, stems: Iterable[str]) -> dict[str, Path]:
+    def _paths(self, file: InputFile, stems: Iterable[str]) -> dict[str, Path]:
         ending = FORMATS[self.format].extension.lstrip(".")
-        paths = {stem: self.out / self.template.format(track=track, stem=stem, ext=ending) for stem in stems}
+        song = {"track": file.track, "file": file.path.name, "suffix": file.path.suffix.lstrip(".")}
+        paths = {stem: self.out / self.template.format(**song, stem=stem, ext=ending) for stem in stems}
         root = self.out.resolve()
         for path in paths.values():
             if root not in path.resolve().parents:
@@ -172,27 +203,43 @@ class Request:
                     "remove what leads out of the folder"
                 )
         if len(set(paths.values())) < len(paths):
-            raise ConfigError(f"the template {self.template!r} gives all stems of {track} one name: add {{stem}} to it")
+            raise ConfigError(
+                f"the template {self.template!r} gives all stems of {file.track} one name: add {{stem}} to it"
+            )
         return paths
 
 
-def _found(given: Path, out: Path) -> list[InputFile]:
+def _found(given: Path, out: Path, passed_over: Counter[str]) -> list[InputFile]:
     if not given.exists():
         raise AudioError(f"{given}: no such file or folder")
     if not given.is_dir():
         return [InputFile(given, given.stem)]
-    skipped = out.resolve() if out.resolve() != given.resolve() else None
-    found = [
-        InputFile(path, str(path.relative_to(given).with_suffix("")))
-        for path in sorted(given.rglob("*"))
-        if path.suffix.lower() in EXTENSIONS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(given).parts)
-        and skipped not in path.resolve().parents
-    ]
+    outside = out.resolve() if out.resolve() != given.resolve() else None
+    found = []
+    for path in sorted(_walk(given, {os.path.realpath(given)})):
+        inside = path.relative_to(given)
+        if outside in path.resolve().parents:
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            found.append(InputFile(path, str(inside.with_suffix(""))))
+        else:
+            passed_over[path.suffix.lower() or "no ending"] += 1
     if not found:
         raise AudioError(f"{given} holds no audio files: expected endings such as .wav, .flac, .mp3 or .m4a")
     return found
+
+
+def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """Files below a folder but hidden ones; every folder once, however often it is linked to."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if (real := os.path.realpath(path)) not in seen:
+                seen.add(real)
+                yield from _walk(path, seen)
+        elif path.is_file():
+            yield path
 
 
 def _check_template(template: str, extension: str) -> None:
@@ -204,8 +251,11 @@ def _check_template(template: str, extension: str) -> None:
     for _, name, spec, conversion in parts:
         if name is not None and (name not in FIELDS or spec or conversion):
             written = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            raise ConfigError(f"{given} has the unknown field {{{written}}}: expected {{track}}, {{stem}} and {{ext}}")
-    name = template.format(track="track", stem="stem", ext=extension.lstrip("."))
+            raise ConfigError(
+                f"{given} has the unknown field {{{written}}}: expected {{track}}, {{stem}}, {{ext}}, "
+                "{suffix} and {file}"
+            )
+    name = template.format(track="track", stem="stem", suffix="wav", file="track.wav", ext=extension.lstrip("."))
     if not name.endswith(extension):
         raise ConfigError(f"{given} gives {name}, which does not end in {extension}: end it with .{{ext}}")
 

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from tfswa_unet.audio.resample import StreamResampler
@@ -21,6 +22,7 @@ Cancel = Callable[[], bool]  # polled: whether to stop
 
 BLOCK_SECONDS = 10.0  # of audio that are read at once
 CUDA_BATCH = 8
+MOST_CHANNELS = 8  # of an array (t, c) that is longer than that
 
 
 class Cancelled(Exception):
@@ -90,34 +92,35 @@ class Separator:
 
     def separate(
         self,
-        audio: np.ndarray,
+        audio: ArrayLike | Tensor,
         rate: int,
         *,
-        stems: Sequence[str] | None = None,
+        stems: Sequence[str] | str | None = None,
         on_progress: OnProgress | None = None,
         cancel: Cancel | None = None,
     ) -> dict[str, np.ndarray]:
         """Separate a whole mixture held in memory.
 
         Args:
-            audio: floating-point samples (c, t), full scale ±1; one channel, or as many as the model has.
-            rate: Hz.
+            audio: samples (c, t), (t,), or (t, c) where that is plain, of one channel or as many as the model has: a
+                NumPy array, a tensor or lists; floats of full scale ±1, or integers of their type's full scale.
+            rate: Hz, a whole number.
             stems: which stems to give; None for all.
             on_progress: called with the samples done and the samples in all.
             cancel: polled before every batch.
 
         Returns:
-            for each stem an array (c, t) float32 of the input's shape.
+            for each stem a NumPy array float32 of the input's shape.
 
         Raises:
             AudioError: for an array of another kind or channel count, or with samples that are not finite.
             ConfigError: for an unknown stem.
             Cancelled: when `cancel` returned true.
         """
-        if audio.ndim != 2 or not np.issubdtype(audio.dtype, np.floating):
-            raise AudioError(
-                f"got an array of {audio.dtype} shaped {audio.shape}: give floating-point samples (channels, samples)"
-            )
+        rate = _whole_rate(rate)
+        given = _samples(audio)
+        turned = given.ndim == 2 and given.shape[1] <= MOST_CHANNELS < given.shape[0]
+        audio = given[None] if given.ndim == 1 else given.T if turned else given
         channels, total = audio.shape
         names = check_names(stems, self.stems)
         result = {name: np.empty((channels, total), np.float32) for name in names}
@@ -131,7 +134,9 @@ class Separator:
             done = end
             if on_progress:
                 on_progress(done, total)
-        return result
+        if given.ndim == 1:
+            return {name: stem[0] for name, stem in result.items()}
+        return {name: stem.T for name, stem in result.items()} if turned else result
 
     def stream(
         self,
@@ -246,7 +251,7 @@ class Separator:
             return cast(Tensor, self.model(mixtures.to(self.device)))[:, rows].float().cpu()
 
 
-def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+def check_names(wanted: Sequence[str] | str | None, known: Sequence[str]) -> tuple[str, ...]:
     """The wanted stems of those that the model gives, in its order; all of them for None.
 
     Raises:
@@ -254,6 +259,7 @@ def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str
     """
     if wanted is None:
         return tuple(known)
+    wanted = [wanted] if isinstance(wanted, str) else wanted
     for name in wanted:
         if name not in known:
             raise ConfigError(
@@ -262,6 +268,33 @@ def check_names(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str
     if not wanted:
         raise ConfigError(f"no stem is asked for: name at least one of {', '.join(known)}")
     return tuple(name for name in known if name in wanted)
+
+
+def _whole_rate(rate: object) -> int:
+    numbers = (int, float, np.integer, np.floating)
+    if isinstance(rate, numbers) and not isinstance(rate, bool) and rate > 0 and float(rate).is_integer():
+        return int(rate)
+    raise AudioError(f"the rate is {rate!r}: give a whole number of Hz, such as 44100")
+
+
+def _samples(audio: object) -> np.ndarray:
+    """Samples of any number type as floats, full scale ±1."""
+    if isinstance(audio, Tensor):
+        audio = (audio.detach().float() if audio.is_floating_point() else audio).cpu().numpy()
+    try:
+        array = np.asarray(audio)
+    except (TypeError, ValueError):
+        array = np.empty(0, object)
+    integer = array.dtype.kind in "iu" and array.dtype.itemsize <= 4
+    if array.ndim not in (1, 2) or not (integer or array.dtype.kind == "f"):
+        raise AudioError(
+            f"got an array of {array.dtype} shaped {array.shape}: give floating-point samples "
+            "(channels, samples), or integers of 8 to 32 bits"
+        )
+    if array.dtype.kind == "f":
+        return array
+    half = 2.0 ** (8 * array.dtype.itemsize - 1)
+    return ((array - (half if array.dtype.kind == "u" else 0.0)) / half).astype(np.float32)
 
 
 def _resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: int) -> Iterator[np.ndarray]:

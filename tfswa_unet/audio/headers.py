@@ -1,0 +1,146 @@
+"""File endings and headers: what can be opened, links of chained Ogg, frames of mp3, data chunks of wav."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO
+
+# Endings of the files that the decoders open, in lower case; folders are searched for them.
+# fmt: off
+SUFFIXES = frozenset([
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".mp3", ".mp2", ".m4a", ".m4b", ".mp4", ".mov",
+    ".aac", ".ogg", ".oga", ".ogv", ".opus", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd",
+    ".voc", ".wma", ".wmv", ".asf", ".webm", ".mka", ".mkv", ".wv", ".ape", ".tta", ".tak",
+    ".mpc", ".ac3", ".eac3", ".dts", ".dsf", ".amr", ".avi", ".flv", ".mpg", ".mpeg", ".ts",
+])
+# fmt: on
+OGG_CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"\x80theora", b"fishead\0", b"BBCD\0", b"OVP80")
+KNOWN_CHUNKS = (
+    b"LIST",
+    b"id3 ",
+    b"ID3 ",
+    b"PEAK",
+    b"fact",
+    b"JUNK",
+    b"bext",
+    b"cue ",
+    b"iXML",
+    b"PAD ",
+    b"smpl",
+    b"inst",
+)
+
+
+class FilePart(io.RawIOBase):
+    """The bytes `start` to `stop` of a file, read as a file of their own."""
+
+    def __init__(self, path: Path, start: int, stop: int) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115, closed by `close`
+        self._start, self._size = start, stop - start
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        wanted = max(0, min(len(view), self._size - self._at))
+        self._file.seek(self._start + self._at)
+        got = self._file.readinto(view[:wanted])  # type: ignore[attr-defined]
+        self._at += got
+        return int(got)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def skip_id3(file: BinaryIO) -> int:
+    """Move behind the ID3v2 tags that a file begins with (id3.org, ID3v2.4.0 section 3.1), and give the position."""
+    at = 0
+    while True:
+        file.seek(at)
+        head = file.read(10)
+        if head[:3] != b"ID3" or len(head) < 10 or max(head[6:10]) > 127:
+            file.seek(at)
+            return at
+        footer = 10 if head[5] & 0x10 else 0
+        at += 10 + footer + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+
+
+def ogg_links(path: Path) -> list[tuple[int, int]]:
+    """Byte ranges of the links of a chained Ogg file (RFC 3533 section 4); where it is not chained, of all of it."""
+    starts, begun, at = [0], False, 0
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        end = len(pages)
+        while at + 27 <= end:
+            if pages[at : at + 4] != b"OggS":
+                at = pages.find(b"OggS", at + 1)
+                if at < 0:
+                    break
+                continue
+            segments = pages[at + 26]
+            body = at + 27 + segments
+            first = bool(pages[at + 5] & 2) and pages[body : body + 8].startswith(OGG_CODECS)
+            if first and begun:
+                starts.append(at)
+            begun = not first
+            at = body + sum(pages[at + 27 : body])
+    return list(zip(starts, [*starts[1:], end], strict=True))
+
+
+def mp3_length(path: Path) -> int | None:
+    """Samples that the first frame of an mp3 counts (Xing, Info or VBRI), without the encoder's delay and padding."""
+    with open(path, "rb") as file:
+        skip_id3(file)
+        head = file.read(8192)
+    at = next((i for i in range(len(head) - 3) if head[i] == 0xFF and head[i + 1] & 0xE6 == 0xE2), None)
+    if at is None:
+        return None
+    frame = head[at : at + 512]
+    mpeg1, mono = frame[1] & 0x18 == 0x18, frame[3] >> 6 == 3
+    samples = 1152 if mpeg1 else 576
+    if frame[36:40] == b"VBRI" and len(frame) >= 54:
+        return samples * int(struct.unpack(">I", frame[50:54])[0])
+    mark = 4 + ((17 if mono else 32) if mpeg1 else (9 if mono else 17))
+    if frame[mark : mark + 4] not in (b"Xing", b"Info") or len(frame) < mark + 12 or not frame[mark + 7] & 1:
+        return None
+    count = int(struct.unpack(">I", frame[mark + 8 : mark + 12])[0])
+    flags = frame[mark + 7]
+    lame = mark + 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4) + 4 * bool(flags & 8)
+    cut = frame[lame + 21 : lame + 24]
+    trimmed = (cut[0] << 4 | cut[1] >> 4) + ((cut[1] & 15) << 8 | cut[2]) if len(cut) == 3 else 0
+    return max(0, count * samples - trimmed)
+
+
+def hides_samples(path: Path) -> bool:
+    """Whether samples follow a wav's data chunk that announces none, as a recorder leaves it that was cut off."""
+    with open(path, "rb") as file:
+        at = skip_id3(file)
+        size = os.fstat(file.fileno()).st_size
+        if file.read(4) not in (b"RIFF", b"RF64"):
+            return False
+        at += 12
+        while at + 8 < size:
+            file.seek(at)
+            name, length = struct.unpack("<4sI", file.read(8))
+            at += 8
+            if name == b"data":
+                return length == 0 and file.read(4) not in KNOWN_CHUNKS
+            at += length + length % 2
+    return False
