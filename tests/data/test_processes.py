@@ -64,9 +64,9 @@ def test_workers_end_with_a_killed_parent(tmp_path):
 
 
 def _runs(pid):
+    state = Path(f"/proc/{pid}/stat")
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return not (Path("/proc/self").is_dir() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    state = Path(f"/proc/{pid}/stat")
-    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -26,9 +26,7 @@ def test_a_walk_enters_few_files(printed, walk):
     assert 0 < int(files) <= MOST_FILES[walk], printed
 
 
-@pytest.mark.parametrize(
-    "entered", ["cli/separate.py: .*run", "losses.py: .*objective", "builder.py: build_run"]
-)
+@pytest.mark.parametrize("entered", ["cli/separate.py: .*run", "losses.py: .*objective", "builder.py: build_run"])
 def test_what_a_walk_enters_is_listed(printed, entered):
     assert re.search(entered, printed), printed
 

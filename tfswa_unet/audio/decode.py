@@ -11,8 +11,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
-from tfswa_unet.audio import tags
-from tfswa_unet.audio.headers import FilePart, mp3_length
+from tfswa_unet.audio.headers import FilePart, mp3_length, tags_from_metadata
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class ContainerDecoder:
         self.channels: int = first.layout.nb_channels
         self.streams = len(self._container.streams.audio)
         self.codec: str = self._stream.codec_context.codec.canonical_name
-        self.tags = tags.from_metadata({**self._stream.metadata, **self._container.metadata})
+        self.tags = tags_from_metadata({**self._stream.metadata, **self._container.metadata})
         self._stamped = (self._demuxer, self.codec if self._demuxer == "ogg" else "") in STAMPED
         self._counted = (mp3_length(path) or 0) if self._demuxer == "mp3" and part is None else 0
         self._tick = float((self._stream.time_base or 1) * self.rate)  # in samples
@@ -108,7 +107,8 @@ class ContainerDecoder:
         else:
             end = self._end(self._frames)
         self._check_complete(end)
-        return self._counted if self._counted < end <= self._counted + MP3_SPILL else end
+        padded = self._counted and self._counted < end <= self._counted + MP3_SPILL
+        return self._counted if padded else end
 
     def chunks(self, start: int, size: int) -> Iterator[np.ndarray]:
         position: int | None = None

@@ -1,4 +1,4 @@
-"""File endings and headers: what can be opened, links of chained Ogg, frames of mp3, data chunks of wav."""
+"""File endings, headers and tags: what can be opened, links of chained Ogg, frames of mp3, data chunks of wav."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import io
 import mmap
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import soundfile
 
 # Endings of the files that the decoders open, in lower case; folders are searched for them.
 # fmt: off
@@ -33,6 +37,22 @@ KNOWN_CHUNKS = (
     b"smpl",
     b"inst",
 )
+# The song's tags, FFmpeg's name of each and libsndfile's where it has one. Everything else in a file's metadata
+# (encoder, brands, handler names) describes the file, not the song, and is dropped.
+TAGS = {
+    "title": "title",
+    "artist": "artist",
+    "album": "album",
+    "album_artist": None,
+    "composer": None,
+    "date": "date",
+    "track": "tracknumber",
+    "disc": None,
+    "genre": "genre",
+    "comment": "comment",
+    "copyright": "copyright",
+}
+SOUNDFILE_TAGS = {name: theirs for name, theirs in TAGS.items() if theirs}
 
 
 class FilePart(io.RawIOBase):
@@ -144,3 +164,22 @@ def hides_samples(path: Path) -> bool:
                 return length == 0 and file.read(4) not in KNOWN_CHUNKS
             at += length + length % 2
     return False
+
+
+def tags_from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The song's tags among FFmpeg's metadata; keys in any case."""
+    lowered = {key.lower(): value.strip() for key, value in metadata.items()}
+    return {name: lowered[name] for name in TAGS if lowered.get(name)}
+
+
+def tags_from_soundfile(file: soundfile.SoundFile) -> dict[str, str]:
+    """The song's tags of an open libsndfile file."""
+    values = {name: getattr(file, theirs).strip() for name, theirs in SOUNDFILE_TAGS.items()}
+    return {name: value for name, value in values.items() if value}
+
+
+def tags_to_soundfile(file: soundfile.SoundFile, tags: Mapping[str, str]) -> None:
+    """Set the tags that libsndfile can hold; to be called before the first sample is written."""
+    for name, theirs in SOUNDFILE_TAGS.items():
+        if tags.get(name):
+            setattr(file, theirs, tags[name])

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfswa_unet.audio import tags
 from tfswa_unet.audio.decode import TOLERANCE, truncated
-from tfswa_unet.audio.headers import FilePart, hides_samples
+from tfswa_unet.audio.headers import FilePart, hides_samples, tags_from_soundfile
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class PcmDecoder:
         self.channels: int = file.channels
         self.streams = 1
         self.codec: str = "flac" if file.format == "FLAC" else file.subtype.lower()
-        self.tags = tags.from_soundfile(file)
+        self.tags = tags_from_soundfile(file)
         self._path, self._part = path, part
         self._file = file
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from tfswa_unet.audio.decode import check_finite
-from tfswa_unet.audio.tags import NAMES, to_soundfile
+from tfswa_unet.audio.headers import TAGS, tags_to_soundfile
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class _SoundfileSink:
         )
         if format.container == "RF64":
             soundfile._snd.sf_command(self._file._file, RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
-        to_soundfile(self._file, tags)
+        tags_to_soundfile(self._file, tags)
 
     def write(self, block: np.ndarray) -> None:
         frames = np.ascontiguousarray(block.T)
@@ -247,7 +247,7 @@ class _FfmpegSink:
         options = {"aac_pns": "0"} if format.codec == "aac" else {}
         self._stream = cast("AudioStream", self._container.add_stream(format.codec, rate, options, layout=self._layout))
         self._stream.bit_rate = _bit_rate(format.name, rate, channels)
-        self._container.metadata.update({name: tags[name] for name in NAMES if tags.get(name)})
+        self._container.metadata.update({name: tags[name] for name in TAGS if tags.get(name)})
         self._rate = rate
         self._written = 0
 
