@@ -139,6 +139,7 @@ def _check_complete(path: Path, file: soundfile.SoundFile) -> None:
         return
     announced, present = int(found[1]), int(found[2])
     frames = file.frames * announced // max(present, 1)
-    # A few bytes too many are a pad byte or a chunk behind the samples that was counted in.
-    if present < announced < UNKNOWN_BYTES and frames - file.frames > TOLERANCE * file.samplerate:
+    # A little too much is a pad byte or a chunk behind the samples that was counted in, but not half of a short file.
+    tolerated = min(TOLERANCE * file.samplerate, 0.1 * frames)
+    if present < announced < UNKNOWN_BYTES and frames - file.frames > tolerated:
         raise truncated(path, file.frames, frames, file.samplerate)
