@@ -57,7 +57,6 @@ class Checkpoints(Checkpoint):
         self.score: float | None = None  # dB, of the last validation that had one
         self.best = -math.inf
         self.best_step: int | None = None
-        self.saved_step = -1  # of last.ckpt
         self.saved_at = 0.0
         self.unwritable = False  # since a checkpoint could not be written
         self.signal: signal.Signals | None = None
@@ -142,7 +141,7 @@ class Checkpoints(Checkpoint):
 
     def _save_last(self, trainer: Trainer) -> None:
         self._save(trainer, LAST)
-        self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+        self.saved_at = time.monotonic()
 
     def _save(self, trainer: Trainer, name: str) -> None:
         path = self.folder / name
