@@ -56,7 +56,7 @@ def test_a_bundle_gives_the_same_samples(model, tmp_path):
     assert (loaded.stems, loaded.rate, loaded.channels) == (model.stems, model.rate, model.channels)
     facts = read_facts(path)
     assert facts["training"] == {"epoch": 7, "scores": {"sdr": 6.1}}
-    assert (facts["format"], facts["name"], facts["rate"]) == (1, "small", 44100)
+    assert (facts["format"], facts["name"], facts["rate"]) == (2, "small", 44100)
     assert facts["stems"] == list(model.stems)
     assert [entry.name for entry in path.parent.iterdir()] == ["m.safetensors"]
 
@@ -209,7 +209,9 @@ def test_safetensors_of_others_and_damaged_descriptions_are_refused(model, tmp_p
     assert "its description is damaged" in described({"tfswa": "{"})
     assert "its description is damaged ('format')" in described({"tfswa": "{}"})
     assert "its description is damaged" in described({"tfswa": "[]"})
-    assert "has bundle format 99, this program reads format 1" in described({"tfswa": '{"format": 99, "config": {}}'})
+    assert "has bundle format 99, this program reads formats 1 to 2" in described(
+        {"tfswa": '{"format": 99, "config": {}}'}
+    )
     assert "configuration is list, expected a mapping" in described({"tfswa": '{"format": 1, "config": []}'})
     assert "cannot build" in described({"tfswa": '{"format": 1, "config": {"_target_": "os.system"}}'})
     wrong = json.dumps({"format": 1, "config": small(architecture="demucs")})

@@ -22,7 +22,8 @@ from tfswa_unet import models
 from tfswa_unet.errors import ConfigError, ModelError, did_you_mean
 from tfswa_unet.files import content_hash, replacing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)
 METADATA_KEY = "tfswa"
 
 
@@ -65,7 +66,7 @@ def load_model(path_or_name: str | Path, device: str | torch.device = "cpu", *, 
     if allow_random and str(path_or_name) in models.names():
         return models.build(models.preset(str(path_or_name))).to(device).eval()
     description, weights = _read(_existing(path_or_name))
-    model = _build(path_or_name, description["config"])
+    model, weights = _build(path_or_name, description["config"], weights)
     _check_fit(path_or_name, model.state_dict(), weights)
     model.load_state_dict(weights)
     return model.to(device).eval()
@@ -141,10 +142,10 @@ def _read_bundle(path: Path, weights: bool = True) -> tuple[dict[str, Any], dict
         description["config"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: its description is damaged ({error}): make the bundle again") from error
-    if version != FORMAT_VERSION:
+    if version not in READABLE:
         raise ModelError(
-            f"{path} has bundle format {version}, this program reads format {FORMAT_VERSION}: make the bundle again "
-            "from its checkpoint with this version"
+            f"{path} has bundle format {version}, this program reads formats {READABLE[0]} to {READABLE[-1]}: make the "
+            "bundle again from its checkpoint with this version"
         )
     return description, tensors
 
@@ -201,14 +202,15 @@ def _training_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _build(path: str | Path, config: Any) -> nn.Module:
+def _build(path: str | Path, config: Any, weights: Mapping[str, Tensor]) -> tuple[nn.Module, dict[str, Tensor]]:
     if not isinstance(config, dict):
         raise ModelError(
             f"{path}: its model configuration is {type(config).__name__}, expected a mapping of plain values"
         )
     try:
-        return models.build(config)
-    except (ConfigError, TypeError, ValueError, ZeroDivisionError) as error:
+        config, weights = models.as_today(config, weights)
+        return models.build(config), weights
+    except (ConfigError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ModelError(
             f"{path} describes a network that this version cannot build ({error}): use the version that trained it"
         ) from error

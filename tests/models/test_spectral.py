@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from tests.models.conftest import awake
 from tfswa_unet import models
 from tfswa_unet.dsp import MASKS, mask
 from tfswa_unet.errors import ConfigError
@@ -103,7 +104,7 @@ def test_network_sees_magnitudes_as_they_are_or_by_their_logarithm(compression):
 
 def test_every_parameter_gets_a_gradient():
     torch.manual_seed(0)
-    model = small()
+    model = awake(small())
     model(torch.randn(2, 2, 2_500)).square().mul(torch.rand(2, 4, 2, 2_500)).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

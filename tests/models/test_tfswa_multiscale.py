@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.models.conftest import awake
 from tfswa_unet import models
 from tfswa_unet.bundle import load_model, save_bundle
 from tfswa_unet.errors import ConfigError
@@ -28,13 +29,6 @@ EVEN = {"channels": 1, "compression": 0, "network": {"widths": [64, 64], "detail
 def small(stems=STEMS, network=None, **changes):
     values = {**models.preset("tfswa_multiscale", stems), "n_fft": 512, "hop": 128, "subbands": 4, **changes}
     return models.build({**values, "network": {**values["network"], **SIZES, **(network or {})}})
-
-
-def awake(model):
-    """The same model with a head that speaks up, as training leaves it."""
-    torch.manual_seed(0)
-    nn.init.normal_(model.network.head.project.weight, std=1.0)
-    return model
 
 
 def kept_tokens(model, mixture):
@@ -124,7 +118,7 @@ def test_without_its_streams_it_is_the_plain_network():
 
 def test_every_parameter_gets_a_gradient():
     torch.manual_seed(0)
-    model = small()
+    model = awake(small())
     model(torch.randn(2, 2, 4_500)).square().mul(torch.rand(2, 4, 2, 4_500)).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name

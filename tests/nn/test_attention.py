@@ -3,12 +3,19 @@ import torch
 from torch import nn
 
 from tfswa_unet.nn import SequenceAttention, WindowAttention, attend, merge_windows, partition_windows
-from tfswa_unet.nn.attention import rotate
+from tfswa_unet.nn.attention import POSITIONS, rotary_table, rotate
+
+
+class _Projected(nn.Sequential):
+    """Attention behind the projection that a block would give it: tokens (b, n, f, 16) → (b, n, f, 16)."""
+
+    def __init__(self, attention, width=16):
+        super().__init__(nn.Linear(width, 3 * width), attention)
 
 
 def _layer(axis, rotary=False):
     torch.manual_seed(0)
-    return SequenceAttention(16, 8, axis, rotary)
+    return _Projected(SequenceAttention(16, 8, axis, rotary))
 
 
 def _tokens(b=2, n=11, f=6):
@@ -44,8 +51,8 @@ def test_equals_torch_multihead_attention(axis):
     reference = nn.MultiheadAttention(16, 2, batch_first=True)
     reference.load_state_dict(
         {
-            "in_proj_weight": layer.qkv.weight,
-            "in_proj_bias": layer.qkv.bias,
+            "in_proj_weight": layer[0].weight,
+            "in_proj_bias": layer[0].bias,
             "out_proj.weight": torch.eye(16),
             "out_proj.bias": torch.zeros(16),
         }
@@ -58,10 +65,8 @@ def test_equals_torch_multihead_attention(axis):
 
 
 def test_rotary_scores_depend_on_distance_alone():
-    layer = _layer("frame", rotary=True)
-    nn.init.eye_(layer.qkv.weight[:16])
-    constant = torch.randn(16).expand(1, 12, 1, 16)
-    turned = rotate(constant.clone(), 2, "frame")[0, :, 0].view(12, 2, 8)
+    constant = torch.randn(2, 8).expand(12, 2, 8)
+    turned = rotate(constant, rotary_table(12, 8)[:, :, None])
     scores = torch.einsum("qhe,khe->hqk", turned, turned)
     for distance in range(1, 11):
         diagonal = scores.diagonal(distance, 1, 2)
@@ -69,14 +74,36 @@ def test_rotary_scores_depend_on_distance_alone():
     assert not torch.allclose(scores[:, 0, 1], scores[:, 0, 5], atol=1e-2)
 
 
-@pytest.mark.parametrize("tokens", [5, 300])
-def test_both_kernels_agree(tokens):
-    q, k, v = torch.randn(3, 4, 2, tokens, 8, dtype=torch.float64).unbind(0)
+def test_rotation_is_a_product_of_complex_numbers():
+    x = torch.randn(3, 7, 2, 8, dtype=torch.float64, requires_grad=True)
+    turns = rotary_table(7, 8)[:, :, None].double()
+    angles = torch.arange(7.0)[:, None] * 10_000 ** (-torch.arange(4) / 4)
+    turn = torch.polar(torch.ones_like(angles), angles).to(torch.complex128)[:, None]
+    expected = torch.view_as_real(torch.view_as_complex(x.detach().unflatten(-1, (4, 2))) * turn).flatten(-2)
+    assert torch.allclose(rotate(x, turns), expected, atol=1e-5)
+    assert torch.autograd.gradcheck(rotate, (x, turns))
+
+
+def test_sequences_longer_than_the_table_get_positions_too():
+    layer = _layer("frame", rotary=True).eval()
+    tokens = _tokens(1, POSITIONS + 5, 1)
+    with torch.no_grad():
+        assert torch.allclose(layer(tokens)[:, :3].isfinite().float(), torch.ones(1, 3, 1, 16))
+        attention = layer[1]
+        kept, attention.turns = attention.turns, rotary_table(POSITIONS + 5, 8)
+        expected = layer(tokens)
+        attention.turns = kept
+        assert torch.allclose(layer(tokens), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 300])
+def test_attend_is_the_formula(tokens):
+    qkv = torch.randn(4, tokens, 3 * 16, dtype=torch.float64)
     bias = torch.randn(1, 2, tokens, tokens, dtype=torch.float64)
-    scores = torch.einsum("bhqe,bhke->bhqk", q, k) / 8**0.5 + bias
-    expected = torch.einsum("bhqk,bhke->bhqe", scores.exp() / scores.exp().sum(-1, keepdim=True), v)
-    assert torch.allclose(attend(q, k, v, bias), expected, atol=1e-10)
-    assert torch.allclose(attend(q.requires_grad_(), k, v, bias), expected, atol=1e-10)
+    q, k, v = (x.unflatten(-1, (2, 8)) for x in qkv.chunk(3, dim=-1))
+    scores = torch.einsum("bqhe,bkhe->bhqk", q, k) / 8**0.5 + bias
+    expected = torch.einsum("bhqk,bkhe->bqhe", scores.exp() / scores.exp().sum(-1, keepdim=True), v).flatten(-2)
+    assert torch.allclose(attend(qkv, 2, bias=bias), expected, atol=1e-10)
 
 
 def test_partition_and_merge_are_inverse():
@@ -87,11 +114,11 @@ def test_partition_and_merge_are_inverse():
     assert torch.equal(merge_windows(windows, (5, 4), 15, 8), tokens)
 
 
-def _every_token_by_itself(layer, tokens):
+def _every_token_by_itself(layer, qkv):
     """Every token attends, one by one, to the tokens of its window."""
-    _, n, f, d = tokens.shape
+    _, n, f, d = qkv.shape
     rows, columns = layer.window
-    q, k, v = (x.unflatten(-1, (layer.heads, -1)) for x in layer.qkv(tokens).chunk(3, dim=-1))
+    q, k, v = (x.unflatten(-1, (layer.heads, -1)) for x in qkv.chunk(3, dim=-1))
     table = layer.position_bias.view(2 * rows - 1, 2 * columns - 1, layer.heads)
     out = torch.zeros_like(q)
 
@@ -104,7 +131,7 @@ def _every_token_by_itself(layer, tokens):
             keys = torch.stack([k[0, x, y] for x, y in others])
             values = torch.stack([v[0, x, y] for x, y in others])
             bias = torch.stack([table[i - x + rows - 1, j - y + columns - 1] for x, y in others])
-            scores = (q[0, i, j] * keys).sum(-1) / (d // layer.heads) ** 0.5 + bias
+            scores = (q[0, i, j] * keys).sum(-1) / (d // 3 // layer.heads) ** 0.5 + bias
             out[0, i, j] = (scores.softmax(0)[..., None] * values).sum(0)
     return out.flatten(-2)
 
@@ -115,12 +142,12 @@ def test_window_attention_equals_an_explicit_loop(shifted, shape):
     torch.manual_seed(0)
     layer = WindowAttention(8, 4, (5, 4), shifted)
     nn.init.normal_(layer.position_bias)
-    tokens = torch.randn(1, *shape, 8)
-    assert torch.allclose(layer(tokens), _every_token_by_itself(layer, tokens), atol=1e-5)
+    qkv = torch.randn(1, *shape, 3 * 8)
+    assert torch.allclose(layer(qkv), _every_token_by_itself(layer, qkv), atol=1e-5)
 
 
 def test_windows_of_other_examples_are_apart():
     layer = WindowAttention(8, 4, (4, 4), shifted=True)
-    tokens = torch.randn(3, 7, 6, 8)
-    alone = torch.cat([layer(example[None]) for example in tokens])
-    assert torch.allclose(layer(tokens), alone, atol=1e-6)
+    qkv = torch.randn(3, 7, 6, 3 * 8)
+    alone = torch.cat([layer(example[None]) for example in qkv])
+    assert torch.allclose(layer(qkv), alone, atol=1e-6)

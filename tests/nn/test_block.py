@@ -23,19 +23,19 @@ def test_shape_is_kept_for_odd_frame_counts(arrangement, norm):
 def test_equals_its_parts_written_out():
     block = _block(skip=True)
     tokens, skip = torch.randn(2, 1, 6, 5, 16)
-    h = block.project_in(block.norm_in(torch.cat([tokens, skip], -1)))
     a = block.attention
-    x = tokens + a.fuse(torch.cat([a.tsa(h), a.fsa(h), a.swa(h)], -1))
+    time, frequency, window = a.qkv(block.norm_in(torch.cat([tokens, skip], -1))).split(3 * 16, dim=-1)
+    x = tokens + a.fuse(torch.cat([a.tsa(time), a.fsa(frequency), a.swa(window)], -1))
     assert torch.allclose(block(tokens, skip), x + block.mlp(block.norm_mlp(x)), atol=1e-6)
 
 
 def test_serial_equals_its_parts_written_out():
     block, tokens = _block("serial", "rms"), torch.randn(2, 6, 5, 16)
     a = block.attention
-    h = block.project_in(block.norm_in(tokens))
-    h = h + a.projections[0](a.tsa(h))
-    h = h + a.projections[1](a.fsa(a.norms[0](h)))
-    h = h + a.projections[2](a.swa(a.norms[1](h)))
+    h = a.project_in(block.norm_in(tokens))
+    h = h + a.projections[0](a.tsa(a.qkv[0](h)))
+    h = h + a.projections[1](a.fsa(a.qkv[1](a.norms[0](h))))
+    h = h + a.projections[2](a.swa(a.qkv[2](a.norms[1](h))))
     x = tokens + h
     assert torch.allclose(block(tokens), x + block.mlp(block.norm_mlp(x)), atol=1e-6)
 
@@ -49,11 +49,13 @@ def test_rms_norm_is_the_root_mean_square():
 def test_every_branch_matters(arrangement):
     block, tokens = _block(arrangement), torch.randn(1, 6, 5, 16)
     before = block(tokens)
-    for branch in (block.attention.tsa, block.attention.fsa, block.attention.swa):
-        kept = branch.qkv.weight.clone()
-        branch.qkv.weight.data[-16:] *= 2
+    projections = block.attention.qkv
+    for branch in range(3):
+        layer, last = (projections, 48 * (branch + 1)) if arrangement == "parallel" else (projections[branch], 48)
+        kept = layer.weight.clone()
+        layer.weight.data[last - 16 : last] *= 2  # of the values
         assert (block(tokens) - before).abs().max() > 1e-3
-        branch.qkv.weight.data.copy_(kept)
+        layer.weight.data.copy_(kept)
 
 
 def test_unknown_arrangement_and_norm():

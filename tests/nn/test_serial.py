@@ -23,12 +23,12 @@ def _mlp(mlp, x):
 
 @pytest.mark.parametrize("axis", ["frame", "bin"])
 def test_sequence_block_equals_torch_multihead_attention(axis):
-    block, tokens = _scattered(SequenceBlock(WIDTH, HEADS, 2, axis)), torch.randn(2, 7, 5, WIDTH)
+    block, tokens = _scattered(SequenceBlock(WIDTH, HEADS, 2, axis, residual=False)), torch.randn(2, 7, 5, WIDTH)
     reference = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     reference.load_state_dict(
         {
-            "in_proj_weight": block.attention.qkv.weight,
-            "in_proj_bias": block.attention.qkv.bias,
+            "in_proj_weight": block.qkv.weight,
+            "in_proj_bias": block.qkv.bias,
             "out_proj.weight": block.project.weight,
             "out_proj.bias": block.project.bias,
         }
@@ -45,10 +45,20 @@ def test_sequence_block_equals_torch_multihead_attention(axis):
     assert torch.allclose(block(tokens), expected, atol=1e-5)
 
 
+def test_the_residual_goes_around_attention_too():
+    with_residual = _scattered(SequenceBlock(WIDTH, HEADS, 2, "frame", residual=True))
+    without = _scattered(SequenceBlock(WIDTH, HEADS, 2, "frame", residual=False))
+    tokens = torch.randn(2, 7, 5, WIDTH)
+    nn.init.zeros_(without.project.weight), nn.init.zeros_(without.project.bias)
+    nn.init.zeros_(with_residual.project.weight), nn.init.zeros_(with_residual.project.bias)
+    assert torch.allclose(without(tokens), _mlp(without.mlp, torch.zeros(WIDTH)).expand_as(tokens), atol=1e-6)
+    assert torch.allclose(with_residual(tokens), tokens + _mlp(with_residual.mlp, tokens), atol=1e-6)
+
+
 @pytest.mark.parametrize(("axis", "dim"), [("frame", 2), ("bin", 1)])
 def test_sequence_block_mixes_one_axis_only(axis, dim):
     """A moved token moves all frames of its bin (TSA), or all bins of its frame (FSA), and nothing else."""
-    block, tokens = _scattered(SequenceBlock(WIDTH, HEADS, 2, axis)), torch.randn(1, 6, 5, WIDTH)
+    block, tokens = _scattered(SequenceBlock(WIDTH, HEADS, 2, axis, residual=False)), torch.randn(1, 6, 5, WIDTH)
     moved = tokens.clone()
     moved[:, 3, 2, 0] += 1
     change = (block(moved) - block(tokens)).abs().amax(dim=(0, 3))
@@ -65,7 +75,7 @@ def _windows(block, tokens):
     _, n, f, d = tokens.shape
     table = block.attention.position_bias.view(2 * rows - 1, 2 * columns - 1, HEADS)
     normed = F.layer_norm(tokens, (d,), block.norm_attention.weight, block.norm_attention.bias)
-    q, k, v = F.linear(normed, block.attention.qkv.weight, block.attention.qkv.bias).split(d, dim=-1)
+    q, k, v = F.linear(normed, block.qkv.weight, block.qkv.bias).split(d, dim=-1)
     attended = torch.zeros_like(tokens)
     for start in range(-top, n, rows):
         for edge in range(-left, f, columns):
@@ -94,7 +104,7 @@ def _windows(block, tokens):
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(10, 8), (7, 5)])
 def test_swin_pair_equals_a_loop_over_windows(shape):
-    module, tokens = _scattered(SerialTFSWA(WIDTH, HEADS, 2, (5, 4))), torch.randn(1, *shape, WIDTH)
+    module, tokens = _scattered(SerialTFSWA(WIDTH, HEADS, 2, (5, 4), residual=True)), torch.randn(1, *shape, WIDTH)
     plain, shifted = module.swin
     assert (plain.attention.shift, shifted.attention.shift) == ((0, 0), (2, 2))
     expected = _windows(shifted, _windows(plain, tokens))
@@ -102,7 +112,7 @@ def test_swin_pair_equals_a_loop_over_windows(shape):
 
 
 def test_serial_module_is_tsa_then_fsa_then_the_swin_branch():
-    module, tokens = _scattered(SerialTFSWA(WIDTH, HEADS, 2, (5, 4))), torch.randn(2, 7, 6, WIDTH)
+    module, tokens = _scattered(SerialTFSWA(WIDTH, HEADS, 2, (5, 4), residual=True)), torch.randn(2, 7, 6, WIDTH)
     expected = module.fsa(module.tsa(tokens))
     expected = expected + module.swin(expected)
     assert torch.allclose(module(tokens), expected, atol=1e-6)
@@ -112,6 +122,6 @@ def test_serial_module_is_tsa_then_fsa_then_the_swin_branch():
 @pytest.mark.parametrize("heads", [1, 2, 16])
 def test_any_number_of_heads(heads):
     tokens = torch.randn(1, 3, 4, WIDTH)
-    for block in (SequenceBlock(WIDTH, heads, 2, "bin"), SwinBlock(WIDTH, heads, 2, (5, 4), True)):
+    for block in (SequenceBlock(WIDTH, heads, 2, "bin", residual=True), SwinBlock(WIDTH, heads, 2, (5, 4), True)):
         assert block.attention.heads == heads
         assert block(tokens).shape == tokens.shape

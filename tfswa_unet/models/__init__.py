@@ -1,6 +1,7 @@
 """The family: a spectral wrapper around each network, built from plain configuration."""
 
 from tfswa_unet.models.config import ModelConfig, names, preset
+from tfswa_unet.models.earlier import as_today, is_earlier
 from tfswa_unet.models.spectral import SpectralModel, build
 from tfswa_unet.models.tfswa_multiscale import TFSWAMultiscale, TFSWAMultiscaleConfig
 from tfswa_unet.models.tfswa_resunet import TFSWAResUNet, TFSWAResUNetConfig
@@ -10,6 +11,8 @@ __all__ = [
     "ModelConfig",
     "SpectralModel",
     "build",
+    "as_today",
+    "is_earlier",
     "names",
     "preset",
     "TFSWAUNet",

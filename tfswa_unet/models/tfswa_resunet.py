@@ -29,6 +29,7 @@ class TFSWAResUNetConfig:
     depth: int  # modules of the bottleneck
     heads: int
     mlp_ratio: float
+    residual: bool  # around the attention of TSA and FSA too
     window: tuple[int, int]  # tokens along frames, along bins
 
     def __post_init__(self) -> None:
@@ -59,13 +60,13 @@ def conv_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
 @BOTTLENECKS.register("tsa")
 def tsa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
     """TSA alone."""
-    return SequenceBlock(width, config.heads, config.mlp_ratio, "frame")
+    return SequenceBlock(width, config.heads, config.mlp_ratio, "frame", config.residual)
 
 
 @BOTTLENECKS.register("fsa")
 def fsa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
     """FSA alone."""
-    return SequenceBlock(width, config.heads, config.mlp_ratio, "bin")
+    return SequenceBlock(width, config.heads, config.mlp_ratio, "bin", config.residual)
 
 
 @BOTTLENECKS.register("tsa_fsa")
@@ -77,7 +78,7 @@ def tsa_fsa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
 @BOTTLENECKS.register("tfswa")
 def tfswa_module(width: int, config: TFSWAResUNetConfig) -> nn.Module:
     """TSA, FSA and a Swin pair: the paper's module."""
-    return SerialTFSWA(width, config.heads, config.mlp_ratio, config.window)
+    return SerialTFSWA(width, config.heads, config.mlp_ratio, config.window, config.residual)
 
 
 @NETWORKS.register("tfswa_resunet")

@@ -121,15 +121,18 @@ class TFSWAUNet(Network):
         return self.head(tokens, points)
 
     def _initialise(self) -> None:
-        """Small normal weights; branches that end in a residual start smaller the deeper the network is."""
-        blocks = [module for module in self.modules() if isinstance(module, TFSWABlock)]
+        """Small normal weights; what joins the residual stream starts at zero, so that every block begins as identity.
+
+        Attention thereby adds to what the convolutions learn first, and never stands in their way.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
                 nn.init.zeros_(module.bias)
-        for block in blocks:
-            for last in (*block.attention.last_layers(), block.mlp.contract):
-                last.weight.data.mul_((2 * len(blocks)) ** -0.5)
+        for block in self.modules():
+            if isinstance(block, TFSWABlock):
+                for last in (*block.attention.last_layers(), block.mlp.contract):
+                    nn.init.zeros_(last.weight)
         if self.frequency_embedding is not None:
             # Beside a constant tokens keep their level through the blocks' norms, which would make loud and soft
             # frames look alike.

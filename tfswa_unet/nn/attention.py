@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-# Measured on CPUs: below these sequence lengths two batched matrix products beat the fused kernel, whose backward pass
-# recomputes what a short softmax can keep.
-PLAIN_BELOW_FORWARD = 64
-PLAIN_BELOW_BACKWARD = 129
-
 Axis = Literal["frame", "bin"]
 Window = tuple[int, int]  # frames and bins
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Softmax attention of queries over keys, the heads apart.
-
-    Args:
-        q: queries (..., h, tokens, e), e the width of a head; leading axes are independent sequences.
-        k: keys of the same shape.
-        v: values of the same shape.
-        bias: added to the scores before the softmax, broadcast to (..., h, tokens, tokens).
-
-    Returns:
-        (..., h, tokens, e).
-    """
-    tokens = q.shape[-2]
-    limit = PLAIN_BELOW_BACKWARD if torch.is_grad_enabled() and q.requires_grad else PLAIN_BELOW_FORWARD
-    if q.device.type != "cpu" or tokens >= limit:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    if bias is not None:
-        scores = scores + bias
-    return scores.softmax(dim=-1) @ v
+POSITIONS = 1024  # that rotary tables hold; longer sequences get their own
 
 
 class SequenceAttention(nn.Module):
     """Multi-head self-attention along frames for every bin (TSA), or along bins for every frame (FSA).
 
-    Maps (b, n, f, d) to (b, n, f, d). Source: TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0, and rotary positions
-    from RoFormer, arXiv 2104.09864. The output projection is the block's fusion, so there is none here.
+    Maps queries, keys and values side by side (b, n, f, 3·d) to (b, n, f, d); what projects tokens to these is the
+    block's. Source: TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0, and rotary positions from RoFormer, arXiv 2104.09864.
 
     Args:
         width: features d of a token.
@@ -57,41 +31,79 @@ class SequenceAttention(nn.Module):
         super().__init__()
         self.axis = axis
         self.heads = width // head_width
-        self.rotary = rotary
-        self.qkv = nn.Linear(width, 3 * width)
+        self.turns: Tensor | None
+        self.register_buffer("turns", rotary_table(POSITIONS, head_width) if rotary else None, persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        # Three products instead of one: each result is whole in memory, so that every view below is free of copies.
-        weights, biases = self.qkv.weight.chunk(3), self.qkv.bias.chunk(3)
-        q, k, v = (F.linear(tokens, weight, bias) for weight, bias in zip(weights, biases, strict=True))
-        if self.rotary:
-            q, k = (rotate(x, self.heads, self.axis) for x in (q, k))
-        q, k, v = (self._sequences(x) for x in (q, k, v))
-        return attend(q, k, v).transpose(1, 2).reshape(tokens.shape)
+    def forward(self, qkv: Tensor) -> Tensor:
+        along = qkv.transpose(1, 2) if self.axis == "frame" else qkv
+        out = attend(along.flatten(0, 1), self.heads, turns=self._turns(along)).unflatten(0, along.shape[:2])
+        return out.transpose(1, 2) if self.axis == "frame" else out
 
-    def _sequences(self, x: Tensor) -> Tensor:
-        """View (b, n, f, d) as sequences (…, h, tokens, e) along the axis."""
-        b, n, f, d = x.shape
-        if self.axis == "frame":  # bins and heads are alike to attention: (b, f·h, n, e)
-            return x.view(b, n, f * self.heads, d // self.heads).transpose(1, 2)
-        return x.view(b * n, f, self.heads, d // self.heads).transpose(1, 2)
+    def _turns(self, along: Tensor) -> Tensor | None:
+        """The rotary table of as many positions as a sequence has tokens: (2, tokens, e)."""
+        if self.turns is None:
+            return None
+        length = along.shape[2]
+        longer = length > self.turns.shape[1]
+        table = rotary_table(length, self.turns.shape[2]) if longer else self.turns[:, :length]
+        return table.to(along)
 
 
-def rotate(x: Tensor, heads: int, axis: Axis) -> Tensor:
-    """Rotary positions: turn the feature pairs of each head in (b, n, f, d) by angles that grow along `axis`.
+def attend(qkv: Tensor, heads: int, turns: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """Softmax attention of every token of a sequence over all of them, the heads apart.
 
-    Overwrites a float32 `x`. Source: RoFormer, arXiv 2104.09864.
+    Args:
+        qkv: queries, keys and values side by side (sequences, tokens, 3·d).
+        heads: d / heads features e each.
+        turns: rotary table (2, tokens, e) that queries and keys are turned by.
+        bias: added to the scores before the softmax, broadcast to (sequences, heads, tokens, tokens).
+
+    Returns:
+        (sequences, tokens, d).
     """
-    b, n, f, d = x.shape
-    half = d // heads // 2
-    positions = torch.arange(n if axis == "frame" else f, device=x.device, dtype=torch.float32)
-    rates = 10_000 ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angles = torch.outer(positions, rates)
-    angles = angles[:, None, None] if axis == "frame" else angles[:, None]
-    turn = torch.polar(torch.ones_like(angles), angles)
-    pairs = torch.view_as_complex(x.float().view(b, n, f, heads, half, 2))
-    # In place where x is float32: nothing else holds a fresh projection, and fresh pages cost more than the product.
-    return torch.view_as_real(pairs.mul_(turn)).view(b, n, f, d).to(x.dtype)
+    split = qkv.unflatten(-1, (3, heads, -1))
+    if turns is None:
+        q, k, v = split.unbind(2)
+    else:
+        both, v = split.split([2, 1], dim=2)
+        q, k, v = *rotate(both, turns[:, :, None, None]).unbind(2), v.squeeze(2)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(-2)
+
+
+def rotary_table(positions: int, width: int) -> Tensor:
+    """Cosine and signed sine for each position and feature of a head, as `rotate` takes them: (2, positions, width)."""
+    half = width // 2
+    rates = 10_000 ** (-torch.arange(half, dtype=torch.float32) / half)
+    angles = torch.outer(torch.arange(positions, dtype=torch.float32), rates)
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([torch.stack([cosine, cosine], -1), torch.stack([-sine, sine], -1)]).flatten(-2)
+
+
+def rotate(x: Tensor, turns: Tensor) -> Tensor:
+    """Turn neighbouring features (…, e) pairwise, as complex numbers would be, by the angles of a rotary table (2, …, e).
+
+    Source: RoFormer, arXiv 2104.09864.
+    """
+    return _Rotation.apply(x, turns)
+
+
+class _Rotation(torch.autograd.Function):
+    """A rotation, whose gradient is turned back: three operations each way instead of the eleven of its derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, turns: Tensor) -> Tensor:
+        ctx.save_for_backward(turns)
+        return torch.addcmul(x * turns[0], _swapped(x), turns[1])
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
+        (turns,) = ctx.saved_tensors
+        return torch.addcmul(outputs[0] * turns[0], _swapped(outputs[0]), turns[1], value=-1), None
+
+
+def _swapped(x: Tensor) -> Tensor:
+    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
 
 
 def partition_windows(tokens: Tensor, window: Window) -> Tensor:
@@ -108,9 +120,9 @@ def merge_windows(windows: Tensor, window: Window, n: int, f: int) -> Tensor:
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learned bias for each relative position.
 
-    Maps (b, n, f, d) to (b, n, f, d) for any n and f: the plane is padded at run time and padding is never attended to.
-    A shifted grid starts half a window earlier, which gives the same windows as Swin's roll and mask without the roll.
-    Source: Swin Transformer, arXiv 2103.14030.
+    Maps queries, keys and values side by side (b, n, f, 3·d) to (b, n, f, d) for any n and f: the plane is padded at run
+    time and padding is never attended to. A shifted grid starts half a window earlier, which gives the same windows as
+    Swin's roll and mask without the roll. Source: Swin Transformer, arXiv 2103.14030.
 
     Args:
         width: features d of a token.
@@ -124,29 +136,25 @@ class WindowAttention(nn.Module):
         self.heads = width // head_width
         self.window = window
         self.shift = (window[0] // 2, window[1] // 2) if shifted else (0, 0)
-        self.qkv = nn.Linear(width, 3 * width)
         rows, columns = window
         self.position_bias = nn.Parameter(torch.zeros((2 * rows - 1) * (2 * columns - 1), self.heads))
         self.relative: Tensor
         self.register_buffer("relative", _relative_positions(rows, columns), persistent=False)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        n, f = tokens.shape[1:3]
+    def forward(self, qkv: Tensor) -> Tensor:
+        b, n, f, _ = qkv.shape
         padding = self._padding(n, f)
-        padded = F.pad(tokens, (0, 0, *padding)) if any(padding) else tokens
+        padded = F.pad(qkv, (0, 0, *padding)) if any(padding) else qkv
         rows, columns = padded.shape[1:3]
 
         windows = partition_windows(padded, self.window)
-        count = windows.shape[1]
-        q, k, v = rearrange(self.qkv(windows), "b w t (x h e) -> x (b w) h t e", x=3, h=self.heads).unbind(0)
-        bias = self.position_bias[self.relative].permute(2, 0, 1).to(q.dtype)[None]
+        bias = self.position_bias[self.relative].permute(2, 0, 1).to(qkv.dtype)[None]
         if any(padding):
-            bias = (bias + self._padding_mask(n, f, padding, bias)).repeat(len(tokens), 1, 1, 1)
-        out = rearrange(attend(q, k, v, bias), "(b w) h t e -> b w t (h e)", w=count)
+            bias = (bias + self._padding_mask(n, f, padding, bias)).repeat(b, 1, 1, 1)
+        out = attend(windows.flatten(0, 1), self.heads, bias=bias).unflatten(0, windows.shape[:2])
 
         merged = merge_windows(out, self.window, rows, columns)
-        top, left = padding[2], padding[0]
-        return merged[:, top : top + n, left : left + f]
+        return F.pad(merged, (0, 0, *(-side for side in padding))) if any(padding) else merged
 
     def _padding(self, n: int, f: int) -> tuple[int, int, int, int]:
         """(left, right, top, bottom) that brings the plane, shifted, to whole windows; bins lie left to right."""

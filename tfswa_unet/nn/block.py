@@ -16,7 +16,7 @@ from tfswa_unet.nn.attention import SequenceAttention, Window, WindowAttention
 NORMS: Registry[type[nn.Module]] = Registry("model.network.norm")
 NORMS.register("layer")(nn.LayerNorm)
 NORMS.register("rms")(nn.RMSNorm)
-# How TSA, FSA and (S)W-MSA work together, each made of (d, a `BlockForm`, whether windows are shifted).
+# How TSA, FSA and (S)W-MSA work together, each made of (d', d, a `BlockForm`, whether windows are shifted).
 ARRANGEMENTS: Registry[type[ThreeAttentions]] = Registry("model.network.arrangement")
 
 
@@ -40,9 +40,16 @@ class BlockForm:
 
 
 class ThreeAttentions(nn.Module):
-    """TSA, FSA and W-MSA (or, `shifted`, SW-MSA) of one width: (b, n, f, d) → (b, n, f, d) in a subclass's order."""
+    """TSA, FSA and W-MSA (or, `shifted`, SW-MSA) in a subclass's order: (b, n, f, d') → (b, n, f, d).
 
-    def __init__(self, width: int, form: BlockForm, shifted: bool) -> None:
+    Args:
+        width_in: features d' of a token.
+        width: features d of a token of the result.
+        form: what all blocks share.
+        shifted: SW-MSA instead of W-MSA.
+    """
+
+    def __init__(self, width_in: int, width: int, form: BlockForm, shifted: bool) -> None:
         super().__init__()
         self.tsa = SequenceAttention(width, form.head_width, "frame", form.rotary)
         self.fsa = SequenceAttention(width, form.head_width, "bin", form.rotary)
@@ -55,14 +62,16 @@ class ThreeAttentions(nn.Module):
 
 @ARRANGEMENTS.register("parallel")
 class ParallelAttention(ThreeAttentions):
-    """TSA, FSA and (S)W-MSA of the same tokens, fused by a linear layer: (b, n, f, d) → (b, n, f, d)."""
+    """TSA, FSA and (S)W-MSA of the same tokens, which one linear layer projects for all and one fuses."""
 
-    def __init__(self, width: int, form: BlockForm, shifted: bool) -> None:
-        super().__init__(width, form, shifted)
+    def __init__(self, width_in: int, width: int, form: BlockForm, shifted: bool) -> None:
+        super().__init__(width_in, width, form, shifted)
+        self.qkv = nn.Linear(width_in, 9 * width)  # TSA's queries, keys and values, then FSA's, then (S)W-MSA's
         self.fuse = nn.Linear(3 * width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.fuse(torch.cat([self.tsa(tokens), self.fsa(tokens), self.swa(tokens)], dim=-1))
+        of_time, of_frequency, of_window = self.qkv(tokens).chunk(3, dim=-1)
+        return self.fuse(torch.cat([self.tsa(of_time), self.fsa(of_frequency), self.swa(of_window)], dim=-1))
 
     def last_layers(self) -> list[nn.Linear]:
         return [self.fuse]
@@ -70,22 +79,24 @@ class ParallelAttention(ThreeAttentions):
 
 @ARRANGEMENTS.register("serial")
 class SerialAttention(ThreeAttentions):
-    """TSA, then FSA, then (S)W-MSA, each with its projection and a residual around it: (b, n, f, d) → (b, n, f, d).
+    """TSA, then FSA, then (S)W-MSA, each between projections and with a residual around it.
 
     Source: the order of TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0.
     """
 
-    def __init__(self, width: int, form: BlockForm, shifted: bool) -> None:
-        super().__init__(width, form, shifted)
+    def __init__(self, width_in: int, width: int, form: BlockForm, shifted: bool) -> None:
+        super().__init__(width_in, width, form, shifted)
+        self.project_in = nn.Linear(width_in, width)
         self.norms = nn.ModuleList(NORMS[form.norm](width) for _ in range(2))
+        self.qkv = nn.ModuleList(nn.Linear(width, 3 * width) for _ in range(3))
         self.projections = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        of_time, of_frequency, of_window = self.projections
-        before_fsa, before_swa = self.norms
-        tokens = tokens + of_time(self.tsa(tokens))
-        tokens = tokens + of_frequency(self.fsa(before_fsa(tokens)))
-        return tokens + of_window(self.swa(before_swa(tokens)))
+        attentions, norms = (self.tsa, self.fsa, self.swa), (nn.Identity(), *self.norms)
+        tokens = self.project_in(tokens)
+        for attention, norm, qkv, project in zip(attentions, norms, self.qkv, self.projections, strict=True):
+            tokens = tokens + project(attention(qkv(norm(tokens))))
+        return tokens
 
     def last_layers(self) -> list[nn.Linear]:
         return [layer for layer in self.projections if isinstance(layer, nn.Linear)]
@@ -113,9 +124,9 @@ class LocalMLP(nn.Module):
 
 
 class TFSWABlock(nn.Module):
-    """Input projection → the three attentions → residual, then an MLP with its own residual.
+    """Norm → projection → the three attentions → fusion → residual, then an MLP with its own residual.
 
-    Maps tokens (b, n, f, d) to (b, n, f, d). With `skip`, the input projection merges the encoder's tokens of the same
+    Maps tokens (b, n, f, d) to (b, n, f, d). With `skip`, the projection merges the encoder's tokens of the same
     shape. Source: TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0, with the attentions in parallel unless told otherwise.
 
     Args:
@@ -130,14 +141,13 @@ class TFSWABlock(nn.Module):
         super().__init__()
         merged = 2 * width if skip else width
         self.norm_in = NORMS[form.norm](merged)
-        self.project_in = nn.Linear(merged, width)
-        self.attention = ARRANGEMENTS[form.arrangement](width, form, shifted)
+        self.attention = ARRANGEMENTS[form.arrangement](merged, width, form, shifted)
         self.norm_mlp = NORMS[form.norm](width)
         self.mlp = LocalMLP(width, mlp_ratio)
 
     def forward(self, tokens: Tensor, skip: Tensor | None = None) -> Tensor:
         merged = tokens if skip is None else torch.cat([tokens, skip], dim=-1)
-        tokens = tokens + self.attention(self.project_in(self.norm_in(merged)))
+        tokens = tokens + self.attention(self.norm_in(merged))
         return tokens + self.mlp(self.norm_mlp(tokens))
 
 

@@ -22,22 +22,31 @@ class MLP(nn.Sequential):
 class SequenceBlock(nn.Module):
     """LayerNorm → self-attention along one axis → MLP with a residual around it: TSA or FSA of the paper.
 
+    What attention along an axis gives is nearly the same for all of the axis and differs from song to song: alone, it
+    leaves the batch norms behind it with statistics that fit no single song. With `residual` the tokens go around the
+    attention too.
+
     Args:
         width: features d of a token.
         heads: attention heads; must divide d.
         mlp_ratio: hidden features of the MLP, in multiples of d.
         axis: `frame` for TSA, `bin` for FSA.
+        residual: around the attention too, which the paper's figure does not have.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, axis: Axis) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float, axis: Axis, residual: bool) -> None:
         super().__init__()
+        self.residual = residual
         self.norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
         self.attention = SequenceAttention(width, width // heads, axis, rotary=False)
         self.project = nn.Linear(width, width)
         self.mlp = MLP(width, mlp_ratio)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        attended = self.project(self.attention(self.norm(tokens)))
+        attended = self.project(self.attention(self.qkv(self.norm(tokens))))
+        if self.residual:
+            attended = tokens + attended
         return attended + self.mlp(attended)
 
 
@@ -55,13 +64,14 @@ class SwinBlock(nn.Module):
     def __init__(self, width: int, heads: int, mlp_ratio: float, window: Window, shifted: bool) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
         self.attention = WindowAttention(width, width // heads, window, shifted)
         self.project = nn.Linear(width, width)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = MLP(width, mlp_ratio)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        tokens = tokens + self.project(self.attention(self.norm_attention(tokens)))
+        tokens = tokens + self.project(self.attention(self.qkv(self.norm_attention(tokens))))
         return tokens + self.mlp(self.norm_mlp(tokens))
 
 
@@ -73,12 +83,13 @@ class SerialTFSWA(nn.Module):
         heads: heads of every attention; must divide d.
         mlp_ratio: hidden features of every MLP, in multiples of d.
         window: frames and bins of a window.
+        residual: around TSA's and FSA's attention too.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, window: Window) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float, window: Window, residual: bool) -> None:
         super().__init__()
-        self.tsa = SequenceBlock(width, heads, mlp_ratio, "frame")
-        self.fsa = SequenceBlock(width, heads, mlp_ratio, "bin")
+        self.tsa = SequenceBlock(width, heads, mlp_ratio, "frame", residual)
+        self.fsa = SequenceBlock(width, heads, mlp_ratio, "bin", residual)
         self.swin = nn.Sequential(*(SwinBlock(width, heads, mlp_ratio, window, shifted) for shifted in (False, True)))
 
     def forward(self, tokens: Tensor) -> Tensor:
