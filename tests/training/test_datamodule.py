@@ -155,7 +155,7 @@ def test_songs_are_made_on_first_use(settings, tmp_path, cached):
 
 
 def test_songs_that_cannot_be_made_are_refused_before_any_is(settings, tmp_path):
-    with pytest.raises(DataError, match="a synthetic song of 0 s cannot be made"):
+    with pytest.raises(DataError, match="a song of 0 s cannot be made"):
         module(with_songs_to_make(settings, tmp_path / "made", seconds=0.0))
     with pytest.raises(ConfigError, match=r"data\.sets\.synthetic\.make\.tracks is 'many', expected a whole number"):
         module(with_songs_to_make(settings, tmp_path / "made", tracks="many"))

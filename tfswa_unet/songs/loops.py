@@ -14,10 +14,9 @@ import numpy as np
 from tfswa_unet.data.tempo import BAR
 from tfswa_unet.errors import DataError
 from tfswa_unet.songs.samples import CHANNELS, Library, Sample, digest, divide, fill, scan
-from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
+from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, write_missing
 from tfswa_unet.types import Split
 
-MANIFEST = "loops.json"
 BUILDER = 1  # raised whenever the same seed and samples give other songs
 VALID_SHARE = 10  # one song in so many validates
 SLOWEST, FASTEST = 40.0, 240.0  # bpm
@@ -35,7 +34,7 @@ FADE = 0.01  # s at the borders of sections
 class LoopRecipe(SongRecipe):
     """Recipe of songs from loops: their number, s of each, seed, tempos in bpm, digest of the samples."""
 
-    name = "loops-{:05d}"
+    what, manifest, name = "songs from loops", "loops.json", "loops-{:05d}"
 
     songs: int
     seconds: float
@@ -48,10 +47,7 @@ class LoopRecipe(SongRecipe):
     def __post_init__(self) -> None:
         if self.songs < 1:
             raise DataError(f"{self.songs} songs were asked for; ask for 1 or more")
-        if not 1 <= self.seconds < float("inf"):
-            raise DataError(f"a song of {self.seconds:g} s cannot be made; give at least 1 s")
-        if self.seed < 0:
-            raise DataError(f"the seed is {self.seed}; give 0 or more")
+        check_song(self.seed, self.seconds)
         if not SLOWEST <= self.slowest <= self.fastest <= FASTEST:
             raise DataError(
                 f"tempos from {self.slowest:g} to {self.fastest:g} bpm were asked for; give a range within "
@@ -99,8 +95,6 @@ def write_songs(
         AudioError: a sample cannot be read.
     """
     root, out = Path(root).expanduser(), Path(out).expanduser()
-    if workers is not None and workers < 1:
-        raise DataError(f"{workers} workers were asked for; give 1 or more, or leave it out to use every processor")
     library = scan(root)
     recipe = LoopRecipe(songs, float(seconds), seed, *bpm, samples=digest(library, root))
     train, valid = divide(library, seed)
@@ -109,9 +103,8 @@ def write_songs(
         samples = train if recipe.split(index) == "train" else valid
         return samples, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest
 
-    what, stems = "songs from loops", tuple(library)
-    write_missing(out, MANIFEST, recipe, what, songs, stems, arrange, arguments, workers, on_progress)
-    return stems
+    write_missing(out, recipe, songs, tuple(library), arrange, arguments, workers, on_progress)
+    return tuple(library)
 
 
 def arrange(
