@@ -91,7 +91,9 @@ def examine(song: Song) -> SongFacts:
             del decoding[name]
         if MIXTURE in blocks:
             addition.show(blocks)
-    found = {name: found[name] for name in files if name in found}  # in the order of the files, not of their ends
+    # In the order of the files, not of their ends.
+    found = {name: found[name] for name in files if name in found}
+    unreadable = {name: unreadable[name] for name in files if name in unreadable}
     rates, lengths = ({getattr(facts, what) for facts in found.values()} for what in ("rate", "length"))
     comparable = not unreadable and len(rates) == 1 and (len(lengths) == 1 or song.ragged)
     return SongFacts(song, found, unreadable, addition.facts() if comparable else None)
