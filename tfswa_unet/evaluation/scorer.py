@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -116,23 +115,13 @@ class ScoreStore:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Job:
-    """One track by one method; a model's stems lie in `estimates` as an array (s, c, t) in the order of the targets."""
-
-    song: ScoredTrack
-    method: str
-    settings: EvaluationSettings
-    estimates: Path | None = None
-
-
-def run_job(job: Job) -> TrackScores:
-    """Read a job's audio and score it; the file of estimates is deleted."""
-    if job.estimates is None:
-        return score_track(job.song, job.method, None, job.settings)
-    stacked = np.load(job.estimates, allow_pickle=False)
-    job.estimates.unlink()
-    return score_track(job.song, job.method, dict(zip(job.song.targets, stacked, strict=True)), job.settings)
+def score_saved(song: ScoredTrack, method: str, settings: EvaluationSettings, saved: Path | None) -> TrackScores:
+    """Score a track in another process: a model's stems lie in a file that is removed, in the order of the targets."""
+    if saved is None:
+        return score_track(song, method, None, settings)
+    stacked = np.load(saved, allow_pickle=False)
+    saved.unlink()
+    return score_track(song, method, dict(zip(song.targets, stacked, strict=True)), settings)
 
 
 def score_track(song: ScoredTrack, method: str, estimates: Stems | None, settings: EvaluationSettings) -> TrackScores:
@@ -164,10 +153,9 @@ class Scorer:
         if self.pool is None:
             self.store.enter(song, method, score_track(song, method, estimates, settings))
             return
-        path = None if estimates is None else self._save(song, estimates)
-        job = Job(song.unread(), method, settings, path)
+        saved, unread = None if estimates is None else self._save(song, estimates), song.unread()
         with self._death_explained():
-            self._running[self.pool.submit(run_job, job)] = job.song, method
+            self._running[self.pool.submit(score_saved, unread, method, settings, saved)] = unread, method
         self._collect(2 * self.workers - 1)
 
     def finish(self) -> None:
