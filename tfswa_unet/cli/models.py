@@ -23,7 +23,6 @@ class Bundle:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa bundle`."""
         add = parser.add_argument
         add("checkpoint", type=Path, metavar="CKPT", help="a Lightning checkpoint (.ckpt)")
         told = "the bundle; beside the checkpoint with .safetensors if not given"
@@ -53,7 +52,6 @@ class Info:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa info`."""
         parser.add_argument("model", help="a bundle (.safetensors), a checkpoint (.ckpt) or a preset's name")
         parser.add_argument("--depth", type=int, default=2, metavar="N", help="levels of the layer tree")
         parser.add_argument("--json", action="store_true", help="print JSON instead")
