@@ -11,13 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.evaluation.conftest import RATE, noise
 from tfswa_unet.data import StemPlan
 from tfswa_unet.errors import ConfigError, DataError, ModelError, UserError
 from tfswa_unet.evaluation import EvaluationSettings, evaluate, sdr
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.types import Source, Track
-
-from .sounds import RATE, noise
 
 TWO = StemPlan((("vocals", ("vocals",)), ("bass", ("bass",))))
 

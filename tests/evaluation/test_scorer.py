@@ -4,13 +4,12 @@ import os
 
 import pytest
 
+from tests.evaluation.conftest import noise
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation import scorer
 from tfswa_unet.evaluation.scorer import THREAD_VARIABLES, Scorer, ScoreStore, scoring_processes
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ScoredTrack
-
-from .sounds import noise
 
 
 def die(*job):

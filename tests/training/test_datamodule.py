@@ -132,6 +132,15 @@ def test_a_cache_that_lost_a_stem_is_refused(settings):
         data.setup("fit")
 
 
+def test_the_cache_is_kept_to_its_limit(settings):
+    cache = Path(settings.cache)
+    with pytest.raises(ConfigError, match=r"over the 0\.0003 GB that it may hold \(--max-gb, or data\.cache_max_gb\)"):
+        module(replace(settings, cache_max_gb=0.0003)).ready()
+    assert not list(cache.glob("*.tfpcm"))
+    module(replace(settings, cache_max_gb=0.0004)).ready()
+    assert 0.0002e9 < sum(path.stat().st_size for path in cache.glob("*.tfpcm")) <= 0.0004e9
+
+
 def with_songs_to_make(settings, root, **changes):
     make = {"tracks": 3, "seconds": 1.0, "seed": 0, "test_tracks": None, "band": None, **changes}
     sets = {"synthetic": {"kind": "musdb18hq", "root": str(root), "weight": 1.0, "make": make}}
