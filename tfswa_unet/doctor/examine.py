@@ -168,7 +168,6 @@ class _Envelope:
         self._rate = rate
         self._before = np.zeros((channels, 1), np.float32)
         self._sums: list[np.ndarray] = []
-        self._frames = 0
 
     def show(self, block: np.ndarray, position: int) -> None:
         slope = np.diff(block, axis=1, prepend=self._before)

@@ -144,7 +144,8 @@ class Instrument:
         frequency = hertz(pitch + cents[:, None] / 100) * ratios * np.sqrt(1 + timbre.stretch * ratios**2)
         angle = rng.uniform(0, 2 * np.pi, frequency.shape)
         every = np.broadcast_arrays(frequency, amplitude / np.linalg.norm(amplitude), decay, angle)
-        sound = partials(*(values.reshape(-1) for values in every), length, rate)
+        frequency, amplitude, decay, angle = (values.reshape(-1) for values in every)
+        sound = partials(frequency, amplitude, decay, angle, length, rate)
         time = np.arange(length, dtype=np.float32) / rate
         sound *= 1 - np.exp(-time * np.float32(2.5 / timbre.attack))
         if timbre.knock:
