@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,32 +30,21 @@ OnScored = Callable[[int, int, str], None]  # (scored, of how many, name of the 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+@dataclass
 class ScoreStore:
     """The scores of an evaluation by track and method: of earlier runs where they still hold, or entered as they come.
 
     Each is kept as a JSON file in `out/tracks/<method>`. A model's scores hold for the same checkpoint, way of applying
     it and code of this package; those of a reference method depend on the data and the metric only, so that every
     checkpoint shares them.
-
-    Args:
-        out: folder of the evaluation.
-        settings: of the evaluation.
-        checkpoint_hash: identifies the model; without one its scores are never taken again.
-        total: tracks times methods.
-        on_scored: told of each score.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        settings: EvaluationSettings,
-        checkpoint_hash: str | None,
-        total: int,
-        on_scored: OnScored | None,
-    ) -> None:
-        self.out, self.settings, self.checkpoint_hash = out, settings, checkpoint_hash
-        self.total, self.on_scored = total, on_scored
-        self.scores: dict[tuple[str, str], TrackScores] = {}
+    out: Path  # folder of the evaluation
+    settings: EvaluationSettings
+    checkpoint_hash: str | None  # identifies the model; without one its scores are never taken again
+    total: int  # tracks times methods
+    on_scored: OnScored | None  # told of each score
+    scores: dict[tuple[str, str], TrackScores] = field(default_factory=dict)
 
     def recall(self, song: ScoredTrack, method: str) -> bool:
         """Whether an earlier run's scores still hold; if so they are entered."""
