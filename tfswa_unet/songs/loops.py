@@ -163,8 +163,7 @@ def _levelled(sound: np.ndarray, level: float) -> np.ndarray:
 
 
 def _gate(plays: np.ndarray, section: float, frames: int) -> np.ndarray:
-    fade = FADE * RATE
     borders = np.arange(1, len(plays)) * section
-    points = np.stack([borders - fade, borders], axis=1).ravel() if len(borders) else np.array([0.0])
-    values = np.repeat(plays.astype(np.float32), 2)[1:-1] if len(borders) else plays[:1].astype(np.float32)
+    points = np.append(0.0, np.stack([borders - FADE * RATE, borders], axis=1))
+    values = np.repeat(plays.astype(np.float32), 2)[:-1]
     return np.interp(np.arange(frames), points, values).astype(np.float32)

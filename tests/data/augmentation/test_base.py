@@ -136,10 +136,7 @@ def test_the_mixture_is_the_sum_after_all_of_them(stems):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (
-            {"time_strech": {}},
-            r"unknown augmentation 'time_strech' \(did you mean time_stretch\?\): .* gain,",
-        ),
+        ({"time_strech": {}}, r"unknown augmentation 'time_strech' \(did you mean time_stretch\?\): .* gain,"),
         ({"gain": {"hi": 2}}, r"unknown option augmentation\.gain\.hi.*: it takes p, low, high"),
         ({"gain": {"generator": None}}, r"unknown option augmentation\.gain\.generator"),
         ({"gain": {**STRONG["gain"], "p": 2}}, r"p of augmentation Gain is 2"),
