@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfswa_unet.data import DataSet, Mixing, SegmentDataset, StemPlan, data_sets, load_data
+from tests.data.conftest import mixing
+from tfswa_unet.data import DataSet, SegmentDataset, StemPlan, data_sets, load_data
 from tfswa_unet.data.tracks import Make, chances
 from tfswa_unet.errors import ConfigError, DataError
 
@@ -50,7 +51,10 @@ def test_whole_songs_are_drawn_by_the_weights_of_their_sets(root, monkeypatch):
         StemPlan.from_config({"vocals": "vocals", "drums": "drums"}),
         seconds=0.01,
         rate=8_000,
+        channels=2,
+        seed=0,
         length=1_500,
+        mixing=mixing(),
     )
     drawn: list[int] = []
     monkeypatch.setattr(data.reader, "fill", lambda crop, track, stem, start, add: drawn.append(track))
@@ -167,8 +171,8 @@ def test_mixing_modes_draw_a_stem_only_from_songs_that_have_it(make_track):
     ]
     plan = StemPlan.from_config({"vocals": "vocals", "bass": "bass"})
 
-    def levels(**mixing):
-        data = SegmentDataset(tracks, plan, seconds=0.01, rate=8_000, length=200, mixing=Mixing(**mixing))
+    def levels(**settings):
+        data = SegmentDataset(tracks, plan, 0.01, 8_000, 2, 0, 200, mixing(**settings))
         return {tuple(item[:, 0, 0].tolist()) for item in data}
 
     # Each stem of another song, and none silent: "no bass" is never drawn for bass.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from math import isfinite
+from typing import Literal
 
 import numpy as np
 
 from tfswa_unet.data.music import Music
-from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.errors import ConfigError
 
-MODES = ("song", "random", "aligned", "matched")
+Mode = Literal["song", "random", "aligned", "matched"]
 KEY_DISTANCES = range(8)  # steps that two keys may lie apart, 6 around the circle and one over to the relative key
 LEAST = 1e-9  # share of all chances below which what is left counts as nothing
 
@@ -71,7 +72,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class Mixing:
-    """How the crops of one example are drawn.
+    """How the crops of one example are drawn; see data.mixing in conf.
 
     mode: "song" takes all stems from one place of one song, "random" each from another song and place, "aligned" each
         from another song at the same relative place, so that an introduction meets introductions, "matched" each from
@@ -88,39 +89,26 @@ class Mixing:
         one of them: 0 takes the same key, 1 that, the relative and those a fifth apart, 7 any.
     """
 
-    mode: str = "song"
-    p: float = 1.0
-    mix_audio: float = 0.0
-    redraw: float = 0.0
-    silence_db: float = -60.0
-    tempo_tolerance: float = 0.06
-    key_distance: int = 1
+    mode: Mode
+    p: float
+    mix_audio: float
+    redraw: float
+    silence_db: float
+    tempo_tolerance: float
+    key_distance: int
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise unknown("mixing.mode", self.mode, MODES)
-        for key in ("p", "mix_audio", "redraw"):
-            if not (_is_number(value := getattr(self, key)) and 0 <= value <= 1):
-                raise ConfigError(f"mixing.{key} is {value!r}, expected a probability from 0 to 1.")
-        if not (_is_number(self.silence_db) and self.silence_db <= 0):
-            raise ConfigError(
-                f"mixing.silence_db is {self.silence_db!r}, expected a level of at most 0 dB, such as -60."
-            )
-        if not (_is_number(self.tempo_tolerance) and self.tempo_tolerance >= 0):
-            raise ConfigError(f"mixing.tempo_tolerance is {self.tempo_tolerance!r}, expected a share such as 0.06.")
-        if self.key_distance not in KEY_DISTANCES or isinstance(self.key_distance, bool):
-            raise ConfigError(
-                f"mixing.key_distance is {self.key_distance!r}, expected a whole number of steps from 0 to 7."
-            )
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, object] | None) -> Mixing:
-        """Return the mixing of a mapping of its fields; raises ConfigError for an unknown or impossible one."""
-        known = [field.name for field in fields(cls)]
-        for key in config or {}:
-            if key not in known:
-                raise unknown("setting of mixing", key, known)
-        return cls(**dict(config or {}))  # type: ignore[arg-type]
+        expected = {
+            "p": (0 <= self.p <= 1, "a probability from 0 to 1"),
+            "mix_audio": (0 <= self.mix_audio <= 1, "a probability from 0 to 1"),
+            "redraw": (0 <= self.redraw <= 1, "a probability from 0 to 1"),
+            "silence_db": (isfinite(self.silence_db) and self.silence_db <= 0, "a level of at most 0 dB, such as -60"),
+            "tempo_tolerance": (isfinite(self.tempo_tolerance) and self.tempo_tolerance >= 0, "a share such as 0.06"),
+            "key_distance": (self.key_distance in KEY_DISTANCES, "a whole number of steps from 0 to 7"),
+        }
+        for key, (holds, what) in expected.items():
+            if not holds:
+                raise ConfigError(f"data.mixing.{key} is {getattr(self, key):g}, expected {what}.")
 
     @property
     def needs_music(self) -> bool:
@@ -135,7 +123,7 @@ class Mix:
     `place` is the relative place that "aligned" stems share and `reference` the track that "matched" ones go with.
     """
 
-    mode: str
+    mode: Mode
     crops: list[list[Crop]]
     place: float = 0.0
     reference: int | None = None
@@ -164,7 +152,7 @@ class Mixer:
     ) -> None:
         if mixing.needs_music and music is None:
             raise ConfigError(
-                "mixing.mode=matched needs the tempo and key of every track: give music=listen_to(tracks)."
+                "data.mixing.mode=matched needs the tempo and key of every track: give music=listen_to(tracks)."
             )
         self.mixing = mixing
         self._lengths, self._size = lengths, size
@@ -210,7 +198,3 @@ class Mixer:
 
     def _crop(self, track: int, place: float) -> Crop:
         return Crop(track, int(place * (max(self._lengths[track] - self._size, 0) + 1)))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

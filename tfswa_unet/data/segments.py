@@ -162,11 +162,11 @@ class SegmentDataset(Dataset[Tensor]):
         tracks: Sequence[Track],
         stems: StemPlan,
         seconds: float,
-        rate: int = 44_100,
-        channels: int = 2,
-        seed: int = 0,
-        length: int = 1_000,
-        mixing: Mixing | None = None,
+        rate: int,
+        channels: int,
+        seed: int,
+        length: int,
+        mixing: Mixing,
         on_error: OnError = "raise",
         music: Sequence[Music] | None = None,
         augmentation: Compose | None = None,
@@ -178,7 +178,7 @@ class SegmentDataset(Dataset[Tensor]):
         self.size = samples(seconds, rate)
         self.seed = seed
         self.length = length
-        self.mixing = mixing or Mixing()
+        self.mixing = mixing
         self.augmentation = augmentation
         self.faults = Faults(tracks, on_error)
         stems_held = [self.reader.holders(stem) for stem in range(len(self.names))]
@@ -253,8 +253,8 @@ class ValidationSegments(Dataset[Tensor]):
         tracks: Sequence[Track],
         stems: StemPlan,
         seconds: float,
-        rate: int = 44_100,
-        channels: int = 2,
+        rate: int,
+        channels: int,
         per_track: int | None = None,
         on_error: OnError = "raise",
     ) -> None:

@@ -53,7 +53,7 @@ class LoaderConfig:
     cache_max_gb: float | None
     validation_seconds: float
     validation_per_track: int | None
-    mixing: dict[str, Any]
+    mixing: Mixing
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 0)):
@@ -77,7 +77,7 @@ class SegmentDataModule(L.LightningDataModule):
 
     Raises:
         DataError: no tracks at the place, or tracks that cannot be used.
-        ConfigError: a stem that the data sets lack, an impossible size, mixing or augmentation.
+        ConfigError: a stem that the data sets lack, an impossible size or augmentation.
     """
 
     training: SegmentDataset
@@ -95,7 +95,6 @@ class SegmentDataModule(L.LightningDataModule):
         super().__init__()
         self.config, self.plan = config, plan
         self.rate, self.channels, self.seed = rate, channels, seed
-        self.mixing = Mixing.from_config(config.mixing)
         self.augmentation = build_augmentation(augmentation, rate=rate)
         self.sets = data_sets(vars(config))
         self._recipes = {name: make_recipe(**asdict(each.make)) for name, each in self.sets.items() if each.make}
@@ -178,7 +177,7 @@ class SegmentDataModule(L.LightningDataModule):
             self.channels,
             self.seed,
             config.samples_per_epoch,
-            self.mixing,
+            config.mixing,
             config.on_error,
             music,
             self.augmentation if len(self.augmentation) else None,
@@ -219,7 +218,7 @@ class SegmentDataModule(L.LightningDataModule):
         return cached
 
     def _music(self, tracks: Sequence[Track]) -> list[Music] | None:
-        if not self.mixing.needs_music:
+        if not self.config.mixing.needs_music:
             return None
         with progress_bars(self._place()[0] == 0) as report:
             return listen_to(tracks, self.config.cache, on_error=self.config.on_error, on_progress=report)
