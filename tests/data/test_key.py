@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tfswa_unet.data.music import Key, estimate_key
+from tfswa_unet.data.tempo_key import Key, estimate_key
 
 RATE = 11_025
 MAJOR, MINOR = (0, 4, 7), (0, 3, 7)

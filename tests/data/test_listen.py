@@ -7,9 +7,9 @@ import pytest
 
 from tests.data.test_key import RATE, cadence
 from tests.songs.conftest import beat
-from tfswa_unet.data import music as listening
+from tfswa_unet.data import tempo_key
 from tfswa_unet.data.cache import PcmCache
-from tfswa_unet.data.music import Key, Music, estimate, listen_to
+from tfswa_unet.data.tempo_key import Key, TempoKey, estimate_tempo_key, estimate_tempo_keys
 from tfswa_unet.errors import AudioError
 
 SONGS = {"slow": (90, Key(0, False)), "fast": (140, Key(9, True))}
@@ -28,33 +28,33 @@ def tracks(make_track):
 
 
 def check(found):
-    for music, (bpm, key) in zip(found, SONGS.values(), strict=True):
-        assert music.tempo == pytest.approx(bpm, rel=0.01)
-        assert music.key == key
+    for one, (bpm, key) in zip(found, SONGS.values(), strict=True):
+        assert one.tempo == pytest.approx(bpm, rel=0.01)
+        assert one.key == key
 
 
 def test_tempo_and_key_of_a_track_are_found_in_its_stems(tracks):
-    alone = [estimate(track) for track in tracks]
+    alone = [estimate_tempo_key(track) for track in tracks]
     check(alone)
-    assert listen_to(tracks) == alone
+    assert estimate_tempo_keys(tracks) == alone
 
 
 def test_processes_find_the_same(tracks):
-    assert listen_to(tracks, workers=2) == listen_to(tracks, workers=1)
+    assert estimate_tempo_keys(tracks, workers=2) == estimate_tempo_keys(tracks, workers=1)
 
 
 def test_what_is_known_is_not_estimated_again(tracks, tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     cached = PcmCache(folder, RATE, 2).build(tracks, workers=1).tracks
     told = []
-    found = listen_to(cached, folder, on_progress=lambda *args: told.append(args))
+    found = estimate_tempo_keys(cached, folder, on_progress=lambda *args: told.append(args))
     check(found)
     assert told == [("listening", 1, 2), ("listening", 2, 2)]
     assert sorted(path.name for path in folder.iterdir() if path.suffix == ".json") == ["index.json", "music.json"]
     moved = folder.rename(tmp_path / "moved")
     cached = PcmCache(moved, RATE, 2).build(tracks, workers=1).tracks
-    monkeypatch.setattr(listening, "estimate", lambda track: pytest.fail(f"{track.name} estimated again"))
-    assert listen_to(cached[::-1], moved) == found[::-1]
+    monkeypatch.setattr(tempo_key, "estimate_tempo_key", lambda track: pytest.fail(f"{track.name} estimated again"))
+    assert estimate_tempo_keys(cached[::-1], moved) == found[::-1]
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_a_damaged_memory_is_found_anew_and_others_findings_stay(tracks, tmp_pat
     folder = tmp_path / "cache"
     cached = PcmCache(folder, RATE, 2).build(tracks, workers=1).tracks
     (folder / "music.json").write_text(text)
-    check(listen_to(cached, folder))
-    check(listen_to(cached[:1], folder) + listen_to(cached[1:], folder))
+    check(estimate_tempo_keys(cached, folder))
+    check(estimate_tempo_keys(cached[:1], folder) + estimate_tempo_keys(cached[1:], folder))
     stored = json.loads((folder / "music.json").read_text())["tracks"]
     assert len(stored) == 2
 
@@ -80,8 +80,8 @@ def test_a_damaged_memory_is_found_anew_and_others_findings_stay(tracks, tmp_pat
 def test_a_track_that_cannot_be_read_is_refused_or_unknown(tracks, tmp_path):
     (tmp_path / "fast" / "other.wav").write_bytes(b"nothing")
     with pytest.raises(AudioError, match=r"other\.wav"):
-        listen_to(tracks)
-    found = listen_to(tracks, tmp_path / "cache", on_error="skip")
-    assert found[1] == Music(None, None)
+        estimate_tempo_keys(tracks)
+    found = estimate_tempo_keys(tracks, tmp_path / "cache", on_error="skip")
+    assert found[1] == TempoKey(None, None)
     assert found[0].key == Key(0, False)
     assert len(json.loads((tmp_path / "cache" / "music.json").read_text())["tracks"]) == 1

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tfswa_unet.data.mixing import KEY_DISTANCES, Matches
-from tfswa_unet.data.music import Key, Music
+from tfswa_unet.data.tempo_key import Key, TempoKey
 
 
-def fits(a: Music, b: Music, tolerance: float = 0.06, distance: int = 1) -> bool:
+def fits(a: TempoKey, b: TempoKey, tolerance: float = 0.06, distance: int = 1) -> bool:
     both = [Matches(pair, tolerance, distance).of(0)[1] for pair in ([a, b], [b, a])]
     assert both[0] == both[1]
     return bool(both[0])
@@ -31,8 +31,8 @@ def distance(a: Key, b: Key) -> int:
 
 @pytest.mark.parametrize("allowed", KEY_DISTANCES)
 def test_keys_match_within_so_many_steps_on_the_circle(allowed):
-    music = [Music(100, key) for key in KEYS]
-    matches = Matches(music, 0.06, allowed)
+    tempo_keys = [TempoKey(100, key) for key in KEYS]
+    matches = Matches(tempo_keys, 0.06, allowed)
     for k, key in enumerate(KEYS):
         expected = [other != key and distance(key, other) <= allowed for other in KEYS]
         np.testing.assert_array_equal(matches.of(k), expected)
@@ -52,13 +52,13 @@ def test_keys_match_within_so_many_steps_on_the_circle(allowed):
 )
 def test_tempos_match_within_the_tolerance_in_any_octave(a, b, alike):
     key = Key(0, False)
-    assert fits(Music(a, key), Music(b, key)) == alike
+    assert fits(TempoKey(a, key), TempoKey(b, key)) == alike
 
 
 def test_what_is_not_known_fits_and_no_song_goes_with_itself():
     c, f_sharp = Key(0, False), Key(6, False)
-    assert fits(Music(None, c), Music(97, c))
-    assert not fits(Music(None, c), Music(97, f_sharp))
-    assert fits(Music(120, None), Music(120, f_sharp))
-    assert not fits(Music(120, None), Music(90, c))
-    assert not Matches([Music(120, c), Music(120, c)], 0.06, 1).of(1)[1]
+    assert fits(TempoKey(None, c), TempoKey(97, c))
+    assert not fits(TempoKey(None, c), TempoKey(97, f_sharp))
+    assert fits(TempoKey(120, None), TempoKey(120, f_sharp))
+    assert not fits(TempoKey(120, None), TempoKey(90, c))
+    assert not Matches([TempoKey(120, c), TempoKey(120, c)], 0.06, 1).of(1)[1]

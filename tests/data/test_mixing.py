@@ -6,7 +6,7 @@ import pytest
 from tests.data.conftest import mixing
 from tfswa_unet.config import choice, from_values
 from tfswa_unet.data.mixing import Crop, Mixer, Mixing
-from tfswa_unet.data.music import Key, Music
+from tfswa_unet.data.tempo_key import Key, TempoKey
 from tfswa_unet.errors import ConfigError
 
 LENGTHS = [1000, 2000, 4000, 5000, 8000, 90]
@@ -14,8 +14,8 @@ SIZE = 100
 C, G, D, A_MINOR, C_SHARP = Key(0, False), Key(7, False), Key(2, False), Key(9, True), Key(1, False)
 
 
-def mixer(settings: Mixing, lengths=LENGTHS, stems: int = 4, music=None) -> Mixer:
-    return Mixer(settings, lengths, SIZE, [np.ones(len(lengths))] * (1 + stems), music)
+def mixer(settings: Mixing, lengths=LENGTHS, stems: int = 4, tempo_keys=None) -> Mixer:
+    return Mixer(settings, lengths, SIZE, [np.ones(len(lengths))] * (1 + stems), tempo_keys)
 
 
 def draws(settings: Mixing, count: int = 300, stems: int = 4, **options) -> list[list[list[Crop]]]:
@@ -102,12 +102,19 @@ def test_no_setting_has_a_value_but_that_of_the_configuration():
         assert getattr(from_values(Mixing, settings, "data.mixing"), key) == value
 
 
-MUSIC = [Music(120, C), Music(61, A_MINOR), Music(240, G), Music(124, C), Music(90, C), Music(120, D)]
+TEMPO_KEYS = [
+    TempoKey(120, C),
+    TempoKey(61, A_MINOR),
+    TempoKey(240, G),
+    TempoKey(124, C),
+    TempoKey(90, C),
+    TempoKey(120, D),
+]
 
 
 def test_matched_songs_go_with_the_first_in_tempo_and_key():
     fitting = {0: {1, 2, 3}, 1: {0, 3}, 2: {0, 3, 5}, 3: {0, 1, 2}, 4: {0, 1, 2, 3, 5}, 5: {2}}  # 4 fits nobody: any
-    one, seen = mixer(mixing("matched"), stems=3, music=MUSIC), {}
+    one, seen = mixer(mixing("matched"), stems=3, tempo_keys=TEMPO_KEYS), {}
     for i in range(600):
         mix = one.draw(np.random.default_rng(i))
         seen.setdefault(mix.reference, set()).update(crop.track for [crop] in mix.crops)
@@ -116,10 +123,17 @@ def test_matched_songs_go_with_the_first_in_tempo_and_key():
 
 
 def test_tolerances_widen_the_match():
-    near = [Music(120, C), Music(130, C), Music(120, C_SHARP), Music(120, A_MINOR), Music(120, C), Music(120, C)]
+    near = [
+        TempoKey(120, C),
+        TempoKey(130, C),
+        TempoKey(120, C_SHARP),
+        TempoKey(120, A_MINOR),
+        TempoKey(120, C),
+        TempoKey(120, C),
+    ]
 
     def partners(**tolerances):
-        one = mixer(mixing("matched", **tolerances), stems=2, music=near)
+        one = mixer(mixing("matched", **tolerances), stems=2, tempo_keys=near)
         mixes = [one.draw(np.random.default_rng(i)) for i in range(400)]
         return {crop.track for mix in mixes if mix.reference == 0 for [crop] in mix.crops} - {0}
 
@@ -131,14 +145,14 @@ def test_tolerances_widen_the_match():
 
 
 def test_any_stem_may_be_the_first_and_all_songs_come_first_alike():
-    one = mixer(mixing("matched"), music=MUSIC)
+    one = mixer(mixing("matched"), tempo_keys=TEMPO_KEYS)
     references = [one.draw(np.random.default_rng(i)).reference for i in range(1_200)]
     counts = np.bincount(references, minlength=6)
     assert (np.abs(counts - 200) < 5 * np.sqrt(200 * 5 / 6)).all()
 
 
 def test_a_redrawn_stem_still_matches_and_takes_no_song_of_another_stem():
-    one = mixer(mixing("matched"), stems=2, music=MUSIC)
+    one = mixer(mixing("matched"), stems=2, tempo_keys=TEMPO_KEYS)
     for i in range(200):
         rng = np.random.default_rng(i)
         mix = one.draw(rng)
@@ -161,13 +175,16 @@ def test_redrawing_keeps_the_place_of_aligned_stems_and_the_number_of_crops():
 
 
 def test_draws_depend_on_the_generator_alone():
-    one, two = (mixer(mixing("matched", mix_audio=0.5), music=MUSIC) for _ in range(2))
+    one, two = (mixer(mixing("matched", mix_audio=0.5), tempo_keys=TEMPO_KEYS) for _ in range(2))
     for i in range(20):
         two.draw(np.random.default_rng(99))
         assert one.draw(np.random.default_rng(i)) == two.draw(np.random.default_rng(i))
 
 
-def test_matched_without_music_is_refused():
-    with pytest.raises(ConfigError, match=r"mixing\.mode=matched needs the tempo and key of every track: give music="):
+def test_matched_without_tempo_keys_is_refused():
+    with pytest.raises(
+        ConfigError,
+        match=r"mixing\.mode=matched needs the tempo and key of every track: give tempo_keys=estimate_tempo_keys",
+    ):
         mixer(mixing("matched"))
     assert mixer(mixing("matched", p=0)).draw(np.random.default_rng(0)).is_song

@@ -14,8 +14,8 @@ from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationSe
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.cache.pcm import OPEN_FILES, close_files
-from tfswa_unet.data.music import Key, Music
 from tfswa_unet.data.segments import REDRAWS, loader
+from tfswa_unet.data.tempo_key import Key, TempoKey
 from tfswa_unet.errors import ConfigError
 
 PLAN = StemPlan.from_config({"vocals": "vocals", "bass": "bass"})
@@ -115,7 +115,7 @@ def test_batches_hold_the_examples_whatever_the_workers_and_wherever_an_epoch_be
     data = dataset(
         tracks,
         mixing=mixing("matched", p=0.7, mix_audio=0.3, redraw=0.5, silence_db=-3),
-        music=[Music(100, Key(0, False)), Music(50, None), Music(130, Key(7, False))],
+        tempo_keys=[TempoKey(100, Key(0, False)), TempoKey(50, None), TempoKey(130, Key(7, False))],
         augmentation=build_augmentation(AUGMENTATION, rate=RATE),
     )
     expected = torch.stack([data[item] for item in range(24)])

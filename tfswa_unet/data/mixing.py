@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tfswa_unet.data.music import Music
+from tfswa_unet.data.tempo_key import TempoKey
 from tfswa_unet.errors import ConfigError
 
 Mode = Literal["song", "random", "aligned", "matched"]
@@ -38,16 +38,16 @@ def weighted_choice(rng: np.random.Generator, sums: np.ndarray, used: Collection
 
 
 class Matches:
-    """The songs of alike tempo and compatible key of each of `music`, within tolerances, see `mixing.Mixing`.
+    """Songs of similar tempo and compatible key, within the tolerances of `Mixing`.
 
-    A song of which one of them is not known fits in that with every other, so that none is left out of training.
+    Where a song's tempo or key is unknown, any other's fits, so that no song is left out of training.
     """
 
-    def __init__(self, music: Sequence[Music], tempo_tolerance: float, key_distance: int) -> None:
-        tempos = [np.nan if each.tempo is None else each.tempo for each in music]
+    def __init__(self, tempo_keys: Sequence[TempoKey], tempo_tolerance: float, key_distance: int) -> None:
+        tempos = [np.nan if each.tempo is None else each.tempo for each in tempo_keys]
         self._octaves = np.log2(np.array(tempos, float))
-        self._fifths = np.array([np.nan if each.key is None else each.key.fifths for each in music], float)
-        self._minor = np.array([each.key is not None and each.key.minor for each in music], bool)
+        self._fifths = np.array([np.nan if each.key is None else each.key.fifths for each in tempo_keys], float)
+        self._minor = np.array([each.key is not None and each.key.minor for each in tempo_keys], bool)
         self._tempo_tolerance = np.log2(1 + tempo_tolerance)
         self._key_distance = key_distance
 
@@ -111,7 +111,7 @@ class Mixing:
                 raise ConfigError(f"data.mixing.{key} is {getattr(self, key):g}, expected {what}.")
 
     @property
-    def needs_music(self) -> bool:
+    def needs_tempo_keys(self) -> bool:
         """Whether the tempo and key of every track have to be known."""
         return self.mode == "matched" and self.p > 0
 
@@ -138,8 +138,8 @@ class Mixer:
     """Draws mixes from tracks of `lengths` samples, in crops of `size` samples.
 
     Every crop lies inside its track, or starts at 0 where that is shorter. `chances` say how likely each track is
-    drawn: first those for a whole song, then those of every stem. `music` is the tempo and key of every track; raises
-    ConfigError where that is missing for a mode that needs it.
+    drawn: first those for a whole song, then those of every stem. `tempo_keys` are those of every track; raises
+    ConfigError where they are missing for a mode that needs them.
     """
 
     def __init__(
@@ -148,17 +148,18 @@ class Mixer:
         lengths: Sequence[int],
         size: int,
         chances: Sequence[np.ndarray],
-        music: Sequence[Music] | None = None,
+        tempo_keys: Sequence[TempoKey] | None = None,
     ) -> None:
-        if mixing.needs_music and music is None:
+        if mixing.needs_tempo_keys and tempo_keys is None:
             raise ConfigError(
-                "data.mixing.mode=matched needs the tempo and key of every track: give music=listen_to(tracks)."
+                "data.mixing.mode=matched needs the tempo and key of every track: give "
+                "tempo_keys=estimate_tempo_keys(tracks)."
             )
         self.mixing = mixing
         self._lengths, self._size = lengths, size
         self._chances = chances
         self._sums = [np.cumsum(row) for row in chances]
-        self._matches = Matches(music or (), mixing.tempo_tolerance, mixing.key_distance)
+        self._matches = Matches(tempo_keys or (), mixing.tempo_tolerance, mixing.key_distance)
 
     def draw(self, rng: np.random.Generator) -> Mix:
         """Return where an example comes from."""

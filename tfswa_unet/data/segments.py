@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from tfswa_unet.data.augmentation import Compose
 from tfswa_unet.data.mixing import Crop, Mixer, Mixing
-from tfswa_unet.data.music import Music
 from tfswa_unet.data.reading import Faults, StemReader, is_below
 from tfswa_unet.data.stems import StemPlan
+from tfswa_unet.data.tempo_key import TempoKey
 from tfswa_unet.data.tracks import OnError, chances
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.types import Track
@@ -149,11 +149,11 @@ class SegmentDataset(Dataset[Tensor]):
         mixing: which songs the stems of an example come from. A stem is drawn from the tracks that have it, and of
             several collections by their weights; whole songs may lack a stem, which is silent then.
         on_error: "skip" draws anew where a track cannot be read, see `faults`.
-        music: tempo and key of every track, see `music.listen`; for the mixing mode "matched" alone.
+        tempo_keys: of every track, see `estimate_tempo_keys`; for the mixing mode "matched" alone.
         augmentation: applied to each example by itself, seeded with (seed, epoch, index) before.
 
     Raises:
-        ConfigError: a stem that the tracks lack, a length below one sample or example, or music that is missing.
+        ConfigError: a stem that the tracks lack, a length below one sample or example, or tempo_keys that are missing.
         DataError: no tracks, or a number of channels that cannot be matched.
     """
 
@@ -168,7 +168,7 @@ class SegmentDataset(Dataset[Tensor]):
         length: int,
         mixing: Mixing,
         on_error: OnError = "raise",
-        music: Sequence[Music] | None = None,
+        tempo_keys: Sequence[TempoKey] | None = None,
         augmentation: Compose | None = None,
     ) -> None:
         if length < 1:
@@ -183,7 +183,7 @@ class SegmentDataset(Dataset[Tensor]):
         self.faults = Faults(tracks, on_error)
         stems_held = [self.reader.holders(stem) for stem in range(len(self.names))]
         likely = [chances(tracks, held) for held in (range(len(tracks)), *stems_held)]
-        self._mixer = Mixer(self.mixing, self.reader.lengths, self.size, likely, music)
+        self._mixer = Mixer(self.mixing, self.reader.lengths, self.size, likely, tempo_keys)
 
     @property
     def shape(self) -> tuple[int, int, int]:
