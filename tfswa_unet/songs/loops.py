@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from tfswa_unet.songs.samples import CHANNELS, Library, Sample, digest, divide, 
 from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
 from tfswa_unet.types import Split
 
-MANIFEST = "loops.json"
 BUILDER = 1  # raised whenever the same seed and samples give other songs
 VALID_SHARE = 10  # one song in so many validates
 SLOWEST, FASTEST = 40.0, 240.0  # bpm
@@ -36,6 +35,8 @@ class LoopRecipe(SongRecipe):
     """Recipe of songs from loops: their number, s of each, seed, tempos in bpm, digest of the samples."""
 
     name = "loops-{:05d}"
+    manifest = "loops.json"
+    plural = "songs from loops"
 
     songs: int
     seconds: float
@@ -104,14 +105,19 @@ def write_songs(
     library = scan(root)
     recipe = LoopRecipe(songs, float(seconds), seed, *bpm, samples=digest(library, root))
     train, valid = divide(library, seed)
-
-    def arguments(index: int) -> tuple[Any, ...]:
-        samples = train if recipe.split(index) == "train" else valid
-        return samples, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest
-
-    what, stems = "songs from loops", tuple(library)
-    write_missing(out, MANIFEST, recipe, what, songs, stems, arrange, arguments, workers, on_progress)
-    return stems
+    made = [
+        partial(
+            arrange,
+            train if recipe.split(index) == "train" else valid,
+            (recipe.seed, index),
+            recipe.frames,
+            recipe.slowest,
+            recipe.fastest,
+        )
+        for index in range(songs)
+    ]
+    write_missing(out, recipe, tuple(library), made, workers, on_progress)
+    return tuple(library)
 
 
 def arrange(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from tfswa_unet.songs.voice import vocals
 from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
 from tfswa_unet.types import STEMS, Split
 
-MANIFEST = "synthetic.json"
 GENERATOR = 1  # raised whenever the same seed gives other songs
 ONE_IN = 10  # one song in so many tests, and as many validate
 RATES = (16_000, 192_000)
@@ -38,6 +38,8 @@ class Recipe(SongRecipe):
     """Recipe of a synthetic data set: number of songs, s of each, seed, songs that validate and test, band."""
 
     name = "song-{:04d}"
+    manifest = "synthetic.json"
+    plural = "synthetic songs"
 
     tracks: int
     seconds: float
@@ -131,12 +133,8 @@ def write_dataset(
     if workers is not None and workers < 1:
         raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
     recipe = make_recipe(tracks, seconds, seed, test_tracks, band)
-
-    def arguments(index: int) -> tuple[int, float, int, int | None]:
-        return recipe.song_seed(index), recipe.seconds, RATE, recipe.band
-
-    what = "synthetic songs"
-    write_missing(out, MANIFEST, recipe, what, tracks, STEMS, synthesize, arguments, workers, on_progress)
+    songs = [partial(synthesize, recipe.song_seed(k), recipe.seconds, RATE, recipe.band) for k in range(tracks)]
+    write_missing(out, recipe, STEMS, songs, workers, on_progress)
 
 
 def apply_strip(dry: np.ndarray, settings: Strip, room: np.ndarray, rate: int) -> np.ndarray:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from tfswa_unet.audio import SUFFIXES
 from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries, summed
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
-
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".w64", ".caf"})
 
 
 @data_set("folders", "[train|valid|test/]<song>/<stem>.wav (or flac, ogg, mp3, …)", Path.is_dir, rank=100)

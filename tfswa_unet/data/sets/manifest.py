@@ -18,12 +18,12 @@ from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 
 COLUMNS = ("track", "stem", "path", "split", "start", "duration", "stream")
 NEEDED = COLUMNS[:3]
-SUFFIXES = (".csv", ".json")
+TABLES = (".csv", ".json")
 
 
 def is_manifest(root: Path) -> bool:
     """Whether `root` is a table of songs."""
-    return root.is_file() and root.suffix.lower() in SUFFIXES
+    return root.is_file() and root.suffix.lower() in TABLES
 
 
 @dataclass(frozen=True)
