@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from tfswa_unet import audio
-from tfswa_unet.data.sets.layouts import Song, attempt, data_set, summed
+from tfswa_unet.data.sets.layouts import Song, collect, data_set, summed
 from tfswa_unet.errors import AudioError, DataError, did_you_mean
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 
@@ -54,11 +54,9 @@ def list_manifest(path: Path) -> list[Song]:
     tracks: dict[str, list[tuple[str, Mapping[str, str]]]] = {}
     for where, values in _values(path):
         tracks.setdefault(values["track"], []).append((where, values))
-    found = (
-        attempt(name, _split_or_train(rows[0][1]), partial(_song, name, rows, path.parent))
-        for name, rows in tracks.items()
+    return collect(
+        (name, _split_or_train(rows[0][1]), partial(_song, name, rows, path.parent)) for name, rows in tracks.items()
     )
-    return [song for song in found if song is not None]
 
 
 def _song(name: str, values: Sequence[tuple[str, Mapping[str, str]]], folder: Path) -> Song | None:
