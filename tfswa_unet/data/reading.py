@@ -1,4 +1,4 @@
-"""Whether anything can be heard."""
+"""Stems read from tracks: crops summed, resampled and matched in channels, and the tracks that cannot be read."""
 
 from __future__ import annotations
 
@@ -19,46 +19,89 @@ from tfswa_unet.errors import ConfigError, DataError, UserError, unknown
 from tfswa_unet.types import Source, Track
 
 BLOCK = 1 << 15  # samples
-
-
-def is_below(audio: np.ndarray, level: float) -> bool:
-    """Say whether the RMS of audio (c, t), float32, over all of it lies below a level in dB full scale."""
-    limit, energy = 10 ** (level / 10) * audio.size, 0.0
-    for channel in audio:
-        for start in range(0, len(channel), BLOCK):
-            block = channel[start : start + BLOCK]
-            energy += float(np.dot(block, block))
-            # What is not silent is mostly known from its first block.
-            if energy >= limit:
-                return False
-    return True
-
-
-def match_channels(audio: np.ndarray, channels: int, name: str) -> np.ndarray:
-    """Return audio (c, t) with `channels` channels, or with 1, to be copied to all; to 1 channel it is averaged.
-
-    Raises DataError, which calls the audio `name`, for any other number of channels.
-    """
-    check_channels(audio.shape[0], channels, name)
-    return audio.mean(axis=0, keepdims=True) if channels == 1 < audio.shape[0] else audio
-
-
-def check_channels(found: int, channels: int, name: str) -> None:
-    """Raise DataError where audio of `found` channels cannot be brought to `channels`."""
-    if found not in (1, channels) and channels != 1:
-        raise DataError(f"The {name} has {found} channels, expected 1 or {channels}: mix it down or remove the track.")
-
-
-def stem_name(stem: str, track: str) -> str:
-    """Return what messages call a stem of a track."""
-    return f"stem {stem!r} of track {track!r}"
-
+# Source samples read on both sides of a crop before it is resampled: more than the resampling filter reaches.
+CONTEXT = 1024
 
 log = logging.getLogger(__name__)
 
 
+class StemReader:
+    """Stems of a plan read from tracks, at one rate and number of channels.
+
+    `names` are the plan's stems, followed by "_rest" where the plan leaves sources out, so that the mixture is always
+    the sum over all of them; the first `targets` of them are the plan's. A source that a track lacks is silent there.
+    """
+
+    def __init__(self, tracks: Sequence[Track], stems: StemPlan, rate: int, channels: int) -> None:
+        if not tracks:
+            raise DataError("There are no tracks to read from: expected at least one.")
+        if rate < 1 or channels < 1:
+            raise ConfigError(f"rate {rate} Hz and {channels} channels were asked for, expected both to be 1 or more.")
+        available = source_names(tracks)
+        sources = stems.resolve(available)
+        self.targets = len(sources)
+        if remainder := stems.remainder(available):
+            sources[REMAINDER] = remainder
+        self.names = tuple(sources)
+        self.tracks = tuple(tracks)
+        self.rate = rate
+        self.channels = channels
+        self.lengths = tuple(-(-track.length * rate // track.rate) for track in tracks)  # in samples at `rate`
+        self._sources = tuple(sources.values())
+
+    def holders(self, stem: int) -> tuple[int, ...]:
+        """Numbers of the tracks that have anything of a stem; in the others it is silent."""
+        wanted = set(self._sources[stem])
+        return tuple(number for number, track in enumerate(self.tracks) if wanted & set(track.sources))
+
+    def fill(self, crop: np.ndarray, track: int, stem: int, start: int, add: bool = False) -> None:
+        """Write one stem's samples from `start` on, at the reader's rate, to `crop` (c, t), or add them to it.
+
+        What the track lacks, and what follows its end, is silent. Raises AudioError for what cannot be read and
+        DataError for a number of channels that cannot be matched.
+        """
+        held = self.tracks[track]
+        present = [name for name in self._sources[stem] if name in held.sources]
+        if not (present or add):
+            crop[:] = 0
+        for name in present:
+            self._put(crop, held, name, start, add)
+            add = True
+
+    def _put(self, crop: np.ndarray, track: Track, name: str, start: int, add: bool) -> None:
+        source, size = track.sources[name], crop.shape[-1]
+        # In a cache, and as this reader gives it.
+        if (
+            track.rate == self.rate
+            and source.path.suffix == SUFFIX
+            and read_header(source.path).channels in (1, self.channels)
+        ):
+            # Converted where it is wanted: every pass over a crop costs as much as its reading.
+            size = max(0, min(size, track.length - start))
+            read_into(source.path, start, crop[:, :size], add)
+        else:
+            found = self._read(track, name, start, size)
+            matched = match_channels(found, self.channels, stem_name(name, track.name))
+            size = matched.shape[-1]
+            crop[:, :size] = matched + crop[:, :size] if add else matched
+        if not add:
+            crop[:, size:] = 0
+
+    def _read(self, track: Track, name: str, start: int, size: int) -> np.ndarray:
+        source = track.sources[name]
+        if track.rate == self.rate:
+            return read_source(source, start, min(size, track.length - start))
+        # A crop that starts on a multiple of `down` lands on the resampled song's own grid, `up` samples for each.
+        divisor = gcd(track.rate, self.rate)
+        down, up = track.rate // divisor, self.rate // divisor
+        block = max(0, start * down // up - CONTEXT) // down
+        first, last = block * down, min(track.length, -(-(start + size) * down // up) + CONTEXT)
+        crop = audio.resample(read_source(source, first, last - first), track.rate, self.rate)
+        return crop[:, start - block * up :][:, :size]
+
+
 class Faults:
-    """Which of `tracks` could not be read, known to all processes that read them.
+    """Tracks that could not be read, known to all processes that read them.
 
     With `on_error` "skip" each is logged once, in a sentence. Raises ConfigError for another `on_error`.
     """
@@ -109,17 +152,19 @@ class Faults:
 
 
 def read_source(source: Source, start: int = 0, length: int | None = None) -> np.ndarray:
-    """Return samples `start` to `start + length` of a stem, (c, t) in float32, summed over its files.
+    """Read samples `start` to `start + length` of a stem, (c, t) in float32, summed over its files or from a cache.
 
-    `length` counts samples at the files' rate and must lie inside the track; None goes to the end of a stem that knows
-    its own length. A file that ends before is silent from there on, and a mono file among stereo ones plays on both
-    sides. Raises AudioError for what cannot be read.
+    `length` counts samples at the files' rate and must lie inside the track; None goes to the end of a stem of audio
+    files. A file that ends before is silent from there on, and a mono file among stereo ones plays on both sides.
+    Raises AudioError for what cannot be read and DataError for a damaged cache.
     """
+    if length is not None and source.path.suffix == SUFFIX:
+        return read_pcm(source.path, start, length)
     if length is None:
         if source.length is None and not source.more:
             return audio.read(source.path, source.start + start, None, source.stream)
-        length = max(_length(part) for part in source.parts) - start
-    pieces = [_read(part, start, length) for part in source.parts]
+        length = max(_part_length(part) for part in source.parts) - start
+    pieces = [_read_part(part, start, length) for part in source.parts]
     if len(pieces) == 1 and pieces[0].shape[1] == length:
         return pieces[0]
     total = np.zeros((max(piece.shape[0] for piece in pieces), length), np.float32)
@@ -128,7 +173,40 @@ def read_source(source: Source, start: int = 0, length: int | None = None) -> np
     return total
 
 
-def _read(part: Source, start: int, length: int) -> np.ndarray:
+def is_below(audio: np.ndarray, level: float) -> bool:
+    """Whether the RMS of audio (c, t), float32, over all of it lies below a level in dB full scale."""
+    limit, energy = 10 ** (level / 10) * audio.size, 0.0
+    for channel in audio:
+        for start in range(0, len(channel), BLOCK):
+            block = channel[start : start + BLOCK]
+            energy += float(np.dot(block, block))
+            # What is not silent is mostly known from its first block.
+            if energy >= limit:
+                return False
+    return True
+
+
+def match_channels(audio: np.ndarray, channels: int, name: str) -> np.ndarray:
+    """Average audio (c, t) to 1 channel where `channels` is 1; otherwise it has that many already, or 1 to be copied.
+
+    Raises DataError, which calls the audio `name`, for any other number of channels.
+    """
+    check_channels(audio.shape[0], channels, name)
+    return audio.mean(axis=0, keepdims=True) if channels == 1 < audio.shape[0] else audio
+
+
+def check_channels(found: int, channels: int, name: str) -> None:
+    """Raise DataError where audio of `found` channels cannot be brought to `channels`."""
+    if found not in (1, channels) and channels != 1:
+        raise DataError(f"The {name} has {found} channels, expected 1 or {channels}: mix it down or remove the track.")
+
+
+def stem_name(stem: str, track: str) -> str:
+    """What messages call a stem of a track."""
+    return f"stem {stem!r} of track {track!r}"
+
+
+def _read_part(part: Source, start: int, length: int) -> np.ndarray:
     if part.length is not None:
         length = min(length, part.length - start)
     if length <= 0:
@@ -136,95 +214,5 @@ def _read(part: Source, start: int, length: int) -> np.ndarray:
     return audio.read(part.path, part.start + start, length, part.stream)
 
 
-def _length(part: Source) -> int:
+def _part_length(part: Source) -> int:
     return audio.probe(part.path, part.stream).length - part.start if part.length is None else part.length
-
-
-# Source samples read on both sides of a crop before it is resampled: more than the resampling filter reaches.
-CONTEXT = 1024
-
-
-class StemReader:
-    """Reads the stems of a plan from tracks, at one rate and number of channels.
-
-    `names` are the plan's stems, followed by "_rest" where the plan leaves sources out, so that the mixture is always
-    the sum over all of them; the first `targets` of them are the plan's. A source that a track lacks is silent there.
-    """
-
-    def __init__(self, tracks: Sequence[Track], stems: StemPlan, rate: int, channels: int) -> None:
-        if not tracks:
-            raise DataError("There are no tracks to read from: expected at least one.")
-        if rate < 1 or channels < 1:
-            raise ConfigError(f"rate {rate} Hz and {channels} channels were asked for, expected both to be 1 or more.")
-        available = source_names(tracks)
-        sources = stems.resolve(available)
-        self.targets = len(sources)
-        if remainder := stems.remainder(available):
-            sources[REMAINDER] = remainder
-        self.names = tuple(sources)
-        self.tracks = tuple(tracks)
-        self.rate = rate
-        self.channels = channels
-        self.lengths = tuple(-(-track.length * rate // track.rate) for track in tracks)  # in samples at `rate`
-        self._sources = tuple(sources.values())
-
-    def holders(self, stem: int) -> tuple[int, ...]:
-        """Return the tracks that have anything of a stem; in the others it is silent."""
-        wanted = set(self._sources[stem])
-        return tuple(number for number, track in enumerate(self.tracks) if wanted & set(track.sources))
-
-    def fill(self, crop: np.ndarray, track: int, stem: int, start: int, add: bool = False) -> None:
-        """Write one stem's samples from `start` on, at the reader's rate, to `crop` (c, t), or add them to it.
-
-        What the track lacks, and what follows its end, is silent. Raises AudioError for what cannot be read and
-        DataError for a number of channels that cannot be matched.
-        """
-        held = self.tracks[track]
-        present = [name for name in self._sources[stem] if name in held.sources]
-        if not (present or add):
-            crop[:] = 0
-        for name in present:
-            self._put(crop, held, name, start, add)
-            add = True
-
-    def _put(self, crop: np.ndarray, track: Track, name: str, start: int, add: bool) -> None:
-        source, size = track.sources[name], crop.shape[-1]
-        if self._is_ready(track, source):
-            # Converted where it is wanted: every pass over a crop costs as much as its reading.
-            size = max(0, min(size, track.length - start))
-            read_into(source.path, start, crop[:, :size], add)
-        else:
-            found = self._read(track, name, start, size)
-            matched = match_channels(found, self.channels, stem_name(name, track.name))
-            size = matched.shape[-1]
-            crop[:, :size] = matched + crop[:, :size] if add else matched
-        if not add:
-            crop[:, size:] = 0
-
-    def _is_ready(self, track: Track, source: Source) -> bool:
-        """Whether a stem lies in a cache at this reader's rate and channels."""
-        if track.rate != self.rate or source.path.suffix != SUFFIX:
-            return False
-        return read_header(source.path).channels in (1, self.channels)
-
-    def _read(self, track: Track, name: str, start: int, size: int) -> np.ndarray:
-        source = track.sources[name]
-        if track.rate == self.rate:
-            return read(source, start, min(size, track.length - start))
-        # A crop that starts on a multiple of `down` lands on the resampled song's own grid, `up` samples for each.
-        divisor = gcd(track.rate, self.rate)
-        down, up = track.rate // divisor, self.rate // divisor
-        block = max(0, start * down // up - CONTEXT) // down
-        first, last = block * down, min(track.length, -(-(start + size) * down // up) + CONTEXT)
-        crop = audio.resample(read(source, first, last - first), track.rate, self.rate)
-        return crop[:, start - block * up :][:, :size]
-
-
-def read(source: Source, start: int, length: int) -> np.ndarray:
-    """Return samples `start` to `start + length` of a stem, (c, t) in float32, from the cache where it is in one.
-
-    Raises AudioError for what cannot be read and DataError for a damaged cache.
-    """
-    if source.path.suffix == SUFFIX:
-        return read_pcm(source.path, start, length)
-    return read_source(source, start, length)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfswa_unet import audio
 from tfswa_unet.data.cache.pcm import SUFFIX
-from tfswa_unet.data.reading import read
+from tfswa_unet.data.reading import read_source
 from tfswa_unet.data.tempo import estimate_tempo
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import UserError
@@ -116,7 +116,7 @@ def estimate_tempo_key(track: Track) -> TempoKey:
     start = (track.length - length) // 2
     total = np.zeros((1, length), np.float32)
     for source in track.sources.values():
-        found = read(source, start, length).mean(axis=0)
+        found = read_source(source, start, length).mean(axis=0)
         total[0, : len(found)] += found
     low = audio.resample(total, track.rate, RATE)
     return TempoKey(estimate_tempo(low, RATE, is_loop=False), estimate_key(low, RATE))

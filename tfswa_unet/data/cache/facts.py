@@ -1,4 +1,4 @@
-"""What is known of source files, so that none that has not changed is opened again: one JSON file in a cache."""
+"""Format and digest of source files, kept in one JSON file of a cache so that unchanged ones are not opened again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HASHED = 1 << 20  # bytes at a time
 
 @dataclass
 class FileFacts:
-    """A file as it was when it had this size and time of change (ns)."""
+    """Size and time of change (ns) of a file, and what held for it then."""
 
     size: int
     mtime_ns: int
@@ -31,7 +31,7 @@ class FileFacts:
 
 
 class Facts:
-    """Facts of source files, kept in `folder`/index.json.
+    """Format and digest of source files, kept in `folder`/index.json.
 
     Whatever cannot be read there is found anew, so that nothing is lost but time if two processes write it at once.
     """
@@ -42,7 +42,7 @@ class Facts:
         self._changed: set[str] = set()
 
     def probe(self, path: str | Path, stream: int = 0) -> audio.AudioInfo:
-        """What `audio.probe` says, without opening a file that has not changed; tags are left out."""
+        """`audio.probe` without tags, which opens no file that has not changed."""
         known = self._of(path)
         if str(stream) not in known.streams:
             info = audio.probe(path, stream)
@@ -53,7 +53,7 @@ class Facts:
         return audio.AudioInfo(Path(path), tags={}, **known.streams[str(stream)])
 
     def digest(self, path: Path) -> str:
-        """A hash of a file's bytes; raises AudioError for a file that cannot be read."""
+        """Hash of a file's bytes; raises AudioError for a file that cannot be read."""
         known = self._of(path)
         if known.digest is None:
             known.digest = _digest(path)
@@ -61,7 +61,7 @@ class Facts:
         return known.digest
 
     def without_digest(self, paths: Iterable[Path]) -> list[Path]:
-        """Those of the files whose digest is not known."""
+        """Files whose digest is not known."""
         return [path for path in dict.fromkeys(paths) if self._of(path).digest is None]
 
     def digest_all(self, paths: Sequence[Path], threads: int) -> Iterator[None]:
