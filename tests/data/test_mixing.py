@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
 from tests.data.conftest import mixing
 from tfswa_unet.config import choice, from_values
-from tfswa_unet.data.mixing import Crop, Mixer, Mixing
+from tfswa_unet.data.mixing import KEY_DISTANCES, Crop, Matches, Mixer, Mixing, weighted_choice
 from tfswa_unet.data.tempo_key import Key, TempoKey
 from tfswa_unet.errors import ConfigError
 
@@ -188,3 +190,92 @@ def test_matched_without_tempo_keys_is_refused():
     ):
         mixer(mixing("matched"))
     assert mixer(mixing("matched", p=0)).draw(np.random.default_rng(0)).is_song
+
+
+def fits(a: TempoKey, b: TempoKey, tolerance: float = 0.06, distance: int = 1) -> bool:
+    both = [Matches(pair, tolerance, distance).of(0)[1] for pair in ([a, b], [b, a])]
+    assert both[0] == both[1]
+    return bool(both[0])
+
+
+KEYS = [Key(tonic, minor) for tonic, minor in product(range(12), (False, True))]
+
+
+def distance(a: Key, b: Key) -> int:
+    """Steps by a walk on the circle: a fifth up or down, or over to the relative key."""
+    seen, steps = {(a.tonic, a.minor)}, 0
+    while (b.tonic, b.minor) not in seen:
+        seen |= {((tonic + by) % 12, minor) for tonic, minor in seen for by in (5, 7)} | {
+            ((tonic + (3 if minor else 9)) % 12, not minor) for tonic, minor in seen
+        }
+        steps += 1
+    return steps
+
+
+@pytest.mark.parametrize("allowed", KEY_DISTANCES)
+def test_keys_match_within_so_many_steps_on_the_circle(allowed):
+    tempo_keys = [TempoKey(100, key) for key in KEYS]
+    matches = Matches(tempo_keys, 0.06, allowed)
+    for k, key in enumerate(KEYS):
+        expected = [other != key and distance(key, other) <= allowed for other in KEYS]
+        np.testing.assert_array_equal(matches.of(k), expected)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "alike"),
+    [
+        (120, 120, True),
+        (120, 127, True),
+        (120, 128, False),
+        (60, 120, True),
+        (64, 122, True),
+        (240, 58, True),
+        (90, 120, False),
+    ],
+)
+def test_tempos_match_within_the_tolerance_in_any_octave(a, b, alike):
+    key = Key(0, False)
+    assert fits(TempoKey(a, key), TempoKey(b, key)) == alike
+
+
+def test_what_is_not_known_fits_and_no_song_goes_with_itself():
+    c, f_sharp = Key(0, False), Key(6, False)
+    assert fits(TempoKey(None, c), TempoKey(97, c))
+    assert not fits(TempoKey(None, c), TempoKey(97, f_sharp))
+    assert fits(TempoKey(120, None), TempoKey(120, f_sharp))
+    assert not fits(TempoKey(120, None), TempoKey(90, c))
+    assert not Matches([TempoKey(120, c), TempoKey(120, c)], 0.06, 1).of(1)[1]
+
+
+CHANCES = np.array([0, 3, 0, 1, 4, 2, 0], float)
+
+
+def frequencies(used=(), chances=CHANCES, count=8_000):
+    rng = np.random.default_rng(0)
+    sums = np.cumsum(chances)
+    return np.bincount([weighted_choice(rng, sums, used) for _ in range(count)], minlength=len(chances)) / count
+
+
+@pytest.mark.parametrize("used", [(), (1,), (4, 1), (0, 2, 5), (5, 4), (3, 4, 5)])
+def test_numbers_come_as_often_as_their_chances_say(used):
+    expected = CHANCES.copy()
+    expected[list(used)] = 0
+    expected /= expected.sum()
+    found = frequencies(used)
+    assert (found[expected == 0] == 0).all()
+    np.testing.assert_allclose(found, expected, atol=5 * np.sqrt(0.25 / 8_000))
+
+
+def test_where_all_are_used_they_are_used_again():
+    np.testing.assert_allclose(frequencies((1, 3, 4, 5)), CHANCES / 10, atol=0.03)
+
+
+def test_rounding_never_gives_a_number_without_a_chance():
+    class Highest:
+        def random(self):
+            return np.nextafter(1, 0)
+
+    for size in (3, 10, 1_000):
+        chances = np.full(size, 1 / 3)
+        chances[-2:] = 0
+        assert weighted_choice(Highest(), np.cumsum(chances), (0,)) == size - 3
