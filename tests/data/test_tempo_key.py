@@ -32,12 +32,12 @@ def cadence(key: Key) -> np.ndarray:
 KEYS = [Key(tonic, minor) for minor in (False, True) for tonic in range(12)]
 
 
-@pytest.mark.parametrize("key", KEYS, ids=str)
+@pytest.mark.parametrize("key", KEYS)
 def test_the_key_of_a_cadence_is_found(key):
     assert estimate_key(cadence(key), RATE) == key
 
 
-@pytest.mark.parametrize("key", [Key(0, False), Key(9, True), Key(6, False)], ids=str)
+@pytest.mark.parametrize("key", [Key(0, False), Key(9, True), Key(6, False)])
 def test_the_key_of_a_triad_is_found_under_noise_and_at_another_rate_and_level(key):
     triad = chord(key.tonic, MINOR if key.minor else MAJOR, 6)
     assert estimate_key(triad, RATE) == key

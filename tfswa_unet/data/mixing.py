@@ -1,4 +1,4 @@
-"""Random choice of the songs and places that the stems of one example come from."""
+"""Mixing: random choice of the songs and places that the stems of one example come from."""
 
 from __future__ import annotations
 
@@ -17,62 +17,9 @@ KEY_DISTANCES = range(8)  # steps that two keys may lie apart, 6 around the circ
 LEAST = 1e-9  # share of all chances below which what is left counts as nothing
 
 
-def weighted_choice(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ()) -> int:
-    """Random choice of k by cumulative weights, `sums[k] - sums[k - 1]` each; none of `used` where others are left.
-
-    One draw and one search, however many there are: the stretches of those used are taken out of the line and jumped
-    over.
-    """
-    gaps = [(float(sums[k - 1]) if k else 0.0, float(sums[k])) for k in sorted(used)]
-    total = float(sums[-1])
-    left = total - sum(end - start for start, end in gaps)
-    if left <= LEAST * total:
-        gaps, left = [], total
-    at = rng.random() * left
-    for start, end in gaps:
-        if at >= start:
-            at += end - start
-    # Rounding may lead past the end, behind which lie only numbers without a chance.
-    last = int(np.searchsorted(sums, total))
-    return min(int(np.searchsorted(sums, at, side="right")), last)
-
-
-class Matches:
-    """Songs of similar tempo and compatible key, within the tolerances of `Mixing`.
-
-    Where a song's tempo or key is unknown, any other's fits, so that no song is left out of training.
-    """
-
-    def __init__(self, tempo_keys: Sequence[TempoKey], tempo_tolerance: float, key_distance: int) -> None:
-        tempos = [np.nan if each.tempo is None else each.tempo for each in tempo_keys]
-        self._octaves = np.log2(np.array(tempos, float))
-        self._fifths = np.array([np.nan if each.key is None else each.key.fifths for each in tempo_keys], float)
-        self._minor = np.array([each.key is not None and each.key.minor for each in tempo_keys], bool)
-        self._tempo_tolerance = np.log2(1 + tempo_tolerance)
-        self._key_distance = key_distance
-
-    def of(self, track: int) -> np.ndarray:
-        """Return for every song whether it goes with number `track`; no song goes with itself."""
-        apart = np.abs(self._octaves - self._octaves[track]) % 1
-        around = np.abs(self._fifths - self._fifths[track])
-        steps = np.minimum(around, 12 - around) + (self._minor != self._minor[track])
-        # What is not known is NaN, which is no more than anything.
-        fits = ~(np.minimum(apart, 1 - apart) > self._tempo_tolerance) & ~(steps > self._key_distance)
-        fits[track] = False
-        return fits
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A place in a data set: the number of a track and the sample there at which the crop starts."""
-
-    track: int
-    start: int
-
-
 @dataclass(frozen=True)
 class Mixing:
-    """How the crops of one example are drawn; see data.mixing in conf.
+    """Random choice of songs and places for the stems of one example; see data.mixing in conf.
 
     mode: "song" takes all stems from one place of one song, "random" each from another song and place, "aligned" each
         from another song at the same relative place, so that an introduction meets introductions, "matched" each from
@@ -116,9 +63,17 @@ class Mixing:
         return self.mode == "matched" and self.p > 0
 
 
+@dataclass(frozen=True)
+class Crop:
+    """Number of a track, and the sample at which a crop of it starts."""
+
+    track: int
+    start: int
+
+
 @dataclass
 class Mix:
-    """Where one example comes from: for each stem the crops to sum, one or two.
+    """Crops of one example: for each stem one or two, to be summed.
 
     `place` is the relative place that "aligned" stems share and `reference` the track that "matched" ones go with.
     """
@@ -135,7 +90,7 @@ class Mix:
 
 
 class Mixer:
-    """Draws mixes from tracks of `lengths` samples, in crops of `size` samples.
+    """Random mixes of tracks of `lengths` samples, in crops of `size` samples.
 
     Every crop lies inside its track, or starts at 0 where that is shorter. `chances` say how likely each track is
     drawn: first those for a whole song, then those of every stem. `tempo_keys` are those of every track; raises
@@ -162,7 +117,7 @@ class Mixer:
         self._matches = Matches(tempo_keys or (), mixing.tempo_tolerance, mixing.key_distance)
 
     def draw(self, rng: np.random.Generator) -> Mix:
-        """Return where an example comes from."""
+        """Draw the crops of one example."""
         stems = range(len(self._sums) - 1)
         if rng.random() >= self.mixing.p or self.mixing.mode == "song":
             crop = self._crop(weighted_choice(rng, self._sums[0]), rng.random())
@@ -199,3 +154,48 @@ class Mixer:
 
     def _crop(self, track: int, place: float) -> Crop:
         return Crop(track, int(place * (max(self._lengths[track] - self._size, 0) + 1)))
+
+
+class Matches:
+    """Songs of similar tempo and compatible key, within the tolerances of `Mixing`.
+
+    Where a song's tempo or key is unknown, any other's fits, so that no song is left out of training.
+    """
+
+    def __init__(self, tempo_keys: Sequence[TempoKey], tempo_tolerance: float, key_distance: int) -> None:
+        tempos = [np.nan if each.tempo is None else each.tempo for each in tempo_keys]
+        self._octaves = np.log2(np.array(tempos, float))
+        self._fifths = np.array([np.nan if each.key is None else each.key.fifths for each in tempo_keys], float)
+        self._minor = np.array([each.key is not None and each.key.minor for each in tempo_keys], bool)
+        self._tempo_tolerance = np.log2(1 + tempo_tolerance)
+        self._key_distance = key_distance
+
+    def of(self, track: int) -> np.ndarray:
+        """Whether each song matches number `track`, (tracks,) booleans; no song matches itself."""
+        apart = np.abs(self._octaves - self._octaves[track]) % 1
+        around = np.abs(self._fifths - self._fifths[track])
+        steps = np.minimum(around, 12 - around) + (self._minor != self._minor[track])
+        # What is not known is NaN, which is no more than anything.
+        fits = ~(np.minimum(apart, 1 - apart) > self._tempo_tolerance) & ~(steps > self._key_distance)
+        fits[track] = False
+        return fits
+
+
+def weighted_choice(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ()) -> int:
+    """Random choice of k by cumulative weights, `sums[k] - sums[k - 1]` each; none of `used` where others are left.
+
+    One draw and one search, however many there are: the stretches of those used are taken out of the line and jumped
+    over.
+    """
+    gaps = [(float(sums[k - 1]) if k else 0.0, float(sums[k])) for k in sorted(used)]
+    total = float(sums[-1])
+    left = total - sum(end - start for start, end in gaps)
+    if left <= LEAST * total:
+        gaps, left = [], total
+    at = rng.random() * left
+    for start, end in gaps:
+        if at >= start:
+            at += end - start
+    # Rounding may lead past the end, behind which lie only numbers without a chance.
+    last = int(np.searchsorted(sums, total))
+    return min(int(np.searchsorted(sums, at, side="right")), last)

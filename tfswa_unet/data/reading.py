@@ -14,8 +14,8 @@ from torch import Tensor
 from tfswa_unet import audio
 from tfswa_unet.data.cache.pcm import SUFFIX, read_header, read_into, read_pcm
 from tfswa_unet.data.stems import REMAINDER, StemPlan, source_names
-from tfswa_unet.data.tracks import ON_ERROR, OnError
-from tfswa_unet.errors import ConfigError, DataError, UserError, unknown
+from tfswa_unet.data.tracks import OnError
+from tfswa_unet.errors import ConfigError, DataError, UserError
 from tfswa_unet.types import Source, Track
 
 BLOCK = 1 << 15  # samples
@@ -103,12 +103,10 @@ class StemReader:
 class Faults:
     """Tracks that could not be read, known to all processes that read them.
 
-    With `on_error` "skip" each is logged once, in a sentence. Raises ConfigError for another `on_error`.
+    With `on_error` "skip" each is logged once, in a sentence.
     """
 
     def __init__(self, tracks: Sequence[Track], on_error: OnError = "raise") -> None:
-        if on_error not in ON_ERROR:
-            raise unknown("data.on_error", on_error, ON_ERROR)
         self.on_error = on_error
         self._names = tuple(track.name for track in tracks)
         self._seen = torch.zeros(len(tracks), dtype=torch.bool).share_memory_()
@@ -119,14 +117,14 @@ class Faults:
         return tuple(name for name, seen in zip(self._names, self._seen.tolist(), strict=True) if seen)
 
     def summary(self) -> str | None:
-        """Return a sentence on how many tracks were gone without, and which; None where there was none."""
+        """Sentence on how many tracks could not be read, and which; None where there was none."""
         if not self.tracks:
             return None
         return f"{len(self.tracks)} of {len(self._names)} tracks could not be read: {', '.join(self.tracks)}."
 
     @contextmanager
     def of(self, track: int) -> Iterator[None]:
-        """Note what cannot be read inside as a fault of track number `track`; the error goes on."""
+        """Record an error inside as a fault of track number `track`, and raise it again."""
         try:
             yield
         except UserError as error:
@@ -136,7 +134,7 @@ class Faults:
             raise
 
     def first(self, attempts: Iterable[Callable[[], Tensor]]) -> Tensor:
-        """Return what the first of the attempts gives that does not fail; with "raise" that is the first or its error.
+        """Result of the first attempt that does not fail; with "raise", of the first attempt or its error.
 
         Raises DataError where all attempts fail.
         """

@@ -210,7 +210,7 @@ class EpochSampler(Sampler[int]):
         self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration; Lightning calls this."""
+        """Set the epoch of the next iteration; Lightning calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -223,7 +223,7 @@ class EpochSampler(Sampler[int]):
 
 
 class Examples(Protocol):
-    """A data set that writes its examples, all of one `shape` (s, c, t), where it is told to."""
+    """Examples of one `shape` (s, c, t), each written to memory that is given."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -236,7 +236,7 @@ class Examples(Protocol):
 def loader(
     examples: Examples, batch_size: int, workers: int, sampler: Sampler[int], drop_last: bool = False
 ) -> DataLoader[Tensor]:
-    """Return a loader of batches (b, s, c, t) in float32, pinned where there is a GPU; its workers stay.
+    """Data loader of batches (b, s, c, t) in float32, pinned where there is a GPU; its workers stay.
 
     The batches are those of a plain `DataLoader`, whatever the number of workers, and belong to whoever takes them.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 
 from tfswa_unet import audio
+from tfswa_unet.data.cache.facts import load_entries, save_entries
 from tfswa_unet.data.cache.pcm import SUFFIX
 from tfswa_unet.data.reading import read_source
 from tfswa_unet.data.tempo import estimate_tempo
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import UserError
-from tfswa_unet.files import write_text
 from tfswa_unet.processes import in_processes, processors
 from tfswa_unet.types import Track
 
-TONICS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # How well each semitone above the tonic fits in a key, as listeners rated it.
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
@@ -46,9 +45,6 @@ class Key:
 
     tonic: int
     minor: bool
-
-    def __str__(self) -> str:
-        return f"{TONICS[self.tonic]} {'minor' if self.minor else 'major'}"
 
     @property
     def fifths(self) -> int:
@@ -103,7 +99,8 @@ def estimate_tempo_keys(
     finally:
         if path is not None and missing:
             with suppress(OSError):  # what is missing is found anew
-                _save(path, known)
+                # Beside what others have written meanwhile.
+                save_entries(path, "tracks", FORMAT, _load(path) | known)
     return [known.get(name, TempoKey(None, None)) for name in names]
 
 
@@ -153,18 +150,8 @@ def _name(track: Track) -> str:
     return blake2b(json.dumps(sorted(places)).encode(), digest_size=16).hexdigest()
 
 
-def _save(path: Path, known: dict[str, TempoKey]) -> None:
-    # Beside what others have written meanwhile.
-    tracks = {name: asdict(found) for name, found in {**_load(path), **known}.items()}
-    write_text(path, json.dumps({"format": FORMAT, "tracks": tracks}))
-
-
 def _load(path: Path) -> dict[str, TempoKey]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _checked(**each) for name, each in stored["tracks"].items()} if stored["format"] == FORMAT else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    return load_entries(path, "tracks", FORMAT, _checked)
 
 
 def _checked(tempo: Any, key: Any) -> TempoKey:

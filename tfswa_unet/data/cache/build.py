@@ -122,7 +122,12 @@ class PcmCache:
             with suppress(OSError):  # facts are found anew where they are missing
                 self._facts.save()
         pcm.close_files()
-        cached = [self._moved(track, named) for track, named in plan if not _has_failed(track, named, failed)]
+        cached = []
+        for track, named in plan:
+            if error := next((failed[stem.path] for stem in named.values() if stem.path in failed), None):
+                _log_left_out(track, error)
+            else:
+                cached.append(self._moved(track, named))
         if tracks and not cached:
             raise DataError(f"None of the {len(tracks)} tracks can be cached: see the messages above, or the doctor.")
         return Cached(cached, len(stems), len(missing), sum(stem.size for stem in stems.values()))
@@ -256,13 +261,6 @@ def _make_one(stem: Stem) -> tuple[Path, AudioError | None]:
     except AudioError as error:
         return stem.path, error
     return stem.path, None
-
-
-def _has_failed(track: Track, stems: Mapping[str, Stem], failed: Mapping[Path, AudioError]) -> bool:
-    error = next((failed[stem.path] for stem in stems.values() if stem.path in failed), None)
-    if error is not None:
-        _log_left_out(track, error)
-    return error is not None
 
 
 def _log_left_out(track: Track, error: UserError) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 
@@ -22,7 +23,6 @@ LEVELS = 2**15  # of a 16-bit sample, on each side of zero
 CHUNK = 1 << 18  # samples at a time
 BLOCK = 1 << 16  # samples converted at a time: what was just read is still in the processor's cache
 OPEN_FILES = 64
-TYPES = {"rate": int, "channels": int, "length": int, "scale": float, "checksum": str, "format": str}  # of a header
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,9 @@ class _Opened:
             raise _damaged(path, error.strerror or "unreadable") from None
         except ValueError:
             raise _damaged(path, "no header") from None
-        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != TYPES:
+        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != get_type_hints(
+            PcmHeader
+        ):
             raise _damaged(path, "another header")
         self.header = PcmHeader(**values)
 

@@ -1,4 +1,4 @@
-"""Folders of one's own songs: a folder a song, a file or a folder of parts a stem, its name being the stem's."""
+"""Folders of songs: a folder a song, a file or a folder of parts a stem, its name being the stem's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data sets that are known: how each lists its songs, what tells it apart, and which split a song is in."""
+"""Kinds of data sets: their registry, detection, the splits of their songs, and what listers of songs share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Song:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the songs of one kind of data set lie on disk.
+    """Layout of one kind of data set on disk.
 
     Args:
         expected: the files and folders under the root, in words.
@@ -109,7 +109,7 @@ def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
 
 
 def collect(candidates: Iterable[tuple[str, Split, Callable[[], Song | None]]]) -> list[Song]:
-    """Songs found by functions, None being no song; one that refuses gives a song, so called, with its fault."""
+    """Songs of (name, split, finder); a finder's UserError gives a song with that fault, its None no song."""
     songs = []
     for name, split, find in candidates:
         try:
@@ -122,7 +122,7 @@ def collect(candidates: Iterable[tuple[str, Split, Callable[[], Song | None]]]) 
 
 
 def summed(sources: Sequence[Source]) -> Source:
-    """The sum of several sources as one."""
+    """Sum of several sources as one."""
     return replace(sources[0], more=tuple(sources[1:]))
 
 
