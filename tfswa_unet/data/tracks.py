@@ -37,7 +37,6 @@ from tfswa_unet.types import MIXTURE, SPLITS, Source, Split, Track
 THREADS = 8
 COMMON = ("musdb18", "musdb18hq", "folders")  # kinds that a message describes where any would do
 OnError = Literal["raise", "skip"]
-ON_ERROR: tuple[OnError, ...] = get_args(OnError)
 SHORTCUTS = ("kind", "root")  # keys of data that stand for those of the only set
 USES: Mapping[Split | None, str] = {"train": "train on", "valid": "validate with", "test": "test with", None: "use"}
 Probe = Callable[[Path, int], audio.AudioInfo]
@@ -224,8 +223,7 @@ def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = aud
         DataError: the files of one song differ in length, rate or channels, or no song is left.
         ConfigError: another `on_error`.
     """
-    if on_error not in ON_ERROR:
-        raise unknown("data.on_error", on_error, ON_ERROR)
+    check_on_error(on_error)
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(partial(_attempt, probe=probe), songs))
     faults = [item for item in found if isinstance(item, UserError)]
@@ -238,6 +236,12 @@ def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = aud
     if faults:
         log.warning("%d of %d songs left out, for the reasons above (data.on_error=skip).", len(faults), len(found))
     return [item for item in found if isinstance(item, Track)]
+
+
+def check_on_error(on_error: OnError) -> None:
+    """Raise ConfigError for what is neither "raise" nor "skip"."""
+    if on_error not in (known := get_args(OnError)):
+        raise unknown("data.on_error", on_error, known)
 
 
 def chances(tracks: Sequence[Track], holders: Iterable[int]) -> np.ndarray:

@@ -22,8 +22,8 @@ from tfswa_unet.data.cache import pcm
 from tfswa_unet.data.cache.decode import Stem, write_stem
 from tfswa_unet.data.cache.facts import Facts
 from tfswa_unet.data.reading import check_channels, stem_name
-from tfswa_unet.data.tracks import ON_ERROR, OnError
-from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError, unknown
+from tfswa_unet.data.tracks import OnError, check_on_error
+from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError
 from tfswa_unet.files import free_bytes
 from tfswa_unet.processes import in_processes, processors
 from tfswa_unet.types import Source, Track
@@ -204,8 +204,7 @@ def _check(workers: int | None, max_gb: float | None, on_error: OnError) -> None
             f"a cache of {max_gb} GB was asked for (--max-gb, or data.cache_max_gb): expected more than 0, or none "
             "for all that the disk has"
         )
-    if on_error not in ON_ERROR:
-        raise unknown("data.on_error", on_error, ON_ERROR)
+    check_on_error(on_error)
 
 
 def _check_space(folder: Path, missing: Sequence[Stem], workers: int, max_gb: float | None) -> None:

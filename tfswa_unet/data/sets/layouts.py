@@ -98,14 +98,11 @@ def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
     songs = [
         replace(song, split="valid") if song.split == "train" and key(song.name) in keys else song for song in songs
     ]
-    valid = {song.name for song in songs if song.split == "valid"}
-    if not valid:
-        train = sorted(song.name for song in songs if song.split == "train")
-        valid = set(train[::ONE_IN]) if len(train) > 1 else set()
-        return [
-            replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs
-        ]
-    return [song for song in songs if song.split != "train" or song.name not in valid]
+    if valid := {song.name for song in songs if song.split == "valid"}:
+        return [song for song in songs if song.split != "train" or song.name not in valid]
+    train = sorted(song.name for song in songs if song.split == "train")
+    valid = set(train[::ONE_IN]) if len(train) > 1 else set()
+    return [replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs]
 
 
 def collect(candidates: Iterable[tuple[str, Split, Callable[[], Song | None]]]) -> list[Song]:
