@@ -143,7 +143,7 @@ def test_each_example_is_augmented_by_itself(tracks):
 
 
 @pytest.fixture
-def half_silent(make_track):
+def half_silent(make_track, tmp_path):
     """Songs of which every stem sounds in one half, at −40 dB; crops lie in one half or touch both."""
     rng = np.random.default_rng(0)
 
@@ -153,7 +153,9 @@ def half_silent(make_track):
         audio[:, first : first + 2_000] = 0
         return audio
 
-    return [make_track(f"song {k}", {"vocals": stem(), "bass": stem()}) for k in range(6)]
+    songs = [make_track(f"song {k}", {"vocals": stem(), "bass": stem()}) for k in range(6)]
+    # From a cache, because thousands of crops are read.
+    return PcmCache(tmp_path / "cache", RATE, 2).build(songs, workers=1).tracks
 
 
 @pytest.mark.parametrize("redraw", [0.0, 0.5, 0.8, 1.0])

@@ -19,21 +19,16 @@ LEAST = 1e-9  # share of all chances below which what is left counts as nothing
 
 @dataclass(frozen=True)
 class Mixing:
-    """Random choice of songs and places for the stems of one example; see data.mixing in conf.
+    """Random choice of songs and places for the stems of one example; see data.mixing in conf/data/_loading.yaml.
 
-    mode: "song" takes all stems from one place of one song, "random" each from another song and place, "aligned" each
-        from another song at the same relative place, so that an introduction meets introductions, "matched" each from
-        another song that goes with the first stem's, which is any of the stems: alike in tempo and of a compatible key.
-    p: probability of `mode`; the remaining examples are whole songs.
-    mix_audio: probability, per stem, that a second crop of the same stem is added to the first: the mix-audio
-        augmentation of the TFSWA-UNet paper, which makes a choir of two singers.
-    redraw: probability that a stem below `silence_db` is drawn again, up to a few times. Whole songs keep their rests:
-        a model has to learn those too, and only there do they stand where music puts them.
-    silence_db: level in dB full scale, RMS over the crop, below which a stem counts as silent.
-    tempo_tolerance: by how much the tempos of matched songs may differ, as a share of the slower; a song of twice or
-        half the tempo is alike.
-    key_distance: steps that matched songs may lie apart on the circle of fifths, going over to the relative key being
-        one of them: 0 takes the same key, 1 that, the relative and those a fifth apart, 7 any.
+    mode: of the share `p` of the examples; the others are whole songs. "aligned" takes each stem from the same relative
+        place, so that an introduction meets introductions.
+    mix_audio: probability of the mix-audio augmentation of the TFSWA-UNet paper, which makes a choir of two singers.
+    redraw: probability for silent stems, but not in whole songs: a model has to learn rests too, and only there do they
+        stand where music puts them.
+    silence_db: dB full scale, RMS over the segment.
+    tempo_tolerance: share of the slower tempo.
+    key_distance: steps on the circle of fifths, of which going over to the relative key is one.
     """
 
     mode: Mode

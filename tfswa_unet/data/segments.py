@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +48,9 @@ class Segments(Dataset[Tensor]):
             raise ConfigError(f"data.seconds is {seconds}, expected more than 0.")
         self.shape = len(self.names), channels, self.size
         self.faults = Faults(tracks, on_error)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
     def __getitem__(self, item: int) -> Tensor:
         example = empty(self.shape)
@@ -222,19 +225,8 @@ class EpochSampler(Sampler[int]):
         return iter(range(first, first + len(self) * self.replicas, self.replicas)[skipped:])
 
 
-class Examples(Protocol):
-    """Examples of one `shape` (s, c, t), each written to memory that is given."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def fill(self, example: Tensor, item: int) -> None: ...
-
-
 def loader(
-    examples: Examples, batch_size: int, workers: int, sampler: Sampler[int], drop_last: bool = False
+    examples: Segments, batch_size: int, workers: int, sampler: Sampler[int], drop_last: bool = False
 ) -> DataLoader[Tensor]:
     """Data loader of batches (b, s, c, t) in float32, pinned where there is a GPU; its workers stay.
 
@@ -264,7 +256,7 @@ def _spread(starts: range, count: int | None) -> Sequence[int]:
 
 
 class _Batches(Dataset[Tensor]):
-    def __init__(self, examples: Examples) -> None:
+    def __init__(self, examples: Segments) -> None:
         self.examples = examples
         self._blocks: list[_Block] = []
 
