@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tfswa_unet.audio import SUFFIXES
 from tfswa_unet.data.sets import musdb
-from tfswa_unet.data.sets.folders import SUFFIXES, list_folders
+from tfswa_unet.data.sets.folders import list_folders
 from tfswa_unet.data.sets.layouts import LAYOUTS, Song, assign, detect, entries, kinds
 from tfswa_unet.data.sets.manifest import is_manifest
 from tfswa_unet.data.tracks import bind_lister

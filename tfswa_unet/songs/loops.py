@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -98,12 +98,18 @@ def write_songs(
     library = scan(root)
     recipe = LoopRecipe(songs, float(seconds), seed, *bpm, samples=digest(library, root))
     train, valid = divide(library, seed)
-
-    def arguments(index: int) -> tuple[Any, ...]:
-        samples = train if recipe.split(index) == "train" else valid
-        return samples, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest
-
-    write_missing(out, recipe, songs, tuple(library), arrange, arguments, workers, on_progress)
+    made = [
+        partial(
+            arrange,
+            train if recipe.split(index) == "train" else valid,
+            (recipe.seed, index),
+            recipe.frames,
+            recipe.slowest,
+            recipe.fastest,
+        )
+        for index in range(songs)
+    ]
+    write_missing(out, recipe, tuple(library), made, workers, on_progress)
     return tuple(library)
 
 

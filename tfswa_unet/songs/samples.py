@@ -15,7 +15,6 @@ import torch
 from tfswa_unet import audio
 from tfswa_unet.data.augmentation.pitch import fit, stretch
 from tfswa_unet.data.reading import match_channels
-from tfswa_unet.data.sets.folders import SUFFIXES
 from tfswa_unet.data.tempo import BAR, estimate_tempo, tempo_in_name
 from tfswa_unet.errors import DataError
 from tfswa_unet.songs.sounds import place
@@ -129,7 +128,7 @@ def nearest_octave(own: float, bpm: float) -> float:
 
 def _is_audio(path: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
+    return path.suffix.lower() in audio.SUFFIXES and path.is_file() and not hidden
 
 
 def _sample(path: Path) -> Sample:

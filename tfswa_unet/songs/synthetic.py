@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -130,11 +131,8 @@ def write_dataset(
     """
     out = Path(out).expanduser()
     recipe = make_recipe(tracks, seconds, seed, test_tracks, band)
-
-    def arguments(index: int) -> tuple[int, float, int, int | None]:
-        return recipe.song_seed(index), recipe.seconds, RATE, recipe.band
-
-    write_missing(out, recipe, tracks, STEMS, synthesize, arguments, workers, on_progress)
+    songs = [partial(synthesize, recipe.song_seed(k), recipe.seconds, RATE, recipe.band) for k in range(tracks)]
+    write_missing(out, recipe, STEMS, songs, workers, on_progress)
 
 
 def apply_strip(dry: np.ndarray, settings: Strip, room: np.ndarray, rate: int) -> np.ndarray:

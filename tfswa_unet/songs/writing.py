@@ -29,6 +29,8 @@ MARGIN = 1.02  # free space asked for over the bytes of the files
 WORTH = 300.0  # s of music that make starting one more process worth its while
 STALE = 3600.0  # s after which a temporary folder belongs to nobody any more
 
+Make = Callable[[], Mapping[str, np.ndarray]]  # a song's stems, (c, t) each
+
 
 class SongRecipe:
     """Base of the frozen dataclasses that say what the songs of a folder are made from, kept there as JSON."""
@@ -63,33 +65,36 @@ def check_song(seed: int, seconds: float) -> None:
 def write_missing(
     out: Path,
     recipe: SongRecipe,
-    songs: int,
     stems: Sequence[str],
-    make: Callable[..., Mapping[str, np.ndarray]],
-    arguments: Callable[[int], tuple[Any, ...]],
-    workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    songs: Sequence[Make],
+    workers: int | None,
+    on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write those of a recipe's songs that are not whole yet, each `make(*arguments(index))`, in `workers` processes.
+    """Write those songs of a recipe that are not whole yet.
 
-    By default there are as many workers as processors, if the work is worth starting them. `on_progress` is told how
-    many songs are done, and of how many.
+    Args:
+        out: folder of the data set.
+        recipe: what the songs are made from.
+        stems: of every song.
+        songs: functions that make one song each; they can be pickled.
+        workers: processes; None for as many as there are processors, if the work is worth starting them.
+        on_progress: is told how many songs are done, and of how many.
 
     Raises:
         DataError: no workers, `out` holds anything else or cannot be written, or the disk is too small.
     """
     if workers is not None and workers < 1:
         raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
-    missing = [index for index in range(songs) if not is_whole(recipe.folder(out, index), stems, recipe.frames)]
+    missing = [index for index in range(len(songs)) if not is_whole(recipe.folder(out, index), stems, recipe.frames)]
     check_space(out, len(missing), len(stems), recipe.frames)
     claim(out, recipe)
     random.Random().shuffle(missing)  # processes that begin together should not make the same songs
     report = on_progress or (lambda done, total: None)
-    report(songs - len(missing), songs)
+    report(len(songs) - len(missing), len(songs))
     workers = workers or min(processors(), ceil(len(missing) * recipe.seconds / WORTH))
-    calls = [(recipe.folder(out, index), stems, recipe.frames, make, arguments(index)) for index in missing]
+    calls = [(recipe.folder(out, index), stems, recipe.frames, songs[index]) for index in missing]
     for done, _ in enumerate(in_processes(_write_one, calls, workers), 1):
-        report(songs - len(missing) + done, songs)
+        report(len(songs) - len(missing) + done, len(songs))
 
 
 def claim(out: Path, recipe: SongRecipe) -> None:
@@ -165,11 +170,9 @@ def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None
         ) from None
 
 
-def _write_one(
-    folder: Path, stems: Sequence[str], frames: int, make: Callable[..., Mapping[str, np.ndarray]], arguments: tuple
-) -> None:
+def _write_one(folder: Path, stems: Sequence[str], frames: int, make: Make) -> None:
     if not is_whole(folder, stems, frames):  # another process may have made it meanwhile
-        write_song(folder, make(*arguments), RATE)
+        write_song(folder, make(), RATE)
 
 
 def _put(part: Path, folder: Path, stems: Iterable[str], frames: int) -> None:
