@@ -123,6 +123,10 @@ class PeakMemory:
         size = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else _high_water()
         return round(size / BYTES, 1)
 
+    def facts(self) -> dict[str, float | None]:
+        """Both, as benchmarks say them."""
+        return {"start_memory_mb": self.start_mb, "peak_memory_mb": self.megabytes()}
+
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     """Most bytes that tensors made by `work` have in use at once; what was there before is not counted.

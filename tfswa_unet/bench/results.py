@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,19 +58,10 @@ def attempt(name: str, work: Callable[[], Result]) -> Result | Failure:
     return failure
 
 
-def recorded(name: str, work: Callable[[], Any]) -> dict[str, Any]:
-    """What `work` measures as plain values, a dataclass or a mapping, with its status; see `attempt`."""
+def recorded(name: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """What `work` measures, with its status; see `attempt`."""
     outcome = attempt(name, work)
-    if isinstance(outcome, Failure):
-        return outcome.to_dict()
-    return {"status": MEASURED, **plain(outcome)}
-
-
-def plain(measured: Any) -> Any:
-    """A dataclass as plain values, its numbers to five digits; mappings as they are."""
-    if is_dataclass(measured) and not isinstance(measured, type):
-        return _rounded(asdict(measured))
-    return measured
+    return outcome.to_dict() if isinstance(outcome, Failure) else {"status": MEASURED, **outcome}
 
 
 def time_in_turns(
@@ -111,6 +102,15 @@ def time_in_turns(
     except KeyboardInterrupt:
         tell("interrupted: what was measured so far follows")
     return {key: statistics.median(seconds) for key, seconds in elapsed.items() if seconds} | failures
+
+
+def rounded(value: Any) -> Any:
+    """Plain values with their numbers to five digits."""
+    if isinstance(value, Mapping):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 class Results:
@@ -164,11 +164,3 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     first = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {'. '.join(first.split('. ')[:2])}".rstrip(". :")
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(inner) for inner in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value

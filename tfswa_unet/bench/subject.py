@@ -27,22 +27,6 @@ SHORTEST = 1.0  # s, of a synthetic song
 
 
 @dataclass(frozen=True)
-class Record:
-    """What every benchmark says beside its numbers."""
-
-    model: str
-    trained: bool  # weights from a file; a preset's are random
-    parameters: int
-    stems: int
-    device: str
-    device_name: str
-    precision: str
-    emulated: bool | None  # bf16 on a processor without units for it; None where that cannot be told
-    threads: int
-    torch: str
-
-
-@dataclass(frozen=True)
 class Subject:
     """A model ready to be measured on a device."""
 
@@ -56,10 +40,10 @@ class Subject:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def facts(self) -> dict[str, Any]:
-        """The fields of `Record`."""
+        """What every benchmark of a model says beside its numbers."""
         return {
             "model": self.name,
-            "trained": self.name not in models.names(),
+            "trained": self.name not in models.names(),  # a preset's weights are random
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "stems": len(self.model.stems),
             "device": str(self.device),

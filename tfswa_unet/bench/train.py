@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from tfswa_unet.bench.data import data_module
 from tfswa_unet.bench.measures import BYTES, PeakMemory, Stopwatch, count_flops, peak_bytes
 from tfswa_unet.bench.settings import TrainSetting
-from tfswa_unet.bench.subject import Record, Subject, mixtures, prepare
+from tfswa_unet.bench.subject import Subject, mixtures, prepare
 from tfswa_unet.config import choice
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.losses import compare_stems, estimate_stems
@@ -33,41 +33,7 @@ PREFETCHED = 2  # batches that each of a loader's workers has in store
 SONGS = 3  # the fewest of which one validates, as the data module asks
 
 
-@dataclass(frozen=True)
-class Checkpointing:
-    """What gradient checkpointing gains and costs beside the same steps without; `ratio`s are with over without."""
-
-    step_seconds: float  # without the waiting for data
-    time_ratio: float
-    activations_mb: float
-    activations_ratio: float
-    peak_memory_mb: float | None
-
-
-@dataclass(frozen=True)
-class TrainRecord(Record):
-    """Training steps on `batch` segments of `audio_seconds` each."""
-
-    audio_seconds: float
-    batch: int
-    steps: int
-    loss: str
-    augmentation: str
-    workers: int
-    data: str
-    step_seconds: float  # median
-    segments_per_second: float
-    audio_seconds_per_second: float
-    start_memory_mb: float | None  # with the model and the optimizer's state
-    peak_memory_mb: float | None
-    activations_mb: float  # the most that the network needs at once, forward and backward, beside weights and gradients
-    shares: dict[str, float]  # of the steps' time, see `PARTS`
-    tflops: float  # 3 × the forward pass's operations a second, 10¹²
-    model_flop_utilisation: float | None  # of the peak
-    checkpointing: Checkpointing | None
-
-
-def measure(setting: TrainSetting) -> TrainRecord:
+def measure(setting: TrainSetting) -> dict[str, Any]:
     """Train for a few steps on the model's stems and say what they cost.
 
     Raises:
@@ -91,26 +57,25 @@ def measure(setting: TrainSetting) -> TrainRecord:
     segments = setting.steps * batch / total
     mixture = mixtures(batch, model.channels, seconds, model.rate).to(subject.device)
     tflops = 3 * count_flops(lambda: model(mixture)) * setting.steps / total / 1e12
-    return TrainRecord(
+    return {
         **facts,
-        audio_seconds=seconds,
-        batch=batch,
-        steps=setting.steps,
-        loss=setting.loss,
-        augmentation=setting.augmentation,
-        workers=data.config.workers,
-        data=setting.data or "synthetic",
-        step_seconds=statistics.median(plain.seconds()),
-        segments_per_second=segments,
-        audio_seconds_per_second=segments * seconds,
-        start_memory_mb=plain.start_mb,
-        peak_memory_mb=plain.peak_mb,
-        activations_mb=plain.activations_mb,
-        shares=plain.shares,
-        tflops=tflops,
-        model_flop_utilisation=tflops / setting.peak_tflops if setting.peak_tflops else None,
-        checkpointing=_compared(plain, second) if second else None,
-    )
+        "audio_seconds": seconds,
+        "batch": batch,
+        "steps": setting.steps,
+        "loss": setting.loss,
+        "augmentation": setting.augmentation,
+        "workers": data.config.workers,
+        "data": setting.data or "synthetic",
+        "step_seconds": statistics.median(plain.seconds()),
+        "segments_per_second": segments,
+        "audio_seconds_per_second": segments * seconds,
+        **plain.memory,
+        "activations_mb": plain.activations_mb,
+        "shares": plain.watch.shares(),
+        "tflops": tflops,
+        "model_flop_utilisation": tflops / setting.peak_tflops if setting.peak_tflops else None,
+        "checkpointing": _compared(plain, second) if second else None,
+    }
 
 
 class SplitStep:
@@ -177,14 +142,12 @@ def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int
 
 @dataclass(frozen=True)
 class _Pass:
-    rounds: list[dict[str, float]]  # of each step, s by part
-    shares: dict[str, float]
-    start_mb: float | None
-    peak_mb: float | None
-    activations_mb: float
+    watch: Stopwatch  # of the steps
+    memory: dict[str, float | None]
+    activations_mb: float  # the most that the network needs at once, forward and backward, beside weights and gradients
 
     def seconds(self, without: str = "") -> list[float]:
-        return [sum(parts.values()) - parts.get(without, 0.0) for parts in self.rounds]
+        return [sum(parts.values()) - parts.get(without, 0.0) for parts in self.watch.rounds]
 
 
 def _measure(
@@ -209,18 +172,19 @@ def _measure(
     peak = PeakMemory(subject.device)
     run_steps(step, batches, 1)  # with fresh pages, which cost time
     watch = run_steps(step, batches, steps, drain=data.config.workers * PREFETCHED)
-    return _Pass(watch.rounds, watch.shares(), peak.start_mb, peak.megabytes(), activations / BYTES)
+    return _Pass(watch, peak.facts(), activations / BYTES)
 
 
-def _compared(plain: _Pass, checkpointed: _Pass) -> Checkpointing:
+def _compared(plain: _Pass, checkpointed: _Pass) -> dict[str, Any]:
+    """What gradient checkpointing gains and costs beside the same steps without it."""
     before, after = (statistics.median(each.seconds(without="data")) for each in (plain, checkpointed))
-    return Checkpointing(
-        step_seconds=after,
-        time_ratio=after / before,
-        activations_mb=checkpointed.activations_mb,
-        activations_ratio=checkpointed.activations_mb / plain.activations_mb,
-        peak_memory_mb=checkpointed.peak_mb,
-    )
+    return {
+        "step_seconds": after,  # without the waiting for data
+        "time_ratio": after / before,
+        "activations_mb": checkpointed.activations_mb,
+        "activations_ratio": checkpointed.activations_mb / plain.activations_mb,
+        "peak_memory_mb": checkpointed.memory["peak_memory_mb"],
+    }
 
 
 @contextmanager

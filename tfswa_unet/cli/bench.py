@@ -116,12 +116,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen benchmark, for each model where it has models, and print what it measured; 1 if any failed."""
-    from tfswa_unet.bench.results import FAILED, plain
+    from tfswa_unet.bench.results import FAILED, rounded
     from tfswa_unet.bench.tables import show
 
     measure = import_module(f"tfswa_unet.bench.{args.what}").measure
     setting = BENCHMARKS[args.what].setting
-    measured = _of_models(args, setting, measure) if _has_model(setting) else plain(measure(_given(args, setting)))
+    measured = _of_models(args, setting, measure) if _has_model(setting) else measure(_given(args, setting))
+    if not issubclass(setting, settings.TrialSetting):  # whose file holds the same numbers
+        measured = rounded(measured)
     if args.json:
         print(json.dumps(measured, indent=2))
     else:
