@@ -1,8 +1,10 @@
-"""What each benchmark is told: every field is an option of `tfswa bench`. Imports no torch, so that help is quick."""
+"""What each benchmark is told: every field is an option of `tfswa bench`, and a class's first line its help.
+
+Imports no torch, so that help is quick.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -21,28 +23,10 @@ def option(help: str, default: Any = None, metavar: str | None = None, positive:
     return field(default=default, metadata={"help": help, "metavar": metavar, "positive": positive})
 
 
-def check_positive(**options: float | None) -> None:
-    """Refuse numbers that leave nothing to measure; None is left to the benchmark.
-
-    Raises:
-        ConfigError: for a number that is not above 0, by the name of its option.
-    """
-    for name, value in options.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0")
-
-
-def positive_pairs(given: Sequence[str], name: str) -> dict[str, float]:
-    """Positive numbers by name from "name=number" each; raises ConfigError for anything else, by its option's name."""
-    values = {}
-    for pair in given:
-        key, _, value = pair.partition("=")
-        try:
-            values[key] = float(value)
-        except ValueError:
-            raise ConfigError(f"--{name} {pair}: expected name=number, such as htdemucs=3e-4") from None
-        check_positive(**{name: values[key]})
-    return values
+def check_positive(name: str, value: float) -> None:
+    """Refuse a number that leaves nothing to measure; raises ConfigError by the name of its option."""
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +42,8 @@ class Setting:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.metadata.get("positive") and isinstance(value, int | float) and not isinstance(value, bool):
-                check_positive(**{each.name: value})
+            if each.metadata.get("positive") and type(value) in (int, float):  # None is left to the benchmark
+                check_positive(each.name, value)
         workers = getattr(self, "workers", None)
         if workers is not None and workers < 0:
             raise ConfigError(f"--workers {workers}: expected 0 (the training process loads) or more")
@@ -76,7 +60,7 @@ class ModelSetting(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardSetting(ModelSetting):
-    """`tfswa bench forward`."""
+    """The model alone, from waveforms to stems."""
 
     seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
     batch: int = option("segments at a time", 1, "N")
@@ -97,7 +81,7 @@ class ForwardSetting(ModelSetting):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSetting(ModelSetting):
-    """`tfswa bench train`."""
+    """Training steps with their data, loss and optimizer."""
 
     seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
     batch: int | None = option("segments a step (default: as in conf/data)", metavar="N")
@@ -115,7 +99,7 @@ class TrainSetting(ModelSetting):
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateSetting(ModelSetting):
-    """`tfswa bench separate`."""
+    """A whole song, from file to files."""
 
     seconds: float = option("length of the song, in stereo at 44.1 kHz", 60.0, "S")
     runs: int = option("songs counted after a warm-up; the median is given", 3, "N")
@@ -128,7 +112,7 @@ class SeparateSetting(ModelSetting):
 
 @dataclass(frozen=True, kw_only=True)
 class DataSetting(Setting):
-    """`tfswa bench data`."""
+    """The examples that training waits for, by reader of the files."""
 
     seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
     batch: int | None = option("segments at a time (default: as in conf/data)", metavar="N")
@@ -157,7 +141,7 @@ class DataSetting(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class PeersSetting(Setting):
-    """`tfswa bench peers`."""
+    """Networks side by side, ours and other packages': a whole track, or training steps."""
 
     models: tuple[str, ...] | None = option("our presets (default: all of conf/model)", metavar="NAME")
     peers: tuple[str, ...] | None = option("of htdemucs, openunmix, bs_roformer (default: all)", metavar="NAME")
@@ -197,7 +181,7 @@ class TrialSetting(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class ContestSetting(TrialSetting):
-    """`tfswa bench contest`."""
+    """Who separates best after equal time of training, ours and other packages' networks."""
 
     minutes: float = option("wall-clock of each training", 20.0)
     loss: str = option("a file of conf/loss", "waveform", "NAME")
@@ -210,21 +194,29 @@ class ContestSetting(TrialSetting):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.rates:
-            if name not in RATES:
-                raise unknown("contestant in --lr", name, RATES)
+        _ = self.rates  # raises where they cannot be read
         if self.only is not None and self.only not in RATES:
             raise unknown("--only", self.only, RATES)
 
     @property
     def rates(self) -> dict[str, float]:
         """Learning rate by contestant."""
-        return RATES | positive_pairs(self.lr or (), "lr")
+        given = {}
+        for pair in self.lr or ():
+            name, _, rate = pair.partition("=")
+            if name not in RATES:
+                raise unknown("contestant in --lr", name, RATES)
+            try:
+                given[name] = float(rate)
+            except ValueError:
+                raise ConfigError(f"--lr {pair}: expected name=number, such as htdemucs=3e-4") from None
+            check_positive("lr", given[name])
+        return RATES | given
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionsSetting(TrialSetting):
-    """`tfswa bench options`."""
+    """What each option of the network is worth: size, speed, and SDR after equal time of training."""
 
     minutes: float = option("wall-clock of each training", 3.0)
     loss: str = option("a file of conf/loss", "fast", "NAME")
