@@ -49,14 +49,7 @@ class Speed:
 
 
 class Step:
-    """One network's training step on fixed noise, the same for all: L1 of the waveform, Adam.
-
-    Args:
-        model: on its device.
-        batch: segments.
-        seconds: of each.
-        precision: of the forward pass.
-    """
+    """A network's training step on noise (b, s, c, t), the same for all: L1 of the waveform, Adam."""
 
     def __init__(self, model: Any, batch: int, seconds: float, precision: Precision) -> None:
         self.model, self.precision = model, precision
@@ -88,8 +81,7 @@ class Step:
 def measure(setting: PeersSetting) -> dict[str, Any]:
     """Measure every system in turn; one that fails has the reason in its row.
 
-    Returns:
-        facts of the run, and under "systems" a `Speed` for each system and precision, as plain values.
+    Gives facts of the run, and under "systems" a `Speed` for each system and precision.
 
     Raises:
         ConfigError: for unknown names.
@@ -134,30 +126,20 @@ def _builders(setting: PeersSetting) -> dict[str, Callable[[], Any]]:
 
 def _speeds(setting: Any, builders: Mapping[str, Callable[[], Any]], device: torch.device) -> list[Speed]:
     """A row for each system and precision that had its turn or failed."""
-    systems = {name: attempt(name, lambda build=build: build().to(device)) for name, build in builders.items()}  # type: ignore
+    models = {name: attempt(name, lambda build=build: build().to(device)) for name, build in builders.items()}  # type: ignore
     make = _training_task(setting) if setting.train else _separation_task(setting)
-    keys: list[Key] = list(product(systems, setting.precision))
+    keys: list[Key] = list(product(models, setting.precision))
     tasks: dict[Key, Any] = {}
-    for key in keys:
-        model = systems[key[0]]
-        tasks[key] = model if isinstance(model, Failure) else attempt(" ".join(key), partial(make, model, key[1]))
+    for name, precision in keys:
+        model = models[name]
+        made = model if isinstance(model, Failure) else attempt(f"{name} {precision}", partial(make, model, precision))
+        tasks[name, precision] = made
     outcomes: dict[Key, Any] = {key: task for key, task in tasks.items() if isinstance(task, Failure)}
     able: dict[Key, Task] = {key: task for key, task in tasks.items() if key not in outcomes}
-    outcomes |= time_in_turns(
-        {key: work for key, (work, _, _) in able.items()},
-        {key: warm_up for key, (_, warm_up, _) in able.items()},
-        setting.runs,
-        device,
-        partial(_described, setting),
-    )
-    rows = []
-    for key in keys:
-        outcome = outcomes.get(key)
-        if isinstance(outcome, Failure):
-            rows.append(Speed(*key, **outcome.to_dict()))
-        elif outcome is not None:
-            rows.append(_speed(setting, key, systems[key[0]], able[key][2], outcomes))
-    return rows
+    works = {key: work for key, (work, _, _) in able.items()}
+    warm_ups = {key: warm_up for key, (_, warm_up, _) in able.items()}
+    outcomes |= time_in_turns(works, warm_ups, setting.runs, device, partial(_described, setting))
+    return [_speed(setting, key, models[key[0]], tasks[key], outcomes) for key in keys if key in outcomes]
 
 
 def _described(setting: PeersSetting, seconds: float) -> str:
@@ -167,15 +149,19 @@ def _described(setting: PeersSetting, seconds: float) -> str:
     return f"real-time factor {seconds / setting.seconds:.3f}"
 
 
-def _speed(setting: Any, key: Key, model: Any, flops: int | None, outcomes: Mapping[Key, Any]) -> Speed:
-    seconds = outcomes[key] / setting.steps if setting.train else outcomes[key]
+def _speed(setting: Any, key: Key, model: Any, task: Any, outcomes: Mapping[Key, Any]) -> Speed:
+    outcome = outcomes[key]
+    if isinstance(outcome, Failure):
+        return Speed(*key, **outcome.to_dict())
+    _, _, flops = task
+    seconds = outcome / setting.steps if setting.train else outcome
     beside = {name: outcomes.get((name, key[1])) for name in BASELINES}
     return Speed(
         *key,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         seconds=round(seconds, 4),
         rate=setting.batch / seconds if setting.train else seconds / setting.seconds,
-        ratios={name: outcomes[key] / other for name, other in beside.items() if isinstance(other, float)},
+        ratios={name: outcome / other for name, other in beside.items() if isinstance(other, float)},
         flops=flops,
         utilisation=flops / seconds / setting.peak_tflops / 1e12 if flops and setting.peak_tflops else None,
     )

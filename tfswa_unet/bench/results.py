@@ -71,17 +71,10 @@ def time_in_turns(
     device: torch.device,
     describe: Callable[[float], str],
 ) -> dict[Key, float | Failure]:
-    """Time systems side by side: each warms up, then all take turns; one that fails has no more turns.
+    """Time systems, tuples of names, side by side: each warms up, then has a turn in every round.
 
-    Args:
-        works: by system, a tuple of names, what is timed once a round.
-        warm_ups: by system, what is done before anything counts.
-        rounds: in which every system has a turn.
-        device: waited for after each.
-        describe: of so many seconds, for progress.
-
-    Returns:
-        median s by system, or why it failed; an interruption ends the rounds and leaves out who had no turn yet.
+    Gives the median in s by system, or why it failed, after which it has no more turns. An interruption ends the rounds
+    and leaves out who had no turn yet. `describe` says for progress what so many seconds mean.
     """
     elapsed: dict[Key, list[float]] = {key: [] for key in works}
     failures: dict[Key, Failure] = {}
