@@ -85,26 +85,15 @@ def measure(setting: DataSetting) -> dict[str, Any]:
 def data_module(
     values: dict[str, Any], stems: dict[str, Any], rate: int, channels: int, augmentation: Any
 ) -> SegmentDataModule:
-    """Training's data module, ready to give batches.
-
-    Args:
-        values: as in conf/data.
-        stems: as in conf/stems.
-        rate: Hz that the stems are given at.
-        channels: that they are given with.
-        augmentation: what the loader's workers do.
-    """
+    """Training's data module, ready to give batches; its values are as in conf/data, its stems as in conf/stems."""
     config, plan = from_values(LoaderConfig, values, "data"), StemPlan.from_config(stems)
     return SegmentDataModule(config, plan, rate, channels, seed=0, augmentation=augmentation).ready()
 
 
 def samples_per_second(loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor], samples: int) -> float:
-    """Examples a second after a warm-up; whole rounds of the workers, whose batches come at about the same time.
+    """Examples a second of batches (b, s, c, t) after a warm-up, over so many samples and `SHORTEST` s at least.
 
-    Args:
-        loader: gives batches (b, s, c, t) without end.
-        augment: is done with each.
-        samples: to be counted at least, in `SHORTEST` s at least.
+    Whole rounds of the workers are counted, whose batches come at about the same time.
     """
     batches = iter(loader)
     a_round = max(1, loader.num_workers)

@@ -77,11 +77,12 @@ def own_songs(root: str, kind: str) -> dict[str, DataSetAt]:
 
 
 def _for_each_song(songs: Path, out: Path, write: Callable[[Path, Path], None]) -> None:
-    folders = [song for split in ("train", "valid") for song in sorted((songs / split).iterdir())]
-    for split in ("train", "valid"):
-        (out / split).mkdir(parents=True)
+    folders = sorted(songs.glob("*/*"))
+    targets = [out / song.relative_to(songs) for song in folders]
+    for target in targets:
+        target.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(processors()) as pool:
-        list(pool.map(write, folders, [out / song.parent.name / song.name for song in folders]))
+        list(pool.map(write, folders, targets))
 
 
 def _write_stem_mp4(song: Path, target: Path) -> None:
@@ -111,19 +112,11 @@ class MusdbSegments(Dataset[Tensor]):
     The song's `chunk_start` and `chunk_duration` are set and its targets' `audio` read, see "Training Deep Neural
     Networks with musdb" in the documentation of musdb 0.4. That runs ffprobe and ffmpeg once for each stem.
 
-    Args:
-        root: of MUSDB18, or of MUSDB18-HQ with `is_wav`.
-        is_wav: as for `musdb.DB`.
-        seconds: length of a segment.
-        rate: Hz of the songs.
-        length: number of items.
-
     Raises:
-        ConfigError: musdb cannot be imported, or finds no songs to train on.
+        ConfigError: musdb finds no songs to train on under `root`, of MUSDB18, or of MUSDB18-HQ with `is_wav`.
     """
 
     def __init__(self, root: Path, is_wav: bool, seconds: float, rate: int, length: int) -> None:
-        check_musdb()
         import musdb
 
         self.tracks = musdb.DB(root=str(root), is_wav=is_wav, subsets="train", split="train").tracks
@@ -149,11 +142,7 @@ class MusdbSegments(Dataset[Tensor]):
 
 
 def check_musdb() -> None:
-    """Refuse to go on where musdb cannot be imported.
-
-    Raises:
-        ConfigError: it is not installed, or lacks ffmpeg, without which it does not import.
-    """
+    """Raises ConfigError where musdb is not installed, or lacks ffmpeg, without which it does not import."""
     try:
         import musdb  # noqa: F401
     except (ImportError, RuntimeError) as error:

@@ -16,12 +16,18 @@ from typing import Any
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 RESET_HIGH_WATER = "5"  # see proc(5)
 BYTES = 1e6  # of a megabyte
+FUSED = "_scaled_dot_product_flash_attention"
+
+# torch counts the fused attention kernels of GPUs, but not those of CPUs.
+for end in ("", "_backward"):
+    gpu = getattr(torch.ops.aten, f"{FUSED}{end}")
+    flop_registry[getattr(torch.ops.aten, f"{FUSED}_for_cpu{end}")] = flop_registry[gpu]
 
 
 def synchronise(device: torch.device) -> None:
@@ -152,7 +158,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
 
 def count_flops(work: Callable[[], object]) -> int:
     """Operations of a forward pass, a multiplication and an addition counting as two; transforms are not counted."""
-    with torch.no_grad(), _counter() as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
 
@@ -176,7 +182,7 @@ def step_flops(model: nn.Module, work: Callable[[], object]) -> int:
 
     hooks = [lstm.register_forward_hook(add) for lstm in lstms.values()]
     try:
-        with _counter() as counter:
+        with FlopCounterMode(display=False) as counter:
             work()
     finally:
         for hook in hooks:
@@ -214,23 +220,3 @@ def _reset_high_water() -> bool:
 def _high_water() -> int:
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
-
-
-def _counter() -> FlopCounterMode:
-    # torch counts the fused attention kernels of GPUs, but not those of CPUs.
-    aten = torch.ops.aten
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-        },
-    )
-
-
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(query, key, value)
-
-
-def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(gradient, query, key, value)
