@@ -86,14 +86,11 @@ def costs(model: Any) -> dict[str, float]:
     device = next(model.parameters()).device
     seconds = as_in_training("seconds")
     mixture = mixtures(1, model.channels, seconds, model.rate).to(device)
-    model.eval()
-
-    def forward() -> torch.Tensor:
-        with torch.inference_mode():
-            return model(mixture)
-
-    flops = count_flops(lambda: model(mixture)) / seconds
-    return {"flops_per_second": flops, "real_time_factor": median_seconds(forward, RUNS, device) / seconds}
+    forward = partial(model.eval(), mixture)
+    flops = count_flops(forward)
+    with torch.inference_mode():
+        median = median_seconds(forward, RUNS, device)
+    return {"flops_per_second": flops / seconds, "real_time_factor": median / seconds}
 
 
 def _measure(name: str, config: dict[str, Any], setting: OptionsSetting, songs: TrialSongs) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from tfswa_unet import models
 from tfswa_unet.bench.measures import step_flops
-from tfswa_unet.bench.networks import PUBLISHED, peer, ways
+from tfswa_unet.bench.networks import PUBLISHED, ways
 from tfswa_unet.bench.results import MEASURED, Failure, attempt, time_in_turns
 from tfswa_unet.bench.settings import PeersSetting
 from tfswa_unet.bench.subject import CHANNELS, RATE, as_in_training, device_name, emulated, mixtures, set_up
@@ -118,7 +118,7 @@ def _builders(setting: PeersSetting) -> dict[str, Callable[[], Any]]:
                 raise unknown(option, name, known)
     presets = {name: models.preset(name, STEMS) for name in ours}
     builders: dict[str, Callable[[], Any]] = {name: partial(models.build, preset) for name, preset in presets.items()}
-    builders |= {name: partial(peer, PUBLISHED, name, STEMS) for name in theirs}
+    builders |= {name: partial(PUBLISHED[name], STEMS) for name in theirs}
     if not builders:
         raise ConfigError("nothing to measure: name at least one of --models and --peers")
     return builders

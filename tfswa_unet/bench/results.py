@@ -109,11 +109,7 @@ def rounded(value: Any) -> Any:
 class Results:
     """Named records in one JSON file, together with the settings under which all of them were made.
 
-    What failed stands there until the next run, which tries it again.
-
-    Args:
-        path: the file; continued where it exists.
-        settings: plain values that decide the results.
+    A file that exists is continued; what failed stands there until the next run, which tries it again.
 
     Raises:
         ConfigError: where the file holds something else, or results under other settings.

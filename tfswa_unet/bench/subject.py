@@ -63,12 +63,7 @@ def set_up(threads: int | None, keep: bool = True) -> bool:
 
 
 def prepare(setting: ModelSetting) -> Subject:
-    """Load a model as the other commands do, and set the process up as they do.
-
-    Raises:
-        ConfigError: for an unknown device or precision.
-        ModelError: for a model that cannot be loaded.
-    """
+    """Load a model and set the process up as the other commands do; raises ConfigError and ModelError as they do."""
     device = pick_device(setting.device)
     precision = pick_precision(setting.precision, device)
     set_up(setting.threads)
@@ -76,11 +71,7 @@ def prepare(setting: ModelSetting) -> Subject:
 
 
 def check_model(name: str) -> None:
-    """Refuse a model that is not there, before others of the same run are measured.
-
-    Raises:
-        ModelError: as `load_model` does.
-    """
+    """Refuse a model that is not there before others of the same run are measured; raises ModelError."""
     if name not in models.names():
         read_facts(name)
 

@@ -43,7 +43,6 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
     """
     loss, augmentation = choice("loss", setting.loss), choice("augmentation", setting.augmentation)
     subject = prepare(setting)
-    facts = subject.facts()
     module = SeparationModule(
         subject.model.config, loss, choice("optimizer", "adamw"), choice("scheduler", "constant"), augmentation
     ).to(subject.device)
@@ -58,7 +57,7 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
     mixture = mixtures(batch, model.channels, seconds, model.rate).to(subject.device)
     tflops = 3 * count_flops(lambda: model(mixture)) * setting.steps / total / 1e12
     return {
-        **facts,
+        **subject.facts(),
         "audio_seconds": seconds,
         "batch": batch,
         "steps": setting.steps,
@@ -82,12 +81,7 @@ class SplitStep:
     """`SeparationModule.training_step` with its backward pass and update, cut where the model's output is.
 
     The loss sees the output detached; its gradient there is then sent through the network. The parameters' gradients
-    are those of the whole step.
-
-    Args:
-        module: on the subject's device.
-        optimizer: of its parameters.
-        subject: whose precision the forward pass runs at.
+    are those of the whole step. The forward pass runs at the subject's precision.
     """
 
     def __init__(self, module: SeparationModule, optimizer: Optimizer, subject: Subject) -> None:
@@ -120,14 +114,10 @@ class SplitStep:
 
 
 def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int = 0) -> Stopwatch:
-    """Time consecutive steps; waiting for a batch and bringing it to the device is the part "data".
+    """Time consecutive steps on stems (b, s', c, t); waiting for them and bringing them to the device is "data".
 
-    Args:
-        step: what is done with each batch.
-        batches: stems (b, s', c, t), drain + steps of them at least.
-        steps: to time.
-        drain: batches to throw away first: what workers had in store when nobody was training would make a slow loader
-            look fast.
+    `drain` batches are thrown away first: what workers had in store when nobody was training would make a slow loader
+    look fast.
     """
     for _ in range(drain):
         next(batches)

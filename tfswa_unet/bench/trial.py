@@ -63,11 +63,9 @@ def prepare(setting: TrialSetting) -> TrialSongs:
         DataError: something else lies there.
     """
     set_up(setting.threads)
-    reported = {0}
 
     def report(done: int, total: int) -> None:
-        if sys.stderr.isatty() or done == total or done // 10 not in reported:
-            reported.add(done // 10)
+        if sys.stderr.isatty() or done == total or done % 10 == 0:
             tell(f"songs: {done} of {total} at {setting.data}")
 
     songs, scored = setting.songs + setting.test_songs, setting.test_songs
