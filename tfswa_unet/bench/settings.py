@@ -15,7 +15,7 @@ REFERENCE = "fp32"
 ELSEWHERE = ("data", "workers", "out")  # where songs and results lie and who loads them changes no result
 
 
-def option(help: str, default: Any = None, metavar: str | None = None, positive: bool = True) -> Any:
+def option(help: str, metavar: str | None = None, default: Any = None, positive: bool = True) -> Any:
     """A field that is an option of the command line; numbers must be above 0 where `positive` does not say otherwise.
 
     A default of None is left to the benchmark; `help` says what it takes then.
@@ -37,7 +37,7 @@ class Setting:
         ConfigError: for impossible values, of these and of all settings below.
     """
 
-    threads: int | None = option("CPU threads (default: all cores)", metavar="N")
+    threads: int | None = option("CPU threads (default: all cores)", "N")
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -54,21 +54,21 @@ class ModelSetting(Setting):
     """What a benchmark of a model is told; `model` is a preset (random weights), a bundle or a checkpoint."""
 
     model: str
-    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
-    precision: str = option("auto, fp32 or bf16", "fp32")
+    device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
+    precision: str = option("auto, fp32 or bf16", default="fp32")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardSetting(ModelSetting):
     """The model alone, from waveforms to stems."""
 
-    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
-    batch: int = option("segments at a time", 1, "N")
-    runs: int = option("calls counted after a warm-up; the median is given", 5, "N")
-    compile: bool = option("compile the network with torch.compile first", False)
-    profile: bool = option("show the share of the time of each kind of module", False)
+    seconds: float | None = option("length of a segment (default: as in conf/data)", "S")
+    batch: int = option("segments at a time", "N", 1)
+    runs: int = option("calls counted after a warm-up; the median is given", "N", 5)
+    compile: bool = option("compile the network with torch.compile first", default=False)
+    profile: bool = option("show the share of the time of each kind of module", default=False)
     compare: str | None = option(
-        "fp32: SNR of the output in dB against fp32 without compilation; bf16 always shows it", metavar="fp32"
+        "fp32: SNR of the output in dB against fp32 without compilation; bf16 always shows it", "fp32"
     )
 
     def __post_init__(self) -> None:
@@ -83,55 +83,52 @@ class ForwardSetting(ModelSetting):
 class TrainSetting(ModelSetting):
     """Training steps with their data, loss and optimizer."""
 
-    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
-    batch: int | None = option("segments a step (default: as in conf/data)", metavar="N")
-    steps: int = option("steps counted after a warm-up", 8, "N")
-    loss: str = option("as in conf/loss: default, fast, waveform", "default", "NAME")
-    augmentation: str = option("as in conf/augmentation: none, default, strong", "default", "NAME")
-    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", metavar="ROOT")
-    cache: str | None = option(
-        "decode the data set to it first, as training does (default: read its files)", metavar="FOLDER"
-    )
-    workers: int | None = option("loader processes (default: as in conf/data)", metavar="N", positive=False)
-    checkpointing: bool = option("also with gradient checkpointing: its price and gain", False)
-    peak_tflops: float | None = option("the device's best, to tell how much of it is used", metavar="X")
+    seconds: float | None = option("length of a segment (default: as in conf/data)", "S")
+    batch: int | None = option("segments a step (default: as in conf/data)", "N")
+    steps: int = option("steps counted after a warm-up", "N", 8)
+    loss: str = option("as in conf/loss: default, fast, waveform", "NAME", "default")
+    augmentation: str = option("as in conf/augmentation: none, default, strong", "NAME", "default")
+    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", "ROOT")
+    cache: str | None = option("decode the data set to it first, as training does (default: read its files)", "FOLDER")
+    workers: int | None = option("loader processes (default: as in conf/data)", "N", positive=False)
+    checkpointing: bool = option("also with gradient checkpointing: its price and gain", default=False)
+    peak_tflops: float | None = option("the device's best, to tell how much of it is used", "X")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateSetting(ModelSetting):
     """A whole song, from file to files."""
 
-    seconds: float = option("length of the song, in stereo at 44.1 kHz", 60.0, "S")
-    runs: int = option("songs counted after a warm-up; the median is given", 3, "N")
-    segment: float | None = option("seconds that the model sees at once (default: as tfswa separate)", metavar="S")
+    seconds: float = option("length of the song, in stereo at 44.1 kHz", "S", 60.0)
+    runs: int = option("songs counted after a warm-up; the median is given", "N", 3)
+    segment: float | None = option("seconds that the model sees at once (default: as tfswa separate)", "S")
     overlap: float | None = option(
-        "seconds that neighbouring segments share (default: as tfswa separate)", metavar="S", positive=False
+        "seconds that neighbouring segments share (default: as tfswa separate)", "S", positive=False
     )
-    batch: int | None = option("segments at a time (default: as tfswa separate)", metavar="N")
+    batch: int | None = option("segments at a time (default: as tfswa separate)", "N")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSetting(Setting):
     """The examples that training waits for, by reader of the files."""
 
-    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
-    batch: int | None = option("segments at a time (default: as in conf/data)", metavar="N")
-    samples: int = option("segments counted after a warm-up, at least 1 s of them", 48, "N")
+    seconds: float | None = option("length of a segment (default: as in conf/data)", "S")
+    batch: int | None = option("segments at a time (default: as in conf/data)", "N")
+    samples: int = option("segments counted after a warm-up, at least 1 s of them", "N", 48)
     workers: int | None = option(
-        "loader processes (default and most: as many as processors; 0: none)", metavar="N", positive=False
+        "loader processes (default and most: as many as processors; 0: none)", "N", positive=False
     )
     readers: tuple[str, ...] | None = option(
         "some of musdb, musdb_wav (its own), stem_mp4, wav, flac, cached (default: all); of a data set with --data "
         "those that read it, files for layouts other than MUSDB18's",
-        metavar="NAME",
+        "NAME",
     )
     augmentation: str | None = option(
-        "as in conf/augmentation: none, default, strong (default: none, and the cache with default as well)",
-        metavar="NAME",
+        "as in conf/augmentation: none, default, strong (default: none, and the cache with default as well)", "NAME"
     )
-    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", metavar="ROOT")
-    kind: str = option("its layout, as data.kind", "auto")
-    cache: str | None = option("where to decode it to, and to leave it (default: for the time being)", metavar="FOLDER")
+    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", "ROOT")
+    kind: str = option("its layout, as data.kind", default="auto")
+    cache: str | None = option("where to decode it to, and to leave it (default: for the time being)", "FOLDER")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,18 +140,18 @@ class DataSetting(Setting):
 class PeersSetting(Setting):
     """Networks side by side, ours and other packages': a whole track, or training steps."""
 
-    models: tuple[str, ...] | None = option("our presets (default: all of conf/model)", metavar="NAME")
-    peers: tuple[str, ...] | None = option("of htdemucs, openunmix, bs_roformer (default: all)", metavar="NAME")
-    precision: tuple[str, ...] = option("fp32, bf16 or both", ("fp32",), "NAME")
-    runs: int = option("rounds over all systems after a warm-up; medians are given", 3, "N")
-    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
-    no_keep_pages: bool = option("leave glibc's memory settings as they are, for all", False)
-    seconds: float = option("length of the track, stereo", 60.0, "S")
-    train: bool = option("measure training steps instead: waveform L1, Adam", False)
-    batch: int | None = option("with --train: segments a step (default: as in conf/data)", metavar="N")
-    segment: float | None = option("with --train: length of a segment (default: as in conf/data)", metavar="S")
-    steps: int = option("with --train: steps of each system in a round", 3, "N")
-    peak_tflops: float | None = option("with --train: the device's best, for the utilisation (MFU)", metavar="X")
+    models: tuple[str, ...] | None = option("our presets (default: all of conf/model)", "NAME")
+    peers: tuple[str, ...] | None = option("of htdemucs, openunmix, bs_roformer (default: all)", "NAME")
+    precision: tuple[str, ...] = option("fp32, bf16 or both", "NAME", ("fp32",))
+    runs: int = option("rounds over all systems after a warm-up; medians are given", "N", 3)
+    device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
+    no_keep_pages: bool = option("leave glibc's memory settings as they are, for all", default=False)
+    seconds: float = option("length of the track, stereo", "S", 60.0)
+    train: bool = option("measure training steps instead: waveform L1, Adam", default=False)
+    batch: int | None = option("with --train: segments a step (default: as in conf/data)", "N")
+    segment: float | None = option("with --train: length of a segment (default: as in conf/data)", "S")
+    steps: int = option("with --train: steps of each system in a round", "N", 3)
+    peak_tflops: float | None = option("with --train: the device's best, for the utilisation (MFU)", "X")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,15 +161,15 @@ class TrialSetting(Setting):
     minutes: float
     loss: str
     out: str
-    batch: int = option("segments a step", 3, "N")
-    segment: float = option("length of a training segment", 1.5, "S")
-    seed: int = option("of songs, batches and weights", 0, positive=False)
-    data: str = option("folder of the songs, made once", "data/bench", "FOLDER")
-    songs: int = option("songs to train on", 60, "N")
-    test_songs: int = option("songs to score", 8, "N")
-    song_seconds: float = option("length of a song", 20.0, "S")
-    workers: int = option("loader processes", 1, "N", positive=False)
-    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
+    batch: int = option("segments a step", "N", 3)
+    segment: float = option("length of a training segment", "S", 1.5)
+    seed: int = option("of songs, batches and weights", default=0, positive=False)
+    data: str = option("folder of the songs, made once", "FOLDER", "data/bench")
+    songs: int = option("songs to train on", "N", 60)
+    test_songs: int = option("songs to score", "N", 8)
+    song_seconds: float = option("length of a song", "S", 20.0)
+    workers: int = option("loader processes", "N", 1, positive=False)
+    device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
 
     def deciding(self) -> dict[str, Any]:
         """Everything above that decides a result, as plain values."""
@@ -183,14 +180,13 @@ class TrialSetting(Setting):
 class ContestSetting(TrialSetting):
     """Who separates best after equal time of training, ours and other packages' networks."""
 
-    minutes: float = option("wall-clock of each training", 20.0)
-    loss: str = option("a file of conf/loss", "waveform", "NAME")
-    out: str = option("file of the results, continued where it exists", "runs/bench/contest.json", "FILE")
+    minutes: float = option("wall-clock of each training", default=20.0)
+    loss: str = option("a file of conf/loss", "NAME", "waveform")
+    out: str = option("file of the results, continued where it exists", "FILE", "runs/bench/contest.json")
     lr: tuple[str, ...] | None = option(
-        f"learning rates to change (default: {' '.join(f'{name}={rate:g}' for name, rate in RATES.items())})",
-        metavar="NAME=X",
+        f"learning rates to change (default: {' '.join(f'{name}={rate:g}' for name, rate in RATES.items())})", "NAME=X"
     )
-    only: str | None = option(f"train one: {', '.join(RATES)}", metavar="NAME")
+    only: str | None = option(f"train one: {', '.join(RATES)}", "NAME")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -218,11 +214,11 @@ class ContestSetting(TrialSetting):
 class OptionsSetting(TrialSetting):
     """What each option of the network is worth: size, speed, and SDR after equal time of training."""
 
-    minutes: float = option("wall-clock of each training", 3.0)
-    loss: str = option("a file of conf/loss", "fast", "NAME")
-    out: str = option("file of the results, continued where it exists", "runs/bench/options.json", "FILE")
-    model: str = option("the preset that rows change", "tfswa_tiny", "NAME")
-    rows: str | None = option('rows to measure, "A;B" (default: all)', metavar="A;B")
-    table: str | None = option("the rows (default: options.yaml of the package)", metavar="FILE")
-    lr: float = option("learning rate of all rows", 2e-3, "X")
-    list: bool = option("print the rows and leave", False)
+    minutes: float = option("wall-clock of each training", default=3.0)
+    loss: str = option("a file of conf/loss", "NAME", "fast")
+    out: str = option("file of the results, continued where it exists", "FILE", "runs/bench/options.json")
+    model: str = option("the preset that rows change", "NAME", "tfswa_tiny")
+    rows: str | None = option('rows to measure, "A;B" (default: all)', "A;B")
+    table: str | None = option("the rows (default: options.yaml of the package)", "FILE")
+    lr: float = option("learning rate of all rows", "X", 2e-3)
+    list: bool = option("print the rows and leave", default=False)
