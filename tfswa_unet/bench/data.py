@@ -58,26 +58,21 @@ def measure(setting: DataSetting) -> dict[str, Any]:
         setting, seconds=seconds, batch=batch, readers=readers, workers=workers, threads=torch.get_num_threads()
     )
     loading = {"seconds": seconds, "batch_size": batch, "workers": workers}
-    speeds = {(reader, name): 0.0 for reader in readers for name in _augmentations(setting, reader)}
+    pairs = [(reader, name) for reader in readers for name in _augmentations(setting, reader)]
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         places = own or made_songs(Path(folder), max(SHORTEST_SONG, SONG * seconds), readers)
         cache = setting.cache or str(Path(folder) / "cache")
-        for reader, name in speeds:
+        for reader, name in pairs:
             for_workers, for_batches = split(choice("augmentation", name))
             augment = build_augmentation(for_batches, rate=RATE).train()
             loader = _loader(loading, reader, places[reader], cache, for_workers)
-            speeds[reader, name] = samples_per_second(loader, augment, setting.samples)
+            speed = samples_per_second(loader, augment, setting.samples)
+            rows.append({"reader": reader, "augmentation": name, "samples_per_second": speed})
             del loader  # its processes end before others are measured
-    musdb = speeds.get((BASELINE, PLAIN))
-    rows = [
-        {
-            "reader": reader,
-            "augmentation": name,
-            "samples_per_second": speed,
-            "ratio_to_musdb": speed / musdb if musdb else None,
-        }
-        for (reader, name), speed in speeds.items()
-    ]
+    musdb = next((row["samples_per_second"] for row in rows if row["reader"] == BASELINE), None)
+    for row in rows:
+        row["ratio_to_musdb"] = row["samples_per_second"] / musdb if musdb else None
     augmentations = measure_augmentations(batch, len(STEMS), seconds)
     return {"settings": asdict(setting), "rows": rows, "augmentations": augmentations}
 

@@ -34,9 +34,7 @@ LARGEST = 150.0  # dB: more says no more than that the outputs are equal
 def measure(setting: ForwardSetting) -> dict[str, Any]:
     """Measure calls of the model, from waveforms on the device to stems on the device.
 
-    Raises:
-        ConfigError: for impossible values, or where torch cannot compile.
-        ModelError: for a model that cannot be loaded.
+    Raises as `subject.prepare` does, and ConfigError where torch cannot compile.
     """
     subject = prepare(setting)
     model = subject.model

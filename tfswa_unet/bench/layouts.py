@@ -25,8 +25,17 @@ from tfswa_unet.types import STEMS
 
 SONGS = 5  # of which one validates, as the data module asks: as many to train on as there are stems
 BIT_RATE = "256k"  # of each stream, as in MUSDB18
-MADE = ("musdb", "musdb_wav", "stem_mp4", "wav", "flac", "cached")
-STEM_MP4 = {"musdb", "stem_mp4"}
+# The folder and kind of the songs that are made for each reader.
+LAYOUTS = {
+    "musdb": ("stem_mp4", "musdb18"),
+    "musdb_wav": ("wav", "musdb18hq"),
+    "stem_mp4": ("stem_mp4", "musdb18"),
+    "wav": ("wav", "musdb18hq"),
+    "flac": ("flac", "folders"),
+    "cached": ("wav", "musdb18hq"),
+}
+MADE = tuple(LAYOUTS)
+STEM_MP4 = "musdb and stem_mp4"  # what cannot be measured without ffmpeg
 # The readers of a data set of one's own, by its kind.
 OWN = {"musdb18": ("musdb", "stem_mp4", "cached"), "musdb18hq": ("musdb_wav", "wav", "cached")}
 OTHERS = ("files", "cached")
@@ -45,31 +54,22 @@ def made_songs(folder: Path, seconds: float, readers: Collection[str]) -> dict[s
 
     Lengths, stems and splits are the same everywhere. Raises ConfigError where ffmpeg is needed and missing or fails.
     """
-    if STEM_MP4 & set(readers) and shutil.which("ffmpeg") is None:
+    places = {reader: DataSetAt(folder / LAYOUTS[reader][0], LAYOUTS[reader][1]) for reader in readers}
+    needed = {place.root.name for place in places.values()}
+    if "stem_mp4" in needed and shutil.which("ffmpeg") is None:
         raise ConfigError(
             "ffmpeg, which is to make the .stem.mp4 files, is not on the PATH: install it, or choose --readers without "
-            f"{' and '.join(sorted(STEM_MP4))}"
+            f"{STEM_MP4}"
         )
-    wav = DataSetAt(folder / "wav", "musdb18hq")
-    write_dataset(wav.root, SONGS, seconds, seed=0, test_tracks=0, workers=1)
-    places = dict.fromkeys(("musdb_wav", "wav", "cached"), wav)
-    if STEM_MP4 & set(readers):
-        packed = DataSetAt(folder / "stem_mp4", "musdb18")
-        _for_each_song(wav.root, packed.root, _write_stem_mp4)
-        places |= dict.fromkeys(STEM_MP4, packed)
-    if "flac" in readers:
-        places["flac"] = DataSetAt(folder / "flac", "folders")
-        _for_each_song(wav.root, places["flac"].root, _write_flac)
-    return {reader: places[reader] for reader in readers}
+    write_dataset(folder / "wav", SONGS, seconds, seed=0, test_tracks=0, workers=1)
+    for name, write in (("stem_mp4", _write_stem_mp4), ("flac", _write_flac)):
+        if name in needed:
+            _for_each_song(folder / "wav", folder / name, write)
+    return places
 
 
 def own_songs(root: str, kind: str) -> dict[str, DataSetAt]:
-    """The readers that a data set of one's own can be measured with; "auto" finds its kind.
-
-    Raises:
-        ConfigError: an unknown kind.
-        DataError: nothing at the root, or no songs of that kind.
-    """
+    """The readers that a data set of one's own can be measured with; "auto" finds its kind. Raises as `find_songs`."""
     find_songs(kind, root)
     path = Path(root).expanduser()
     found = detect(path) if kind == "auto" else kind
@@ -95,7 +95,7 @@ def _write_stem_mp4(song: Path, target: Path) -> None:
     if done.returncode:
         raise ConfigError(
             f"ffmpeg could not make {target} ({' '.join(done.stderr.split())}): make room there, or choose --readers "
-            f"without {' and '.join(sorted(STEM_MP4))}"
+            f"without {STEM_MP4}"
         )
 
 

@@ -6,9 +6,9 @@ import ctypes
 import gc
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -174,11 +174,10 @@ def step_flops(model: nn.Module, work: Callable[[], object]) -> int:
     A multiplication and an addition count as two; Fourier transforms are not counted.
     """
     lstms = {f"{type(model).__name__}.{n}": m for n, m in model.named_modules() if isinstance(m, nn.LSTM)}
-    recurrent = 0
+    recurrent: list[int] = []
 
     def add(lstm: nn.LSTM, inputs: tuple[Any, ...], _output: Any) -> None:
-        nonlocal recurrent
-        recurrent += lstm_flops(lstm, inputs[0].numel() // inputs[0].shape[-1])
+        recurrent.append(lstm_flops(lstm, inputs[0].numel() // lstm.input_size))
 
     hooks = [lstm.register_forward_hook(add) for lstm in lstms.values()]
     try:
@@ -190,7 +189,7 @@ def step_flops(model: nn.Module, work: Callable[[], object]) -> int:
     # Fused LSTMs are not counted, others are: what was counted of them gives way to the formula.
     counts = counter.get_flop_counts()
     counted = sum(sum(counts.get(name, {}).values()) for name in lstms)
-    return counter.get_total_flops() - counted + 3 * recurrent
+    return counter.get_total_flops() - counted + 3 * sum(recurrent)
 
 
 def lstm_flops(lstm: nn.LSTM, steps: int) -> int:
@@ -202,11 +201,8 @@ def lstm_flops(lstm: nn.LSTM, steps: int) -> int:
 
 def _release_pages() -> None:
     """Give back what `keep_pages` kept of earlier work, or it would count as used."""
-    if sys.platform.startswith("linux"):
-        try:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):
-            return
+    with suppress(OSError, AttributeError):  # where there is no glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _reset_high_water() -> bool:

@@ -74,10 +74,8 @@ def configured(base: str, overrides: Sequence[str], row: str) -> dict[str, Any]:
     try:
         config: Any = OmegaConf.to_container(OmegaConf.merge(preset, OmegaConf.from_dotlist(list(overrides))))
         models.build(config)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"row {row!r}: {' '.join(str(error).split())}") from None
-    except (ConfigError, TypeError, ValueError) as error:
-        raise ConfigError(f"row {row!r} cannot be built: {error}") from error
+    except (OmegaConfBaseException, ConfigError, TypeError, ValueError) as error:
+        raise ConfigError(f"row {row!r} cannot be built: {' '.join(str(error).split())}") from error
     return config
 
 

@@ -36,13 +36,13 @@ def receptive_field(model: Any, seconds: float = 1.0) -> ReceptiveField:
 
     Time is read at the waveform. The level that the model divides it by depends on every sample whatever the network
     sees, and adds to the gradient a multiple of the waveform; so this is silent at every other sample, which is where
-    the gradient is read. Frequency is read at the maps that the network is given, where no window leaks.
-
-    Args:
-        model: gives `spectra` of mixtures (b, c, t) by its `network` on maps (b, c·k, n, f), in eval mode.
-        seconds: length of the segment.
+    the gradient is read. Frequency is read at the maps (b, c·k, n, f) that the model, in eval mode, gives its network.
+    No window leaks there.
     """
-    mixture = _probe(model.channels, 2 * max(1, round(seconds * model.rate / 2))).requires_grad_()
+    shape = (1, model.channels, 2 * max(1, round(seconds * model.rate / 2)))
+    mixture = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    mixture[..., 1::2] = 0
+    mixture.requires_grad_()
     maps: list[Tensor] = []
     handle = model.network.register_forward_pre_hook(lambda _, inputs: maps.extend(inputs))
     try:
@@ -70,13 +70,6 @@ def receptive_field(model: Any, seconds: float = 1.0) -> ReceptiveField:
         fills_band=low == 0 and high == top,
         effective_hertz=effective_high - effective_low,
     )
-
-
-def _probe(channels: int, length: int) -> Tensor:
-    """Noise (1, c, t), silent at odd samples; always the same."""
-    noise = 0.1 * torch.randn(1, channels, length, generator=torch.Generator().manual_seed(0))
-    noise[..., 1::2] = 0
-    return noise
 
 
 def _band(bins: list[Tensor], own: float, top: float, threshold: float) -> tuple[float, float]:

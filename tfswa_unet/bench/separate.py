@@ -14,12 +14,7 @@ from tfswa_unet.inference import Separator, separate_file
 
 
 def measure(setting: SeparateSetting) -> dict[str, Any]:
-    """Separate a synthetic song, in stereo at 44.1 kHz, several times, as `tfswa separate` does.
-
-    Raises:
-        ConfigError: for impossible values.
-        ModelError: for a model that cannot be loaded.
-    """
+    """Separate a synthetic song, in stereo at 44.1 kHz, as `tfswa separate` does; raises as `subject.prepare` does."""
     subject = prepare(setting)
     given: dict[str, Any] = {"segment_seconds": setting.segment, "overlap_seconds": setting.overlap}
     seconds = {name: value for name, value in given.items() if value is not None}

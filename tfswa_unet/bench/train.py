@@ -36,10 +36,7 @@ SONGS = 3  # the fewest of which one validates, as the data module asks
 def measure(setting: TrainSetting) -> dict[str, Any]:
     """Train for a few steps on the model's stems and say what they cost.
 
-    Raises:
-        ConfigError: for unknown names or impossible values.
-        DataError: for a data set that is missing or unusable.
-        ModelError: for a model that cannot be loaded.
+    Raises as `subject.prepare` does, ConfigError for unknown names, and DataError for an unusable data set.
     """
     loss, augmentation = choice("loss", setting.loss), choice("augmentation", setting.augmentation)
     subject = prepare(setting)
