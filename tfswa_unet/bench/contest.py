@@ -21,10 +21,7 @@ def measure(setting: ContestSetting) -> dict[str, Any]:
     """Train and score whoever has no result in the file yet; gives what the file then holds.
 
     A contestant that fails leaves the reason as its record. Whose package is missing is told before anyone is trained.
-
-    Raises:
-        ConfigError: for impossible values, or results under other settings.
-        DataError: where the songs cannot be made.
+    Raises ConfigError for results under other settings, and DataError where the songs cannot be made.
     """
     check(setting)
     results = Results(Path(setting.out), {**setting.deciding(), "lr": setting.rates})

@@ -45,9 +45,8 @@ def measure(setting: DataSetting) -> dict[str, Any]:
     many processes. The files are in the system's memory before they are read, so that no disk is measured. musdb
     decodes a stem from its beginning to the segment: on songs longer than those made here it is slower.
 
-    Raises:
-        ConfigError: for unknown names or impossible values, or where musdb or ffmpeg is needed and missing.
-        DataError: for a data set that is missing or unusable.
+    Raises ConfigError for unknown names, or where musdb or ffmpeg is needed and missing; DataError for an unusable data
+    set.
     """
     own = None if setting.data is None else own_songs(setting.data, setting.kind)
     seconds, batch = as_in_training("seconds", setting.seconds), as_in_training("batch_size", setting.batch)

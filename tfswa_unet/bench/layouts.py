@@ -110,10 +110,8 @@ class MusdbSegments(Dataset[Tensor]):
     """Item i is (s, c, t), the four stems of a random place in a random song, drawn from i alone.
 
     The song's `chunk_start` and `chunk_duration` are set and its targets' `audio` read, see "Training Deep Neural
-    Networks with musdb" in the documentation of musdb 0.4. That runs ffprobe and ffmpeg once for each stem.
-
-    Raises:
-        ConfigError: musdb finds no songs to train on under `root`, of MUSDB18, or of MUSDB18-HQ with `is_wav`.
+    Networks with musdb" in the documentation of musdb 0.4. That runs ffprobe and ffmpeg once for each stem. Raises
+    ConfigError where musdb finds no songs to train on under `root`, of MUSDB18, or of MUSDB18-HQ with `is_wav`.
     """
 
     def __init__(self, root: Path, is_wav: bool, seconds: float, rate: int, length: int) -> None:

@@ -81,10 +81,8 @@ class Step:
 def measure(setting: PeersSetting) -> dict[str, Any]:
     """Measure every system in turn; one that fails has the reason in its row.
 
-    Gives facts of the run, and under "systems" a `Speed` for each system and precision.
-
-    Raises:
-        ConfigError: for unknown names.
+    Gives facts of the run, and under "systems" a `Speed` for each system and precision. Raises ConfigError for unknown
+    names.
     """
     builders = _builders(setting)
     device = pick_device(setting.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,26 +12,12 @@ from tfswa_unet.dsp import unstack_subbands
 EFFECTIVE = 1e-6  # of the largest gradient
 
 
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What one point of a stem's spectrogram, in the middle of a segment, depends on.
+def receptive_field(model: Any, seconds: float = 1.0) -> dict[str, float | bool]:
+    """What one point of the first stem's spectrogram, in the middle of a segment, depends on.
 
-    From the first to the last sample, and from the lowest to the highest frequency, at which the gradient is not zero;
-    the effective field ends where it is below 1e-6 of its maximum, which training changes. Source of the distinction:
-    arXiv 1701.04128.
-    """
-
-    segment_seconds: float
-    seconds: float
-    fills_segment: bool
-    effective_seconds: float
-    hertz: float
-    fills_band: bool
-    effective_hertz: float
-
-
-def receptive_field(model: Any, seconds: float = 1.0) -> ReceptiveField:
-    """Measure by one backward pass from the energy of one point of the first stem.
+    From the first to the last sample, and from the lowest to the highest frequency, at which the gradient of its energy
+    is not zero; the effective field ends where it is below 1e-6 of its maximum, which training changes. Source of the
+    distinction: arXiv 1701.04128.
 
     Time is read at the waveform. The level that the model divides it by depends on every sample whatever the network
     sees, and adds to the gradient a multiple of the waveform; so this is silent at every other sample, which is where
@@ -61,15 +46,15 @@ def receptive_field(model: Any, seconds: float = 1.0) -> ReceptiveField:
     bins = [unstack_subbands(sizes.abs(), subbands)[..., :-1].amax(dim=(0, 1, 2)) for sizes in seen]
     low, high = _band(bins, own, top, 0.0)
     effective_low, effective_high = _band(bins, own, top, EFFECTIVE)
-    return ReceptiveField(
-        segment_seconds=mixture.shape[-1] / model.rate,
-        seconds=2 * len(_reach(heard, 0.0)) / model.rate,
-        fills_segment=len(_reach(heard, 0.0)) == len(heard),
-        effective_seconds=2 * len(_reach(heard, EFFECTIVE)) / model.rate,
-        hertz=high - low,
-        fills_band=low == 0 and high == top,
-        effective_hertz=effective_high - effective_low,
-    )
+    return {
+        "segment_seconds": mixture.shape[-1] / model.rate,
+        "seconds": 2 * len(_reach(heard, 0.0)) / model.rate,
+        "fills_segment": len(_reach(heard, 0.0)) == len(heard),
+        "effective_seconds": 2 * len(_reach(heard, EFFECTIVE)) / model.rate,
+        "hertz": high - low,
+        "fills_band": low == 0 and high == top,
+        "effective_hertz": effective_high - effective_low,
+    }
 
 
 def _band(bins: list[Tensor], own: float, top: float, threshold: float) -> tuple[float, float]:

@@ -109,10 +109,8 @@ def rounded(value: Any) -> Any:
 class Results:
     """Named records in one JSON file, together with the settings under which all of them were made.
 
-    A file that exists is continued; what failed stands there until the next run, which tries it again.
-
-    Raises:
-        ConfigError: where the file holds something else, or results under other settings.
+    A file that exists is continued; what failed stands there until the next run, which tries it again. Raises
+    ConfigError where the file holds something else, or results under other settings.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:

@@ -31,11 +31,7 @@ def check_positive(name: str, value: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What every benchmark is told.
-
-    Raises:
-        ConfigError: for impossible values, of these and of all settings below.
-    """
+    """What every benchmark is told; this and all settings below raise ConfigError for impossible values."""
 
     threads: int | None = option("CPU threads (default: all cores)", "N")
 

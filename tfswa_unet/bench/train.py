@@ -6,7 +6,6 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,8 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
     ).to(subject.device)
     model = module.model
     subject = replace(subject, model=model)  # the one that was loaded may go
-    with _data(setting, model, augmentation) as data:
+    with tempfile.TemporaryDirectory() as folder:
+        data = _data(setting, model, augmentation, Path(folder) / "songs")
         plain = _measure(setting.steps, subject, module, data, False)
         second = _measure(setting.steps, subject, module, data, True) if setting.checkpointing else None
     total = sum(plain.seconds())
@@ -174,16 +174,14 @@ def _compared(plain: _Pass, checkpointed: _Pass) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _data(setting: TrainSetting, model: Any, augmentation: dict[str, Any]) -> Iterator[SegmentDataModule]:
+def _data(setting: TrainSetting, model: Any, augmentation: dict[str, Any], songs: Path) -> SegmentDataModule:
     """The data module of a run, with as many examples as the steps need and workers go on fetching at their end."""
     given = {"seconds": setting.seconds, "batch_size": setting.batch, "workers": setting.workers}
     values = choice("data", "musdb18hq") | {name: value for name, value in given.items() if value is not None}
     batches = 2 + WARM_UP + setting.steps + 2 * values["workers"] * PREFETCHED
     values |= {"samples_per_epoch": batches * values["batch_size"], "kind": "auto", "cache": setting.cache}
+    values["root"] = setting.data or str(songs)
+    if setting.data is None:
+        write_dataset(songs, SONGS, max(2.0, 1.5 * values["seconds"]), seed=0, workers=1)
     for_workers, _ = split(augmentation)  # the module has the others
-    with tempfile.TemporaryDirectory() as folder:
-        values["root"] = setting.data or str(Path(folder) / "songs")
-        if setting.data is None:
-            write_dataset(values["root"], SONGS, max(2.0, 1.5 * values["seconds"]), seed=0, workers=1)
-        yield data_module(values, model.config["stems"], model.rate, model.channels, for_workers)
+    return data_module(values, model.config["stems"], model.rate, model.channels, for_workers)

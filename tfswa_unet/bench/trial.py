@@ -57,11 +57,7 @@ def check(setting: TrialSetting) -> None:
 
 
 def prepare(setting: TrialSetting) -> TrialSongs:
-    """Set the process up and make the songs, each by a band of its own, where they are missing.
-
-    Raises:
-        DataError: something else lies there.
-    """
+    """Set the process up and make the songs, each by a band of its own; raises DataError where something else lies."""
     set_up(setting.threads)
 
     def report(done: int, total: int) -> None:
@@ -108,10 +104,8 @@ def train(
 ) -> dict[str, Any]:
     """Train on stems (b, s, c, t), whose sum is the mixture, with the terms of a file of conf/loss until time is up.
 
-    The clock runs from the first batch's arrival to the last step's end. Lines of progress begin with `name`.
-
-    Raises:
-        ModelError: when too many steps in a row have no finite gradient.
+    The clock runs from the first batch's arrival to the last step's end. Lines of progress begin with `name`. Raises
+    ModelError when too many steps in a row have no finite gradient.
     """
     device = next(model.parameters()).device
     recipe = _recipe()
@@ -180,10 +174,8 @@ def to_score(tracks: Sequence[Track]) -> list[ScoredTrack]:
 def score_songs(songs: Sequence[ScoredTrack], separate: Whole | None, stems: Sequence[str]) -> Scores:
     """Median over 1 s frames, then over songs, of museval's SDR, and mean uSDR of whole songs, in dB.
 
-    `separate` gives the stems of these names; None takes the mixture itself as the estimate of every stem.
-
-    Raises:
-        ModelError: for estimates that are not finite.
+    `separate` gives the stems of these names; None takes the mixture itself as the estimate of every stem. Raises
+    ModelError for estimates that are not finite.
     """
     tracks = []
     for song in songs:
