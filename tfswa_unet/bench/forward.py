@@ -56,7 +56,11 @@ def measure(setting: ForwardSetting) -> dict[str, Any]:
     peak = PeakMemory(subject.device)
     median = median_seconds(work, setting.runs, subject.device)
     memory = peak.facts()
-    compare = setting.compare == REFERENCE or subject.precision == "bf16"
+    snr_db = None
+    if setting.compare == REFERENCE or subject.precision == "bf16":
+        with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
+            exact = model(mixture)
+        snr_db = snr_by_stem(exact, work(), tuple(model.stems))
     audio = setting.batch * mixture.shape[-1] / model.rate
     return {
         **subject.facts(),
@@ -71,7 +75,7 @@ def measure(setting: ForwardSetting) -> dict[str, Any]:
         "audio_seconds_per_second": audio / median,
         "tflops": operations / median / 1e12,
         **memory,
-        "snr_db": snr_by_stem(_fp32(model, mixture), work(), tuple(model.stems)) if compare else None,
+        "snr_db": snr_db,
         "shares": module_shares(model, work, setting.runs, subject.device) if setting.profile else None,
     }
 
@@ -134,8 +138,3 @@ def snr_by_stem(reference: Tensor, output: Tensor, stems: tuple[str, ...]) -> di
     error = (wide - output.double()).square().sum(dim=(0, 2, 3))
     ratio = (10 * (signal / error).log10()).nan_to_num(nan=LARGEST).clamp(-LARGEST, LARGEST)
     return dict(zip(stems, ratio.tolist(), strict=True))
-
-
-def _fp32(model: Any, mixture: Tensor) -> Tensor:
-    with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
-        return model(mixture)

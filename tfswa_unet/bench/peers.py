@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tfswa_unet import models
 from tfswa_unet.bench.measures import step_flops
@@ -124,20 +125,20 @@ def _builders(setting: PeersSetting) -> dict[str, Callable[[], Any]]:
 
 def _speeds(setting: Any, builders: Mapping[str, Callable[[], Any]], device: torch.device) -> list[Speed]:
     """A row for each system and precision that had its turn or failed."""
-    models = {name: attempt(name, lambda build=build: build().to(device)) for name, build in builders.items()}  # type: ignore
-    make = _training_task(setting) if setting.train else _separation_task(setting)
-    keys: list[Key] = list(product(models, setting.precision))
+    systems = {name: attempt(name, lambda build=build: build().to(device)) for name, build in builders.items()}  # type: ignore
+    track = None if setting.train else mixtures(1, CHANNELS, setting.seconds, RATE)[0]
+    keys: list[Key] = list(product(systems, setting.precision))
     tasks: dict[Key, Any] = {}
     for name, precision in keys:
-        model = models[name]
-        made = model if isinstance(model, Failure) else attempt(f"{name} {precision}", partial(make, model, precision))
-        tasks[name, precision] = made
+        model = systems[name]
+        make = partial(_task, setting, track, model, precision)
+        tasks[name, precision] = model if isinstance(model, Failure) else attempt(f"{name} {precision}", make)
     outcomes: dict[Key, Any] = {key: task for key, task in tasks.items() if isinstance(task, Failure)}
     able: dict[Key, Task] = {key: task for key, task in tasks.items() if key not in outcomes}
     works = {key: work for key, (work, _, _) in able.items()}
     warm_ups = {key: warm_up for key, (_, warm_up, _) in able.items()}
     outcomes |= time_in_turns(works, warm_ups, setting.runs, device, partial(_described, setting))
-    return [_speed(setting, key, models[key[0]], tasks[key], outcomes) for key in keys if key in outcomes]
+    return [_speed(setting, key, systems[key[0]], tasks[key], outcomes) for key in keys if key in outcomes]
 
 
 def _described(setting: PeersSetting, seconds: float) -> str:
@@ -165,25 +166,15 @@ def _speed(setting: Any, key: Key, model: Any, task: Any, outcomes: Mapping[Key,
     )
 
 
-def _separation_task(setting: PeersSetting) -> Callable[[Any, Precision], Task]:
-    mixture = mixtures(1, CHANNELS, setting.seconds, RATE)[0]
-    beginning = mixture[:, : round(WARM_UP * RATE)]
-
-    def make(model: Any, precision: Precision) -> Task:
+def _task(setting: Any, track: Tensor | None, model: Any, precision: Precision) -> Task:
+    """The separation of a track (c, t), which a part of it warms up, or where there is none a round of training."""
+    if track is not None:
         whole = next(iter(ways(model, precision).values()))
-        return lambda: whole(mixture), lambda: whole(beginning), None
+        return partial(whole, track), partial(whole, track[:, : round(WARM_UP * RATE)]), None
+    step = Step(model, setting.batch, setting.segment, precision)
 
-    return make
+    def turn() -> None:
+        for _ in range(setting.steps):
+            step()
 
-
-def _training_task(setting: Any) -> Callable[[Any, Precision], Task]:
-    def make(model: Any, precision: Precision) -> Task:
-        step = Step(model, setting.batch, setting.segment, precision)
-
-        def turn() -> None:
-            for _ in range(setting.steps):
-                step()
-
-        return turn, turn, step.count()
-
-    return make
+    return turn, turn, step.count()

@@ -133,14 +133,10 @@ class Results:
             settings, records = found["settings"], dict(found["results"])
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{self.path} holds no results of this benchmark: give another --out") from error
-        keys = dict.fromkeys((*self.settings, *settings))
-        other = [key for key in keys if settings.get(key) != self.settings.get(key)]
-        if other:
-            differences = ", ".join(
-                f"{key} {settings.get(key)} where {self.settings.get(key)} is asked" for key in other
-            )
+        both = {key: (settings.get(key), self.settings.get(key)) for key in (*self.settings, *settings)}
+        if other := [f"{key} {old} where {new} is asked" for key, (old, new) in both.items() if old != new]:
             raise ConfigError(
-                f"{self.path} holds results under other settings ({differences}): give another --out, or delete it"
+                f"{self.path} holds results under other settings ({', '.join(other)}): give another --out, or delete it"
             )
         return {name: record for name, record in records.items() if record.get("status") != FAILED}
 

@@ -85,8 +85,8 @@ def run_trial(name: str, build: Callable[[], Any], lr: float, setting: TrialSett
         few = islice(batches(songs.train, setting), STATISTICS)
         with torch.no_grad():
             model.prepare(stems.sum(dim=1).to(device) for stems in few)
-    made_by = {"threads": torch.get_num_threads(), "torch": torch.__version__, "commit": commit()}
-    facts = {"parameters": parameters, "lr": lr, **made_by}
+    versions = {"torch": torch.__version__, "commit": commit()}
+    facts = {"parameters": parameters, "lr": lr, "threads": torch.get_num_threads(), **versions}
     try:
         terms = choice("loss", setting.loss)
         trained = train(model, batches(songs.train, setting), terms, lr, setting.minutes, name)
