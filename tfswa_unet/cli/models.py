@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +96,7 @@ def _facts(model: Any) -> dict[str, Any]:
         "parameters": parameters,
         "megabytes_fp32": round(parameters * 4 / 1e6, 1),
         "flops_per_second": flops_per_second(model),
-        "receptive_field": asdict(receptive_field(model)),
+        "receptive_field": receptive_field(model),
     }
 
 
