@@ -234,16 +234,18 @@ def compose_values(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         hydra.errors.HydraException: for overrides that cannot be read or do not fit.
     """
-    values = plain(_compose(name, overrides))
-    values.pop("experiment", None)
-    return values
+    return plain(_compose(name, overrides))
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
-    """A composed configuration as dictionaries and lists; with `resolve`, references are replaced by their values."""
+    """A composed configuration as dictionaries and lists; with `resolve`, references are replaced by their values.
+
+    The name of the experiment is left out, as its settings are among the values.
+    """
     from omegaconf import OmegaConf
 
     values: Any = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
+    values.pop("experiment", None)
     return values
 
 

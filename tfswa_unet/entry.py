@@ -80,9 +80,7 @@ def _unreadable(words: Sequence[str]) -> str | None:
 
 def plain_values(config: DictConfig) -> dict[str, Any]:
     """The composed configuration, resolved, as plain values; `~/` at the front of one is the user's home."""
-    values = plain(config)
-    values.pop("experiment", None)
-    return _at_home(values)
+    return _at_home(plain(config))
 
 
 def _at_home(value: Any) -> Any:

@@ -54,7 +54,7 @@ def test_every_reader_is_measured_beside_musdbs_own(monkeypatch, calls, songs):
     monkeypatch.setattr(data, "made_songs", lambda _folder, seconds, readers: {each: songs[each] for each in readers})
     theirs = calls(musdb.audio_classes.stempeg, "read_stems")
     record = _measured(monkeypatch)
-    assert [(row.reader, row.augmentation) for row in record.rows] == [
+    assert [(row["reader"], row["augmentation"]) for row in record["rows"]] == [
         ("musdb", "none"),
         ("musdb_wav", "none"),
         ("stem_mp4", "none"),
@@ -64,16 +64,16 @@ def test_every_reader_is_measured_beside_musdbs_own(monkeypatch, calls, songs):
         ("cached", "default"),
     ]
     assert len(theirs) == 2 * SAMPLES * len(STEMS)
-    speeds = [row.samples_per_second for row in record.rows]
+    speeds = [row["samples_per_second"] for row in record["rows"]]
     assert min(speeds) > 0
-    assert [row.ratio_to_musdb for row in record.rows] == pytest.approx([speed / speeds[0] for speed in speeds])
-    assert [cost.augmentation for cost in record.augmentations] == list(choice("augmentation", "strong"))
-    assert {cost.augmentation for cost in record.augmentations if cost.in_workers} == {
+    assert [row["ratio_to_musdb"] for row in record["rows"]] == pytest.approx([speed / speeds[0] for speed in speeds])
+    assert [cost["augmentation"] for cost in record["augmentations"]] == list(choice("augmentation", "strong"))
+    assert {cost["augmentation"] for cost in record["augmentations"] if cost["in_workers"]} == {
         name for name, kind in AUGMENTATIONS.items() if kind.in_workers
     }
-    assert all(cost.milliseconds > 0 for cost in record.augmentations)
-    assert record.settings.readers == layouts.MADE
-    assert record.settings.threads == torch.get_num_threads()
+    assert all(cost["milliseconds"] > 0 for cost in record["augmentations"])
+    assert record["settings"]["readers"] == layouts.MADE
+    assert record["settings"]["threads"] == torch.get_num_threads()
 
 
 def test_the_cache_is_what_is_read(monkeypatch, calls, tmp_path):
@@ -81,7 +81,9 @@ def test_the_cache_is_what_is_read(monkeypatch, calls, tmp_path):
     crops, sources = calls(reading, "read_into"), calls(reading, "read_source")
     options = {"data": str(root), "cache": str(tmp_path / "cache"), "augmentation": "strong"}
     record = _measured(monkeypatch, readers=("cached",), **options)
-    assert [(row.reader, row.augmentation, row.ratio_to_musdb) for row in record.rows] == [("cached", "strong", None)]
+    assert [(row["reader"], row["augmentation"], row["ratio_to_musdb"]) for row in record["rows"]] == [
+        ("cached", "strong", None)
+    ]
     assert len(crops) == SAMPLES * len(STEMS)
     assert not sources
     assert {path.parent for path, *_ in crops} == {tmp_path / "cache"}
@@ -94,8 +96,8 @@ def test_a_data_set_has_the_readers_of_its_kind(monkeypatch, songs):
     assert tuple(layouts.own_songs(str(songs["wav"].root), "auto")) == ("musdb_wav", "wav", "cached")
     assert tuple(layouts.own_songs(str(songs["wav"].root), "folders")) == ("files", "cached")
     record = _measured(monkeypatch, data=str(songs["flac"].root), workers=1)
-    assert [row.reader for row in record.rows] == ["files", "cached", "cached"]
-    assert record.settings.workers == 1
+    assert [row["reader"] for row in record["rows"]] == ["files", "cached", "cached"]
+    assert record["settings"]["workers"] == 1
     assert not multiprocessing.active_children()
 
 

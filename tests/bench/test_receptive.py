@@ -30,13 +30,13 @@ def _model(network, subbands=1):
 def test_a_convolution_sees_its_kernel(frames, bins):
     kernel, padding = (frames, bins), (frames // 2, bins // 2)
     field = receptive_field(_model(lambda i, o: nn.Conv2d(i, o, kernel, padding=padding)), 0.5)
-    assert not field.fills_segment
-    assert not field.fills_band
+    assert not field["fills_segment"]
+    assert not field["fills_band"]
     # A Hann window is zero at its first sample; time is read at every other sample.
-    assert field.seconds * RATE == pytest.approx(N_FFT + (frames - 1) * HOP, abs=2)
-    assert field.hertz == pytest.approx(bins * RATE / N_FFT)
-    assert 0 < field.effective_seconds <= field.seconds
-    assert field.effective_hertz == field.hertz
+    assert field["seconds"] * RATE == pytest.approx(N_FFT + (frames - 1) * HOP, abs=2)
+    assert field["hertz"] == pytest.approx(bins * RATE / N_FFT)
+    assert 0 < field["effective_seconds"] <= field["seconds"]
+    assert field["effective_hertz"] == field["hertz"]
 
 
 def test_what_hardly_counts_is_not_effective():
@@ -52,21 +52,21 @@ def test_what_hardly_counts_is_not_effective():
             return seen.sum(dim=1, keepdim=True).expand(-1, self.maps_out, -1, -1)
 
     field = receptive_field(_model(Faint), 0.5)
-    assert field.fills_segment
-    assert field.fills_band
-    assert field.effective_seconds * RATE == pytest.approx(N_FFT, abs=6)
-    assert field.effective_hertz == pytest.approx(RATE / N_FFT)
+    assert field["fills_segment"]
+    assert field["fills_band"]
+    assert field["effective_seconds"] * RATE == pytest.approx(N_FFT, abs=6)
+    assert field["effective_hertz"] == pytest.approx(RATE / N_FFT)
 
 
 def test_what_averages_over_an_axis_sees_all_of_it():
     over_frames = receptive_field(_model(lambda _, o: Mean(2, o)), 0.5)
-    assert over_frames.fills_segment
-    assert over_frames.seconds == over_frames.segment_seconds >= 0.5
-    assert not over_frames.fills_band
+    assert over_frames["fills_segment"]
+    assert over_frames["seconds"] == over_frames["segment_seconds"] >= 0.5
+    assert not over_frames["fills_band"]
     over_bins = receptive_field(_model(lambda _, o: Mean(3, o)), 0.5)
-    assert over_bins.fills_band
-    assert over_bins.hertz == RATE / 2
-    assert not over_bins.fills_segment
+    assert over_bins["fills_band"]
+    assert over_bins["hertz"] == RATE / 2
+    assert not over_bins["fills_segment"]
 
 
 class EachSubband(nn.Module):
@@ -81,13 +81,13 @@ class EachSubband(nn.Module):
 
 
 def test_subbands_are_told_apart():
-    assert receptive_field(_model(EachSubband, subbands=4), 0.5).hertz == pytest.approx(RATE / N_FFT)
+    assert receptive_field(_model(EachSubband, subbands=4), 0.5)["hertz"] == pytest.approx(RATE / N_FFT)
     all_four = receptive_field(_model(lambda i, o: nn.Conv2d(i, o, 1), subbands=4), 0.5)
-    assert all_four.hertz == pytest.approx(RATE / 2 * 3 / 4 + RATE / N_FFT)
+    assert all_four["hertz"] == pytest.approx(RATE / 2 * 3 / 4 + RATE / N_FFT)
 
 
 def test_time_and_frequency_attention_see_everything():
     torch.manual_seed(1)
     field = receptive_field(models.build(small_config()).eval(), 0.5)
-    assert field.fills_segment
-    assert field.fills_band
+    assert field["fills_segment"]
+    assert field["fills_band"]

@@ -1,10 +1,9 @@
 import json
-from dataclasses import dataclass
 
 import pytest
 import torch
 
-from tfswa_unet.bench.results import Failure, MissingPackage, Results, attempt, recorded, time_in_turns
+from tfswa_unet.bench.results import Failure, MissingPackage, Results, attempt, recorded, rounded, time_in_turns
 from tfswa_unet.errors import ConfigError, ModelError
 
 CPU = torch.device("cpu")
@@ -38,14 +37,9 @@ def test_mistakes_and_interruptions_end_the_run(error):
         attempt("one", _raising(error))
 
 
-def test_what_is_measured_is_plain_and_has_a_status():
-    @dataclass
-    class Record:
-        seconds: float
-        stems: tuple[str, ...]
-
-    record = recorded("one", lambda: Record(0.123456789, ("a",)))
-    assert record == {"status": "measured", "seconds": 0.12346, "stems": ["a"]}
+def test_what_is_measured_has_a_status_and_is_rounded_for_print():
+    record = recorded("one", lambda: {"shares": {"data": 0.123456789}, "stems": ("a",)})
+    assert rounded(record) == {"status": "measured", "shares": {"data": 0.12346}, "stems": ["a"]}
     assert recorded("one", lambda: {"status": "diverged", "lr": 1})["status"] == "diverged"
 
 

@@ -29,11 +29,11 @@ def test_training_stops_with_the_clock_and_learns(monkeypatch, halves):
     stems = torch.randn(2, 1, 2, 100) * torch.tensor([1.0, 0.5, 0.25, 0.0])[:, None, None]
     _clock(monkeypatch, 0.1)
     trained = train(halves, itertools.repeat(stems), L1, 0.05, 1.0, "halves")
-    assert trained.steps == 600
-    assert trained.seconds == pytest.approx(60)
-    assert trained.audio_seconds == pytest.approx(600 * 2 * 100 / 44_100)
-    assert trained.segments_per_second == pytest.approx(20)
-    assert trained.bad_steps == 0
+    assert trained["steps"] == 600
+    assert trained["seconds"] == pytest.approx(60)
+    assert trained["audio_seconds"] == pytest.approx(600 * 2 * 100 / 44_100)
+    assert trained["segments_per_second"] == pytest.approx(20)
+    assert trained["bad_steps"] == 0
     # All stems are shares of one noise, so that the best number of each is its share of the sum.
     assert halves.network.weight.flatten().tolist() == pytest.approx([1 / 1.75, 0.5 / 1.75, 0.25 / 1.75, 0], abs=0.02)
 
@@ -43,7 +43,7 @@ def test_steps_without_a_finite_gradient_are_left_out(monkeypatch, halves):
     before = halves.network.weight.detach().clone()
     _clock(monkeypatch, 1.0)
     trained = train(halves, iter([bad] * 3), L1, 0.1, 0.05, "halves")
-    assert (trained.steps, trained.bad_steps) == (3, 3)
+    assert (trained["steps"], trained["bad_steps"]) == (3, 3)
     assert torch.equal(halves.network.weight, before)
     train(halves, iter([good]), L1, 0.1, 1 / 60, "halves")
     assert not torch.equal(halves.network.weight, before)

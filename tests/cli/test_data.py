@@ -29,7 +29,7 @@ def test_synth_makes_songs_and_says_how_to_train(tmp_path, capsys):
 
 def test_a_refusal_is_one_line(tmp_path, capsys):
     assert main(["data", "synth", str(tmp_path / "songs"), "--seconds", "0"]) == 1
-    assert capsys.readouterr().err == "error: a synthetic song of 0 s cannot be made; give at least 1 s\n"
+    assert capsys.readouterr().err == "error: a song of 0 s cannot be made; give at least 1 s\n"
 
 
 def test_cache_decodes_what_trains_and_validates_and_says_how_to_train_on_it(tmp_path, capsys):

@@ -8,10 +8,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from tfswa_unet.config import choices, converted
+from tfswa_unet.config import choices, converted, from_values
 from tfswa_unet.data import Mixing, StemPlan, data_sets
 from tfswa_unet.data.augmentation import build_augmentation
-from tfswa_unet.data.segments import samples
 from tfswa_unet.data.sets.layouts import DATA_SETS
 from tfswa_unet.errors import ConfigError
 
@@ -36,9 +35,9 @@ def test_a_data_configuration_is_complete_and_accepted(name):
         assert not Path(each.root).is_absolute()
         assert set(each.options) == set(DATA_SETS.options(each.kind))
         assert (each.make is None) == (name != "synthetic")
-    assert samples(data["seconds"], 44_100) > 0
+    assert data["seconds"] > 0
     assert data["samples_per_epoch"] >= 1
-    assert isinstance(Mixing.from_config(data["mixing"]), Mixing)
+    assert from_values(Mixing, data["mixing"], "data.mixing").mode == "random"
 
 
 def test_what_others_build_on_is_no_choice():

@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from tests.conftest import noise
-from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, load_tracks
+from tests.data.conftest import mixing
+from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationSegments, load_tracks
 from tfswa_unet.errors import AudioError, ConfigError, DataError
 
 PLAN = StemPlan.from_config({"vocals": "vocals", "bass": "bass"})
@@ -84,7 +85,7 @@ def damaged(root, write_wav):
 
 
 def segments(tracks, on_error):
-    return SegmentDataset(tracks, PLAN, 0.05, 8_000, length=40, mixing=Mixing("random", p=0.5), on_error=on_error)
+    return SegmentDataset(tracks, PLAN, 0.05, 8_000, 2, 0, 40, mixing("random", p=0.5), on_error)
 
 
 def test_training_refuses_or_draws_anew_and_counts(damaged, caplog):
@@ -112,8 +113,8 @@ def test_faults_in_workers_are_known_outside(damaged):
 
 def test_in_validation_the_next_segment_stands_in(damaged):
     with pytest.raises(AudioError, match="NaN"):
-        list(ValidationSegments(damaged, PLAN, 0.05, 8_000))
-    data = ValidationSegments(damaged, PLAN, 0.05, 8_000, on_error="skip")
+        list(ValidationSegments(damaged, PLAN, 0.05, 8_000, 2))
+    data = ValidationSegments(damaged, PLAN, 0.05, 8_000, 2, on_error="skip")
     assert [damaged[track].name for track, _ in data.places] == ["bad"] * 2 + ["fine"] * 2 + ["good"] * 2
     assert torch.equal(data[0], data[2])
     assert torch.equal(data[1], data[2])
@@ -122,6 +123,6 @@ def test_in_validation_the_next_segment_stands_in(damaged):
 
 def test_a_data_set_of_which_nothing_can_be_read_is_given_up(damaged):
     bad = [track for track in damaged if track.name == "bad"]
-    data = SegmentDataset(bad, PLAN, 0.1, 8_000, length=4, on_error="skip")
+    data = SegmentDataset(bad, PLAN, 0.1, 8_000, 2, 0, 4, mixing(), "skip")
     with pytest.raises(DataError, match=r"No track could be read, although data\.on_error=skip .*NaN"):
         data[0]

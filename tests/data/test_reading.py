@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tfswa_unet import audio
 from tfswa_unet.data.cache import PcmCache
-from tfswa_unet.data.reading import StemReader
+from tfswa_unet.data.reading import BLOCK, StemReader, is_below, read_source
 from tfswa_unet.data.stems import StemPlan
-from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.errors import AudioError, ConfigError, DataError
+from tfswa_unet.types import Source
 
 
 def noise(channels: int, length: int, seed: int = 0) -> np.ndarray:
@@ -131,3 +134,48 @@ def test_stems_of_a_cache_read_as_their_files_do(make_track, cached):
         places = [(0, 0, 0, 80_000), (0, 0, 123, 40_000), (0, 1, 89_000, 2_000), (1, 0, 250, 100), (1, 1, 0, 50)]
         for track, stem, start, size in places:
             np.testing.assert_array_equal(read(ours, track, stem, start, size), read(theirs, track, stem, start, size))
+
+
+@pytest.fixture
+def files(tmp_path, write_wav):
+    """Stereo of 400 samples, mono of 300, and both as they are."""
+    stereo, mono = noise(2, 400), noise(1, 300, 1)
+    return Source(write_wav(tmp_path / "a.wav", stereo)), Source(write_wav(tmp_path / "b.wav", mono)), stereo, mono
+
+
+def test_parts_are_summed_and_one_that_ended_is_silent(files):
+    a, b, stereo, mono = files
+    whole = stereo + np.pad(mono, ((0, 0), (0, 100)))
+    both = replace(a, more=(replace(b, length=300),))
+    np.testing.assert_array_equal(read_source(both), whole)
+    np.testing.assert_array_equal(read_source(both, 250, 120), whole[:, 250:370])
+    np.testing.assert_array_equal(read_source(both, 350, 50), stereo[:, 350:])
+
+
+def test_a_stretch_begins_at_its_start(files):
+    a, _, stereo, _ = files
+    stretch = replace(a, start=100, length=50)
+    np.testing.assert_array_equal(read_source(stretch), stereo[:, 100:150])
+    np.testing.assert_array_equal(read_source(stretch, 20, 10), stereo[:, 120:130])
+    np.testing.assert_array_equal(read_source(stretch, 40, 20)[:, 10:], 0)
+
+
+def test_a_crop_past_the_end_is_refused_where_the_file_should_have_gone_on(files):
+    with pytest.raises(AudioError, match="the file ends at sample 400"):
+        read_source(files[0], 390, 20)
+
+
+@pytest.mark.parametrize("level", [-60.0, -30.0, -1.0])
+def test_the_level_is_the_rms_over_channels_and_samples(level):
+    noise = np.random.default_rng(0).standard_normal((2, 2 * BLOCK + 77)).astype(np.float32)
+    noise[1] = 0
+    noise *= 10 ** (level / 20) / np.sqrt(np.mean(np.square(noise, dtype=np.float64)))
+    assert is_below(noise, level + 0.01)
+    assert not is_below(noise, level - 0.01)
+
+
+def test_sound_at_the_end_counts_and_silence_is_below_any_level():
+    audio = np.zeros((1, 3 * BLOCK), np.float32)
+    assert is_below(audio, -300)
+    audio[0, -1] = 1
+    assert not is_below(audio, 10 * np.log10(1 / audio.size) - 0.1)

@@ -7,14 +7,15 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
-from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments
+from tests.data.conftest import mixing
+from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationSegments
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.cache.pcm import OPEN_FILES, close_files
-from tfswa_unet.data.music import Key, Music
 from tfswa_unet.data.segments import REDRAWS, loader
+from tfswa_unet.data.tempo_key import Key, TempoKey
 from tfswa_unet.errors import ConfigError
 
 PLAN = StemPlan.from_config({"vocals": "vocals", "bass": "bass"})
@@ -34,8 +35,11 @@ def tracks(make_track):
     ]
 
 
+SETTINGS = {"seconds": 0.05, "rate": RATE, "channels": 2, "seed": 0, "length": 12, "mixing": mixing()}
+
+
 def dataset(tracks, **settings) -> SegmentDataset:
-    return SegmentDataset(tracks, PLAN, **{"seconds": 0.05, "rate": RATE, "length": 12, **settings})
+    return SegmentDataset(tracks, PLAN, **(SETTINGS | settings))
 
 
 def test_an_item_is_the_targets_and_the_remainder_of_one_place(tracks):
@@ -58,14 +62,14 @@ def test_the_sum_over_an_item_is_the_songs_mixture(tracks):
 
 
 def test_random_mixing_takes_other_songs_and_places(tracks):
-    items = torch.stack(list(dataset(tracks, mixing=Mixing("random"))))
+    items = torch.stack(list(dataset(tracks, mixing=mixing("random"))))
     songs = items[:, :, 0, 0].int()
     assert all(len(set(row.tolist())) == 3 for row in songs)
     assert (items[:, 0, 1, 0] != items[:, 1, 1, 0]).any()
 
 
 def test_mix_audio_adds_a_second_segment_of_the_same_stem(tracks):
-    plain, summed = dataset(tracks), dataset(tracks, mixing=Mixing(mix_audio=1.0))
+    plain, summed = dataset(tracks), dataset(tracks, mixing=mixing(mix_audio=1.0))
     for before, after in zip(plain, summed, strict=True):
         added = (after - before)[:, 0, 0]
         torch.testing.assert_close((added * 10).round() % 10, torch.tensor([2.0, 0.0, 1.0]))
@@ -87,7 +91,7 @@ def test_item_numbers_beyond_an_epoch_belong_to_later_ones(tracks):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_give_the_same_bytes_in_every_epoch(tracks, workers):
-    data = dataset(tracks, mixing=Mixing("random", p=0.5, mix_audio=0.3))
+    data = dataset(tracks, mixing=mixing("random", p=0.5, mix_audio=0.3))
     sampler = EpochSampler(len(data))
     alone = DataLoader(data, batch_size=5, sampler=sampler)
     shared = DataLoader(data, batch_size=5, sampler=sampler, num_workers=workers, persistent_workers=True)
@@ -110,8 +114,8 @@ AUGMENTATION = {
 def test_batches_hold_the_examples_whatever_the_workers_and_wherever_an_epoch_begins(tracks, workers):
     data = dataset(
         tracks,
-        mixing=Mixing("matched", p=0.7, mix_audio=0.3, redraw=0.5, silence_db=-3),
-        music=[Music(100, Key(0, False)), Music(50, None), Music(130, Key(7, False))],
+        mixing=mixing("matched", p=0.7, mix_audio=0.3, redraw=0.5, silence_db=-3),
+        tempo_keys=[TempoKey(100, Key(0, False)), TempoKey(50, None), TempoKey(130, Key(7, False))],
         augmentation=build_augmentation(AUGMENTATION, rate=RATE),
     )
     expected = torch.stack([data[item] for item in range(24)])
@@ -139,7 +143,7 @@ def test_each_example_is_augmented_by_itself(tracks):
 
 
 @pytest.fixture
-def half_silent(make_track):
+def half_silent(make_track, tmp_path):
     """Songs of which every stem sounds in one half, at −40 dB; crops lie in one half or touch both."""
     rng = np.random.default_rng(0)
 
@@ -149,12 +153,14 @@ def half_silent(make_track):
         audio[:, first : first + 2_000] = 0
         return audio
 
-    return [make_track(f"song {k}", {"vocals": stem(), "bass": stem()}) for k in range(6)]
+    songs = [make_track(f"song {k}", {"vocals": stem(), "bass": stem()}) for k in range(6)]
+    # From a cache, because thousands of crops are read.
+    return PcmCache(tmp_path / "cache", RATE, 2).build(songs, workers=1).tracks
 
 
 @pytest.mark.parametrize("redraw", [0.0, 0.5, 0.8, 1.0])
 def test_silent_stems_become_as_rare_as_their_chances_say(half_silent, redraw):
-    data = dataset(half_silent, seconds=0.0125, length=1_500, mixing=Mixing("random", redraw=redraw))
+    data = dataset(half_silent, seconds=0.0125, length=1_500, mixing=mixing("random", redraw=redraw))
     silent = torch.stack([(item.square().mean((1, 2)) < 1e-6) for item in data]).float().mean().item()
     # One crop is silent where it lies wholly in the silent half, or at most a hundredth of it in the other; it stays
     # so if it is not drawn again, or if what is drawn is.
@@ -166,8 +172,10 @@ def test_silent_stems_become_as_rare_as_their_chances_say(half_silent, redraw):
 
 
 def test_the_level_decides_and_whole_songs_keep_their_rests(half_silent):
-    def examples(**mixing):
-        return torch.stack(list(dataset(half_silent, seconds=0.0125, length=200, mixing=Mixing(redraw=1.0, **mixing))))
+    def examples(**settings):
+        return torch.stack(
+            list(dataset(half_silent, seconds=0.0125, length=200, mixing=mixing(redraw=1.0, **settings)))
+        )
 
     songs = examples(mode="song")
     assert torch.equal(songs, torch.stack(list(dataset(half_silent, seconds=0.0125, length=200))))
@@ -182,7 +190,7 @@ def test_memory_does_not_grow_with_epochs(make_track, tmp_path, workers):
     noise = 0.1 * np.random.default_rng(0).standard_normal((80, 2, 600)).astype(np.float32)
     tracks = [make_track(f"song {k}", {"vocals": noise[k], "bass": noise[-k]}) for k in range(40)]
     cached = PcmCache(tmp_path / "cache", RATE, 2).build(tracks, workers=1).tracks
-    data = dataset(cached, length=40, mixing=Mixing("random", p=0.5, mix_audio=0.2, redraw=0.5))
+    data = dataset(cached, length=40, mixing=mixing("random", p=0.5, mix_audio=0.2, redraw=0.5))
     sampler = EpochSampler(40)
     batches = loader(data, 4, workers, sampler)
 
@@ -235,9 +243,7 @@ def resident(pid) -> int:
 def test_tracks_of_another_rate_and_mono_fit_in(make_track):
     t = np.arange(16_000) / 16_000
     tone = np.sin(2 * np.pi * 440 * t, dtype=np.float32)[None]
-    data = SegmentDataset(
-        [make_track("x", {"vocals": tone, "bass": 0 * tone}, 16_000)], PLAN, seconds=0.1, rate=RATE, length=4
-    )
+    data = dataset([make_track("x", {"vocals": tone, "bass": 0 * tone}, 16_000)], seconds=0.1, length=4)
     for item in data:
         assert item.shape == (2, 2, 800)
         assert torch.equal(item[0, 0], item[0, 1])
@@ -246,20 +252,15 @@ def test_tracks_of_another_rate_and_mono_fit_in(make_track):
 
 
 def test_short_tracks_end_in_zeros(make_track):
-    data = SegmentDataset(
-        [make_track("x", {"vocals": np.ones((2, 50), np.float32), "bass": np.ones((2, 50), np.float32)})],
-        PLAN,
-        seconds=0.01,
-        rate=RATE,
-        length=2,
-    )
+    ones = np.ones((2, 50), np.float32)
+    data = dataset([make_track("x", {"vocals": ones, "bass": ones})], seconds=0.01, length=2)
     assert data[0].shape == (2, 2, 80)
     assert (data[0][..., :50] == 1).all()
     assert (data[0][..., 50:] == 0).all()
 
 
 def test_validation_walks_through_every_track(tracks):
-    data = ValidationSegments(tracks, PLAN, seconds=0.05, rate=RATE)
+    data = ValidationSegments(tracks, PLAN, seconds=0.05, rate=RATE, channels=2)
     assert data.names == ("vocals", "bass", "_rest")
     assert data.places == [(k, s) for k, length in enumerate((900, 1_200, 1_500)) for s in range(0, length, 400)]
     last_song = torch.cat([data[i] for i in range(6, 10)], -1)
@@ -269,9 +270,9 @@ def test_validation_walks_through_every_track(tracks):
 
 
 def test_validation_can_take_a_few_evenly_spread_segments(tracks):
-    data = ValidationSegments(tracks[2:], PLAN, seconds=0.0125, rate=RATE, per_track=3)
+    data = ValidationSegments(tracks[2:], PLAN, seconds=0.0125, rate=RATE, channels=2, per_track=3)
     assert data.places == [(0, 200), (0, 700), (0, 1_200)]
-    assert len(ValidationSegments(tracks, PLAN, seconds=1, rate=RATE, per_track=3)) == 3
+    assert len(ValidationSegments(tracks, PLAN, seconds=1, rate=RATE, channels=2, per_track=3)) == 3
 
 
 def test_the_sampler_deals_every_example_to_one_process():
@@ -293,4 +294,79 @@ def test_impossible_lengths_are_refused(tracks):
     with pytest.raises(ConfigError, match="at least one for each of 4 devices"):
         EpochSampler(3, 0, 4)
     with pytest.raises(ConfigError, match="segments per validation track are 0"):
-        ValidationSegments(tracks, PLAN, seconds=1, per_track=0)
+        ValidationSegments(tracks, PLAN, seconds=1, rate=RATE, channels=2, per_track=0)
+
+
+class Counts:
+    """Examples that are full of their numbers."""
+
+    shape = (2, 1, 1_000)
+    faulty = None
+
+    def __len__(self):
+        return 23
+
+    def __getitem__(self, item):
+        example = torch.empty(self.shape)
+        self.fill(example, item)
+        return example
+
+    def fill(self, example, item):
+        if item == self.faulty:
+            raise ValueError(f"no example {item}")
+        example[:] = item + torch.arange(2)[:, None, None] / 10
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_are_those_of_a_plain_loader_and_stay_what_they_are(workers):
+    data = Counts()
+    expected = list(DataLoader(data, 4))
+    ours = loader(data, 4, workers, SequentialSampler(data))
+    # All are kept, while their workers go on writing to the memory that they came through.
+    for _ in range(3):
+        batches = list(ours)
+        assert [batch.shape for batch in batches] == [(4, *data.shape)] * 5 + [(3, *data.shape)]
+        assert all(torch.equal(a, b) for a, b in zip(batches, expected, strict=True))
+    assert len(loader(data, 4, workers, SequentialSampler(data), drop_last=True)) == 5
+
+
+def test_two_iterations_at_once_and_broken_off_ones_do_not_mix():
+    data = Counts()
+    ours = loader(data, 4, 2, SequentialSampler(data))
+    expected = list(DataLoader(data, 4))
+    for _ in range(3):
+        next(iter(ours))
+    assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
+    other = loader(data, 4, 2, SequentialSampler(data))
+    for a, b, c in zip(ours, other, expected, strict=True):
+        assert torch.equal(a, c)
+        assert torch.equal(b, c)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_in_an_example_is_told(workers):
+    data = Counts()
+    data.faulty = 9
+    batches = iter(loader(data, 4, workers, SequentialSampler(data)))
+    assert [next(batches)[0, 0, 0, 0].item() for _ in range(2)] == [0, 4]
+    with pytest.raises(ValueError, match="no example 9"):
+        next(batches)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="reads what is mapped as Linux shows it")
+def test_a_worker_shares_no_more_memory_than_is_on_its_way():
+    data = Counts()
+    ours = loader(data, 4, 1, SequentialSampler(data))
+
+    def shared(batches):
+        pid = batches._workers[0].pid
+        with open(f"/proc/{pid}/maps") as maps:
+            return sum(f"/torch_{pid}_" in line for line in maps)
+
+    counts = []
+    for _ in range(4):
+        batches = iter(ours)
+        list(batches)
+        counts.append(shared(batches))
+    # Two batches ahead and the one being written.
+    assert 1 <= max(counts) <= 2 + 1

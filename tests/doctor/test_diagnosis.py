@@ -157,10 +157,7 @@ def test_the_residual_is_in_decibels(clean, found):
 def test_a_missing_stem(clean, found):
     (clean / "test/t/drums.wav").unlink()
     (clean / "test/t/mixture.wav").unlink()
-    assert found(clean) == [
-        ("warning", "missing", "test/t", "drums"),
-        ("warning", "missing", "test/t", "mixture"),
-    ]
+    assert found(clean) == [("warning", "missing", "test/t", "drums"), ("warning", "missing", "test/t", "mixture")]
 
 
 def test_a_missing_stem_of_musdb18hq_is_an_error_and_the_others_are_still_examined(tmp_path, found):
@@ -177,10 +174,7 @@ def test_a_missing_stem_of_musdb18hq_is_an_error_and_the_others_are_still_examin
 def test_an_unreadable_file_does_not_stop_the_examination(clean, found):
     (clean / "train/a/vocals.wav").write_bytes(b"no audio at all")
     rewrite(clean, "train/b", "drums", lambda x: 0 * x)
-    assert found(clean) == [
-        ("error", "unreadable", "train/a", "vocals"),
-        ("warning", "silent", "train/b", "drums"),
-    ]
+    assert found(clean) == [("error", "unreadable", "train/a", "vocals"), ("warning", "silent", "train/b", "drums")]
 
 
 def test_an_empty_file(clean, found):

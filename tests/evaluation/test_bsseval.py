@@ -7,11 +7,10 @@ import museval
 import numpy as np
 import pytest
 
+from tests.evaluation.conftest import noise
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation import bsseval
 from tfswa_unet.evaluation.bsseval import METRICS, REST, TrackScores, museval_json, score
-
-from .sounds import noise
 
 WINDOW = 4000
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
+from tests.evaluation.conftest import noise
 from tfswa_unet.evaluation.metrics import sdr, si_sdr, windowed_sdr, windows
-
-from .sounds import noise
 
 
 def museval_sdr(reference, estimate, window, hop):

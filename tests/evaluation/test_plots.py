@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.evaluation.conftest import noise
 from tfswa_unet.evaluation import plots
 from tfswa_unet.evaluation.plots import band_levels, spectrograms
-
-from .sounds import noise
 
 RATE = 44100
 

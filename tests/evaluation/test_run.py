@@ -11,23 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.evaluation.conftest import RATE, noise
+from tfswa_unet.data import StemPlan
 from tfswa_unet.errors import ConfigError, DataError, ModelError, UserError
 from tfswa_unet.evaluation import EvaluationSettings, evaluate, sdr
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.types import Source, Track
 
-from .sounds import RATE, noise
-
-
-class Plan:
-    def __init__(self, **stems):
-        self.stems = stems
-
-    def resolve(self, available):
-        return self.stems
-
-
-TWO = Plan(vocals=("vocals",), bass=("bass",))
+TWO = StemPlan((("vocals", ("vocals",)), ("bass", ("bass",))))
 
 
 class Separator:
@@ -238,7 +229,7 @@ def test_stems_sum_their_sources_and_the_rest_interferes(run, make_track, tmp_pa
         heard.append(mixture)
         return {"vocals": stems["vocals"], "band": stems["bass"] + stems["drums"] + noise(9, 2.0, 0.02)}
 
-    scores = run([stems], Plan(vocals=("vocals",), band=("bass", "drums")), separate)
+    scores = run([stems], StemPlan((("vocals", ("vocals",)), ("band", ("bass", "drums")))), separate)
     np.testing.assert_allclose(heard[0], sum(stems.values()), atol=1e-6)
     found = scores.methods[MODEL].tracks["song 0"]
     assert set(found) == {"vocals", "band"}
@@ -306,7 +297,7 @@ def test_tracks_that_cannot_be_evaluated_are_refused(run, tmp_path, make_track):
     with pytest.raises(DataError, match="two tracks are named 'song'"):
         evaluate(Separator([]), [track, track], TWO, tmp_path / "out", settings=settings())
     with pytest.raises(ConfigError, match=r"source 'bass' of track 'song 0' belongs to more than one stem"):
-        run(songs(1), Plan(bass=("bass",), all=("vocals", "bass")))
+        run(songs(1), StemPlan((("bass", ("bass",)), ("all", ("vocals", "bass")))))
     with pytest.raises(DataError, match=r"sources of track 'song 0' differ in shape"):
         run([{"vocals": noise(1, 1.0), "bass": noise(2, 1.0)[:1]}])
 

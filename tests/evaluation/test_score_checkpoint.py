@@ -27,8 +27,7 @@ def files(tmp_path_factory):
     preset = models.preset("tfswa_tiny")
     network = {**preset["network"], "widths": [8, 16], "depths": [1, 1], "mlp_ratios": [1, 1], "head_width": 8}
     save_bundle(
-        root / "model.safetensors",
-        models.build({**preset, "n_fft": 256, "hop": 64, "subbands": 4, "network": network}),
+        root / "model.safetensors", models.build({**preset, "n_fft": 256, "hop": 64, "subbands": 4, "network": network})
     )
     return root
 

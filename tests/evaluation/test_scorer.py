@@ -4,23 +4,22 @@ import os
 
 import pytest
 
+from tests.evaluation.conftest import noise
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation import scorer
 from tfswa_unet.evaluation.scorer import THREAD_VARIABLES, Scorer, ScoreStore, scoring_processes
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ScoredTrack
 
-from .sounds import noise
 
-
-def die(job):
+def die(*job):
     os._exit(9)
 
 
 def test_processes_have_one_thread_and_their_death_is_explained(monkeypatch, make_track, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    monkeypatch.setattr(scorer, "run_job", die)
+    monkeypatch.setattr(scorer, "score_saved", die)
     song = ScoredTrack(make_track("song", {"vocals": noise(0, 0.1)}), {"vocals": ("vocals",)})
     with scoring_processes(1) as pool:
         assert (os.environ["OMP_NUM_THREADS"], "MKL_NUM_THREADS" in os.environ) == ("3", False)

@@ -5,11 +5,10 @@ import pytest
 import torch
 from scipy.signal import istft, stft
 
+from tests.evaluation.conftest import noise
 from tfswa_unet.evaluation import tracks
 from tfswa_unet.evaluation.metrics import sdr
 from tfswa_unet.evaluation.tracks import ideal_ratio_mask, mixture_as_estimate
-
-from .sounds import noise
 
 
 def tones(seconds=2.0, rate=8000):

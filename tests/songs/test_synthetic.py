@@ -150,9 +150,9 @@ def test_the_desk_adds_the_room_at_the_send_s_level():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, 5), "seed -1 is negative; give 0 or more"),
-        ((0, 0.5), "a synthetic song of 0.5 s cannot be made; give at least 1 s"),
-        ((0, float("nan")), "a synthetic song of nan s cannot be made; give at least 1 s"),
+        ((-1, 5), "the seed is -1; give 0 or more"),
+        ((0, 0.5), "a song of 0.5 s cannot be made; give at least 1 s"),
+        ((0, float("nan")), "a song of nan s cannot be made; give at least 1 s"),
         ((0, 5, 8000), "a sample rate of 8000 Hz is out of range; give 16000 to 192000 Hz"),
     ],
 )
@@ -308,8 +308,8 @@ def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
     ("change", "message"),
     [
         ({"tracks": 0}, "0 synthetic songs were asked for; ask for tracks >= 1"),
-        ({"seconds": 0.2}, "a synthetic song of 0.2 s cannot be made; give at least 1 s"),
-        ({"seed": -2}, "seed -2 is negative; give 0 or more"),
+        ({"seconds": 0.2}, "a song of 0.2 s cannot be made; give at least 1 s"),
+        ({"seed": -2}, "the seed is -2; give 0 or more"),
         ({"workers": 0}, "0 workers were asked for; give workers >= 1, or leave it out to use every processor"),
         ({"test_tracks": 3}, "3 of 3 synthetic songs cannot be for testing; give 0 to 2 test tracks"),
     ],

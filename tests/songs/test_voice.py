@@ -53,12 +53,7 @@ def test_without_vibrato_the_pitch_is_the_note_s():
 
 def test_the_pitch_glides_between_notes():
     tune = perform(
-        [Note(0, 1, 57, 1), Note(1, 1, 64, 1)],
-        [(None, "a")] * 2,
-        PLAIN,
-        np.random.default_rng(0),
-        2 * RATE,
-        RATE,
+        [Note(0, 1, 57, 1), Note(1, 1, 64, 1)], [(None, "a")] * 2, PLAIN, np.random.default_rng(0), 2 * RATE, RATE
     )
     assert np.abs(np.diff(tune.pitch)).max() < 0.4  # semitones within 1.5 ms; the step itself is 7
     assert tune.pitch[-100] == pytest.approx(64, abs=0.5)

@@ -12,42 +12,48 @@ import soundfile
 
 from tfswa_unet.errors import DataError
 from tfswa_unet.songs import writing
-from tfswa_unet.songs.writing import check_space, claim, is_whole, write_song
+from tfswa_unet.songs.writing import SongRecipe, check_space, claim, is_whole, write_song
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(SongRecipe):
+    what, manifest = "songs", "made.json"
+
     songs: int = 2
     seed: int = 0
+
+
+class Other(Recipe):
+    manifest = "other.json"
 
 
 def test_a_new_or_empty_folder_is_claimed_and_claimed_again_by_the_same_recipe(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".DS_Store").touch()
     for out in (tmp_path / "deep" / "new", tmp_path / "empty"):
-        claim(out, "made.json", Recipe(), "songs")
+        claim(out, Recipe())
         written = (out / "made.json").read_bytes()
         (out / "train").mkdir()
-        claim(out, "made.json", Recipe(), "songs")
+        claim(out, Recipe())
         assert (out / "made.json").read_bytes() == written
 
 
 def test_a_folder_of_anything_else_is_refused(tmp_path):
-    claim(tmp_path / "a", "made.json", Recipe(), "songs")
+    claim(tmp_path / "a", Recipe())
     with pytest.raises(DataError) as refused:
-        claim(tmp_path / "a", "made.json", Recipe(3, 1), "songs")
+        claim(tmp_path / "a", Recipe(3, 1))
     assert str(refused.value) == (
         f"{tmp_path / 'a'} holds other songs, songs 2 where 3 is asked for, seed 0 where 1 is asked for: choose "
         "another folder, ask for what it holds, or delete it"
     )
     with pytest.raises(DataError, match=r"holds files that are no songs \(there is no other\.json\): choose an empty"):
-        claim(tmp_path / "a", "other.json", Recipe(), "songs")
+        claim(tmp_path / "a", Other())
     (tmp_path / "a" / "made.json").write_bytes(b"\xff{")
     with pytest.raises(DataError, match=r"made\.json cannot be read as JSON: choose another folder, or delete"):
-        claim(tmp_path / "a", "made.json", Recipe(), "songs")
+        claim(tmp_path / "a", Recipe())
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file cannot take songs \(.+\): choose a folder that you can write to"):
-        claim(tmp_path / "file", "made.json", Recipe(), "songs")
+        claim(tmp_path / "file", Recipe())
 
 
 def test_several_may_claim_a_folder_at_once(tmp_path, monkeypatch):
@@ -61,7 +67,7 @@ def test_several_may_claim_a_folder_at_once(tmp_path, monkeypatch):
         return original(folder)
 
     monkeypatch.setattr(Path, "iterdir", claimed_meanwhile)
-    claim(out, "made.json", Recipe(), "songs")
+    claim(out, Recipe())
     assert (out / "train").is_dir()
 
 

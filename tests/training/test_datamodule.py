@@ -16,14 +16,14 @@ from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 
 PLAN = StemPlan.from_config({stem: [stem] for stem in STEMS})
-MATCHED = {"mode": "matched", "p": 1.0}
+WHOLE_SONGS = {"mode": "song", "p": 1.0, "redraw": 0.0}
 
 
 @pytest.fixture
 def settings(tmp_path):
     root = write_songs(tmp_path / "songs", samples=6_000)
     values = {
-        **choice("data", "musdb18hq"),
+        **(usual := choice("data", "musdb18hq")),
         "root": str(root),
         "seconds": 0.05,
         "samples_per_epoch": 8,
@@ -31,7 +31,7 @@ def settings(tmp_path):
         "workers": 0,
         "validation_seconds": 0.05,
         "validation_per_track": None,
-        "mixing": {},
+        "mixing": usual["mixing"] | WHOLE_SONGS,
         "cache": str(tmp_path / "cache"),
     }
     return from_values(LoaderConfig, values, "data")
@@ -57,7 +57,8 @@ def test_batches_are_the_examples_of_both_sets(settings, workers):
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_matched_mixing_listens_to_the_training_songs_first(settings, tmp_path, cached, capfd):
-    config = replace(settings, mixing=MATCHED, cache=settings.cache if cached else None)
+    mixing = replace(settings.mixing, mode="matched")
+    config = replace(settings, mixing=mixing, cache=settings.cache if cached else None)
     batches = train_batches(config)
     assert "listening" in capfd.readouterr().err
     memory = Path(settings.cache) / "music.json"
@@ -68,8 +69,8 @@ def test_matched_mixing_listens_to_the_training_songs_first(settings, tmp_path, 
 
 
 def test_other_mixing_does_not_listen(settings, capfd):
-    train_batches(replace(settings, mixing={"mode": "random", "p": 1.0}))
-    train_batches(replace(settings, mixing={"mode": "matched", "p": 0.0}))
+    for mode, p in (("random", 1.0), ("matched", 0.0)):
+        train_batches(replace(settings, mixing=replace(settings.mixing, mode=mode, p=p)))
     assert "listening" not in capfd.readouterr().err
     assert not (Path(settings.cache) / "music.json").exists()
 
@@ -97,8 +98,6 @@ def test_training_examples_are_augmented_and_validation_is_not(settings, config)
 @pytest.mark.parametrize(
     ("change", "augmentation", "message"),
     [
-        ({"mixing": {"redrew": 0.5}}, None, "setting of mixing 'redrew' .did you mean redraw"),
-        ({"mixing": {"redraw": 2}}, None, r"mixing\.redraw is 2, expected a probability from 0 to 1"),
         ({}, {"gian": {}}, "augmentation 'gian'"),
         ({"samples_per_epoch": 0}, None, r"data\.samples_per_epoch is 0, expected 1 or more"),
         ({"seconds": 0.0}, None, r"data\.seconds is 0\.0, expected more than 0"),
@@ -108,6 +107,19 @@ def test_mistakes_are_refused_before_anything_is_decoded(settings, change, augme
     with pytest.raises(ConfigError, match=message):
         module(replace(settings, **change), augmentation)
     assert not Path(settings.cache).exists()
+
+
+@pytest.mark.parametrize(
+    ("mixing", "message"),
+    [
+        ({"redrew": 0.5}, r"unknown key data\.mixing\.redrew .did you mean redraw"),
+        ({"redraw": 2}, r"data\.mixing\.redraw is 2, expected a probability from 0 to 1"),
+    ],
+)
+def test_mistaken_mixing_is_refused_with_the_configuration(mixing, message):
+    usual = choice("data", "musdb18hq")
+    with pytest.raises(ConfigError, match=message):
+        from_values(LoaderConfig, {**usual, "mixing": usual["mixing"] | mixing}, "data")
 
 
 def test_the_cache_is_filled_once_and_read_by_every_process(settings, monkeypatch):
@@ -130,6 +142,15 @@ def test_a_cache_that_lost_a_stem_is_refused(settings):
     next(iter(Path(settings.cache).glob("*.tfpcm"))).unlink()
     with pytest.raises(DataError, match=r"cache has lost stems since it was filled: run again"):
         data.setup("fit")
+
+
+def test_the_cache_is_kept_to_its_limit(settings):
+    cache = Path(settings.cache)
+    with pytest.raises(ConfigError, match=r"over the 0\.0003 GB that it may hold \(--max-gb, or data\.cache_max_gb\)"):
+        module(replace(settings, cache_max_gb=0.0003)).ready()
+    assert not list(cache.glob("*.tfpcm"))
+    module(replace(settings, cache_max_gb=0.0004)).ready()
+    assert 0.0002e9 < sum(path.stat().st_size for path in cache.glob("*.tfpcm")) <= 0.0004e9
 
 
 def with_songs_to_make(settings, root, **changes):
@@ -155,7 +176,7 @@ def test_songs_are_made_on_first_use(settings, tmp_path, cached):
 
 
 def test_songs_that_cannot_be_made_are_refused_before_any_is(settings, tmp_path):
-    with pytest.raises(DataError, match="a synthetic song of 0 s cannot be made"):
+    with pytest.raises(DataError, match="a song of 0 s cannot be made"):
         module(with_songs_to_make(settings, tmp_path / "made", seconds=0.0))
     with pytest.raises(ConfigError, match=r"data\.sets\.synthetic\.make\.tracks is 'many', expected a whole number"):
         module(with_songs_to_make(settings, tmp_path / "made", tracks="many"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfswa_unet import models
-from tfswa_unet.bench.networks import SMALL, peer
+from tfswa_unet.bench.networks import SMALL
 from tfswa_unet.bench.results import Failure, Results, attempt, recorded
 from tfswa_unet.bench.settings import RATES, ContestSetting
 from tfswa_unet.bench.trial import check, prepare, run_trial, score_songs
@@ -21,17 +21,16 @@ def measure(setting: ContestSetting) -> dict[str, Any]:
     """Train and score whoever has no result in the file yet; gives what the file then holds.
 
     A contestant that fails leaves the reason as its record. Whose package is missing is told before anyone is trained.
-
-    Raises:
-        ConfigError: for impossible values, or results under other settings.
-        DataError: where the songs cannot be made.
+    Raises ConfigError for results under other settings, and DataError where the songs cannot be made.
     """
     check(setting)
     results = Results(Path(setting.out), {**setting.deciding(), "lr": setting.rates})
+    builders: dict[str, Callable[[], Any]] = {name: partial(build, STEMS) for name, build in SMALL.items()}
+    builders[OURS] = partial(models.build, models.preset(OURS, STEMS))
     able = []
     for name in RATES:
         if name not in results.records and setting.only in (None, name):
-            outcome = attempt(name, builder(name))
+            outcome = attempt(name, builders[name])
             if isinstance(outcome, Failure):
                 results.add(name, outcome.to_dict())
             else:
@@ -41,13 +40,6 @@ def measure(setting: ContestSetting) -> dict[str, Any]:
         if MIXTURE not in results.records:
             results.add(MIXTURE, recorded(MIXTURE, lambda: {"scores": score_songs(songs.test, None, STEMS)}))
         for name in able:
-            trial = partial(run_trial, name, builder(name), setting.rates[name], setting, songs)
+            trial = partial(run_trial, name, builders[name], setting.rates[name], setting, songs)
             results.add(name, recorded(name, trial))
     return results.to_dict()
-
-
-def builder(name: str) -> Callable[[], Any]:
-    """What makes a contestant's network, on the CPU with random weights."""
-    if name == OURS:
-        return lambda: models.build(models.preset(OURS, STEMS))
-    return lambda: peer(SMALL, name, STEMS)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,44 +38,15 @@ SONG, SHORTEST_SONG = 5, 2.0  # segments in a song that is made, and s
 WARM_UP = 2  # batches of each worker: the first waits for the process to start
 
 
-@dataclass(frozen=True)
-class AugmentationCost:
-    """One augmentation with its settings in conf/augmentation/strong, but for p = 1, alone on a batch."""
-
-    augmentation: str
-    milliseconds: float  # for one example, all its stems
-    in_workers: bool  # runs in the loader's processes, on one thread each; else in training's own
-
-
-@dataclass(frozen=True)
-class DataRow:
-    """One reader, with what was done to its examples: (s, c, t) of `seconds` a sample."""
-
-    reader: str
-    augmentation: str
-    samples_per_second: float
-    ratio_to_musdb: float | None  # to musdb's own reader on .stem.mp4; None where that was not measured
-
-
-@dataclass(frozen=True)
-class DataRecord:
-    """`settings` are those that were run, with nothing left open but what was made for the time being."""
-
-    settings: DataSetting
-    rows: tuple[DataRow, ...]
-    augmentations: tuple[AugmentationCost, ...]
-
-
-def measure(setting: DataSetting) -> DataRecord:
+def measure(setting: DataSetting) -> dict[str, Any]:
     """Measure readers one after the other on the same songs, as training on four stems waits for them.
 
     Ours are measured through `SegmentDataModule`, with the mixing of conf/data; musdb's reads whole songs only, in as
     many processes. The files are in the system's memory before they are read, so that no disk is measured. musdb
     decodes a stem from its beginning to the segment: on songs longer than those made here it is slower.
 
-    Raises:
-        ConfigError: for unknown names or impossible values, or where musdb or ffmpeg is needed and missing.
-        DataError: for a data set that is missing or unusable.
+    Raises ConfigError for unknown names, or where musdb or ffmpeg is needed and missing; DataError for an unusable data
+    set.
     """
     own = None if setting.data is None else own_songs(setting.data, setting.kind)
     seconds, batch = as_in_training("seconds", setting.seconds), as_in_training("batch_size", setting.batch)
@@ -86,44 +57,37 @@ def measure(setting: DataSetting) -> DataRecord:
         setting, seconds=seconds, batch=batch, readers=readers, workers=workers, threads=torch.get_num_threads()
     )
     loading = {"seconds": seconds, "batch_size": batch, "workers": workers}
-    speeds = {(reader, name): 0.0 for reader in readers for name in _augmentations(setting, reader)}
+    pairs = [(reader, name) for reader in readers for name in _augmentations(setting, reader)]
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         places = own or made_songs(Path(folder), max(SHORTEST_SONG, SONG * seconds), readers)
         cache = setting.cache or str(Path(folder) / "cache")
-        for reader, name in speeds:
+        for reader, name in pairs:
             for_workers, for_batches = split(choice("augmentation", name))
             augment = build_augmentation(for_batches, rate=RATE).train()
             loader = _loader(loading, reader, places[reader], cache, for_workers)
-            speeds[reader, name] = samples_per_second(loader, augment, setting.samples)
+            speed = samples_per_second(loader, augment, setting.samples)
+            rows.append({"reader": reader, "augmentation": name, "samples_per_second": speed})
             del loader  # its processes end before others are measured
-    musdb = speeds.get((BASELINE, PLAIN))
-    rows = tuple(DataRow(*which, speed, speed / musdb if musdb else None) for which, speed in speeds.items())
-    return DataRecord(setting, rows, tuple(measure_augmentations(batch, len(STEMS), seconds, RATE)))
+    musdb = next((row["samples_per_second"] for row in rows if row["reader"] == BASELINE), None)
+    for row in rows:
+        row["ratio_to_musdb"] = row["samples_per_second"] / musdb if musdb else None
+    augmentations = measure_augmentations(batch, len(STEMS), seconds)
+    return {"settings": asdict(setting), "rows": rows, "augmentations": augmentations}
 
 
 def data_module(
     values: dict[str, Any], stems: dict[str, Any], rate: int, channels: int, augmentation: Any
 ) -> SegmentDataModule:
-    """Training's data module, ready to give batches.
-
-    Args:
-        values: as in conf/data.
-        stems: as in conf/stems.
-        rate: Hz that the stems are given at.
-        channels: that they are given with.
-        augmentation: what the loader's workers do.
-    """
+    """Training's data module, ready to give batches; its values are as in conf/data, its stems as in conf/stems."""
     config, plan = from_values(LoaderConfig, values, "data"), StemPlan.from_config(stems)
     return SegmentDataModule(config, plan, rate, channels, seed=0, augmentation=augmentation).ready()
 
 
 def samples_per_second(loader: DataLoader[Tensor], augment: Callable[[Tensor], Tensor], samples: int) -> float:
-    """Examples a second after a warm-up; whole rounds of the workers, whose batches come at about the same time.
+    """Examples a second of batches (b, s, c, t) after a warm-up, over so many samples and `SHORTEST` s at least.
 
-    Args:
-        loader: gives batches (b, s, c, t) without end.
-        augment: is done with each.
-        samples: to be counted at least, in `SHORTEST` s at least.
+    Whole rounds of the workers are counted, whose batches come at about the same time.
     """
     batches = iter(loader)
     a_round = max(1, loader.num_workers)
@@ -135,16 +99,21 @@ def samples_per_second(loader: DataLoader[Tensor], augment: Callable[[Tensor], T
     return counted / (time.perf_counter() - start)
 
 
-def measure_augmentations(batch: int, stems: int, seconds: float, rate: int) -> list[AugmentationCost]:
-    """Median time of each augmentation on the CPU, of a batch of `batch` stereo examples at `rate` Hz."""
-    sounds = mixtures(batch * stems, 2, seconds, rate).unflatten(0, (batch, stems)) / stems
+def measure_augmentations(batch: int, stems: int, seconds: float) -> list[dict[str, Any]]:
+    """Median time on the CPU of each augmentation of conf/augmentation/strong, with p = 1, alone on stereo examples.
+
+    Milliseconds are of one example, all its stems. What the loader's workers do has one thread, as there.
+    """
+    sounds = mixtures(batch * stems, CHANNELS, seconds, RATE).unflatten(0, (batch, stems)) / stems
+    threads = torch.get_num_threads()
     costs = []
     for name, settings in choice("augmentation", ALL).items():
-        augment = build_augmentation({name: {**settings, "p": 1.0}}, rate=rate).train()
+        augment = build_augmentation({name: {**settings, "p": 1.0}}, rate=RATE).train()
         in_workers = AUGMENTATIONS[name].in_workers
-        with _threads(1 if in_workers else torch.get_num_threads()):
-            elapsed = median_seconds(lambda augment=augment: augment(sounds), RUNS, sounds.device)  # type: ignore[misc]
-        costs.append(AugmentationCost(name, 1000 * elapsed / batch, in_workers))
+        torch.set_num_threads(1 if in_workers else threads)
+        elapsed = median_seconds(partial(augment, sounds), RUNS, sounds.device)
+        costs.append({"augmentation": name, "milliseconds": 1000 * elapsed / batch, "in_workers": in_workers})
+    torch.set_num_threads(threads)
     return costs
 
 
@@ -180,13 +149,3 @@ def _loader(
     values = {**choice("data", place.kind), **loading, **ours}
     stems = {stem: [stem] for stem in STEMS}
     return data_module(values, stems, RATE, CHANNELS, augmentation).train_dataloader()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

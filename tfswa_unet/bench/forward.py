@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,63 +11,30 @@ from torch import Tensor, nn
 
 from tfswa_unet.bench.measures import PeakMemory, Stopwatch, count_flops, median_seconds, synchronise
 from tfswa_unet.bench.settings import REFERENCE, ForwardSetting
-from tfswa_unet.bench.subject import Record, as_in_training, mixtures, prepare
+from tfswa_unet.bench.subject import as_in_training, mixtures, prepare
 from tfswa_unet.inference.precision import compile_network
 from tfswa_unet.nn import SequenceAttention
 
 BEFORE, AFTER, REST = "STFT, features", "mask, ISTFT", "network, rest"
 AROUND = "projections, norms, fusion"
-KINDS = {
-    "WindowAttention": "W-MSA",
-    "LocalMLP": "MLP",
-    "RCM": "convolutions",
-    "TokenRCM": "convolutions",
-    "ConvBlock": "convolutions",
-    "ConvEncoder": "convolutions",
-    "ConvDecoder": "convolutions",
-    "TFSWABlock": AROUND,
-    "ParallelAttention": AROUND,
-    "SerialAttention": AROUND,
-    "SerialTFSWA": AROUND,
-    "SequenceBlock": AROUND,
-    "SwinBlock": AROUND,
-    "ConvStem": "stem",
-    "ConvHead": "head",
-    "PatchStem": "stem",
-    "PatchHead": "head",
-    "Down": "down, up",
-    "Up": "down, up",
+MODULES = {  # classes by the kind that their time is filed under
+    "W-MSA": ["WindowAttention"],
+    "MLP": ["LocalMLP"],
+    "convolutions": ["RCM", "TokenRCM", "ConvBlock", "ConvEncoder", "ConvDecoder"],
+    AROUND: ["TFSWABlock", "ParallelAttention", "SerialAttention", "SerialTFSWA", "SequenceBlock", "SwinBlock"],
+    "stem": ["ConvStem", "PatchStem"],
+    "head": ["ConvHead", "PatchHead"],
+    "down, up": ["Down", "Up"],
 }
+KINDS = {name: kind for kind, names in MODULES.items() for name in names}
 AXES = {"frame": "TSA", "bin": "FSA"}
 LARGEST = 150.0  # dB: more says no more than that the outputs are equal
 
 
-@dataclass(frozen=True)
-class ForwardRecord(Record):
-    """A forward pass of `batch` segments of `audio_seconds` each."""
-
-    audio_seconds: float
-    batch: int
-    runs: int
-    compiled: bool
-    first_seconds: float  # the first call, with compilation where asked for
-    median_seconds: float
-    real_time_factor: float
-    segments_per_second: float
-    audio_seconds_per_second: float
-    tflops: float  # 10¹² operations a second, see `count_flops`
-    start_memory_mb: float | None  # with the model loaded
-    peak_memory_mb: float | None
-    snr_db: dict[str, float] | None  # of the output against eager fp32's, by stem
-    shares: dict[str, float] | None
-
-
-def measure(setting: ForwardSetting) -> ForwardRecord:
+def measure(setting: ForwardSetting) -> dict[str, Any]:
     """Measure calls of the model, from waveforms on the device to stems on the device.
 
-    Raises:
-        ConfigError: for impossible values, or where torch cannot compile.
-        ModelError: for a model that cannot be loaded.
+    Raises as `subject.prepare` does, and ConfigError where torch cannot compile.
     """
     subject = prepare(setting)
     model = subject.model
@@ -89,26 +55,29 @@ def measure(setting: ForwardSetting) -> ForwardRecord:
     first = time.perf_counter() - start
     peak = PeakMemory(subject.device)
     median = median_seconds(work, setting.runs, subject.device)
-    peak_mb = peak.megabytes()
-    compare = setting.compare == REFERENCE or subject.precision == "bf16"
+    memory = peak.facts()
+    snr_db = None
+    if setting.compare == REFERENCE or subject.precision == "bf16":
+        with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
+            exact = model(mixture)
+        snr_db = snr_by_stem(exact, work(), tuple(model.stems))
     audio = setting.batch * mixture.shape[-1] / model.rate
-    return ForwardRecord(
+    return {
         **subject.facts(),
-        audio_seconds=seconds,
-        batch=setting.batch,
-        runs=setting.runs,
-        compiled=setting.compile,
-        first_seconds=first,
-        median_seconds=median,
-        real_time_factor=median / audio,
-        segments_per_second=setting.batch / median,
-        audio_seconds_per_second=audio / median,
-        tflops=operations / median / 1e12,
-        start_memory_mb=peak.start_mb,
-        peak_memory_mb=peak_mb,
-        snr_db=snr_by_stem(_fp32(model, mixture), work(), tuple(model.stems)) if compare else None,
-        shares=module_shares(model, work, setting.runs, subject.device) if setting.profile else None,
-    )
+        "audio_seconds": seconds,
+        "batch": setting.batch,
+        "runs": setting.runs,
+        "compiled": setting.compile,
+        "first_seconds": first,  # with compilation where asked for
+        "median_seconds": median,
+        "real_time_factor": median / audio,
+        "segments_per_second": setting.batch / median,
+        "audio_seconds_per_second": audio / median,
+        "tflops": operations / median / 1e12,
+        **memory,
+        "snr_db": snr_db,
+        "shares": module_shares(model, work, setting.runs, subject.device) if setting.profile else None,
+    }
 
 
 def module_shares(model: Any, work: Callable[[], object], runs: int, device: torch.device) -> dict[str, float]:
@@ -169,8 +138,3 @@ def snr_by_stem(reference: Tensor, output: Tensor, stems: tuple[str, ...]) -> di
     error = (wide - output.double()).square().sum(dim=(0, 2, 3))
     ratio = (10 * (signal / error).log10()).nan_to_num(nan=LARGEST).clamp(-LARGEST, LARGEST)
     return dict(zip(stems, ratio.tolist(), strict=True))
-
-
-def _fp32(model: Any, mixture: Tensor) -> Tensor:
-    with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
-        return model(mixture)

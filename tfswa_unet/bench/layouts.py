@@ -25,8 +25,17 @@ from tfswa_unet.types import STEMS
 
 SONGS = 5  # of which one validates, as the data module asks: as many to train on as there are stems
 BIT_RATE = "256k"  # of each stream, as in MUSDB18
-MADE = ("musdb", "musdb_wav", "stem_mp4", "wav", "flac", "cached")
-STEM_MP4 = {"musdb", "stem_mp4"}
+# The folder and kind of the songs that are made for each reader.
+LAYOUTS = {
+    "musdb": ("stem_mp4", "musdb18"),
+    "musdb_wav": ("wav", "musdb18hq"),
+    "stem_mp4": ("stem_mp4", "musdb18"),
+    "wav": ("wav", "musdb18hq"),
+    "flac": ("flac", "folders"),
+    "cached": ("wav", "musdb18hq"),
+}
+MADE = tuple(LAYOUTS)
+STEM_MP4 = "musdb and stem_mp4"  # what cannot be measured without ffmpeg
 # The readers of a data set of one's own, by its kind.
 OWN = {"musdb18": ("musdb", "stem_mp4", "cached"), "musdb18hq": ("musdb_wav", "wav", "cached")}
 OTHERS = ("files", "cached")
@@ -45,31 +54,22 @@ def made_songs(folder: Path, seconds: float, readers: Collection[str]) -> dict[s
 
     Lengths, stems and splits are the same everywhere. Raises ConfigError where ffmpeg is needed and missing or fails.
     """
-    if STEM_MP4 & set(readers) and shutil.which("ffmpeg") is None:
+    places = {reader: DataSetAt(folder / LAYOUTS[reader][0], LAYOUTS[reader][1]) for reader in readers}
+    needed = {place.root.name for place in places.values()}
+    if "stem_mp4" in needed and shutil.which("ffmpeg") is None:
         raise ConfigError(
             "ffmpeg, which is to make the .stem.mp4 files, is not on the PATH: install it, or choose --readers without "
-            f"{' and '.join(sorted(STEM_MP4))}"
+            f"{STEM_MP4}"
         )
-    wav = DataSetAt(folder / "wav", "musdb18hq")
-    write_dataset(wav.root, SONGS, seconds, seed=0, test_tracks=0, workers=1)
-    places = dict.fromkeys(("musdb_wav", "wav", "cached"), wav)
-    if STEM_MP4 & set(readers):
-        packed = DataSetAt(folder / "stem_mp4", "musdb18")
-        _for_each_song(wav.root, packed.root, _write_stem_mp4)
-        places |= dict.fromkeys(STEM_MP4, packed)
-    if "flac" in readers:
-        places["flac"] = DataSetAt(folder / "flac", "folders")
-        _for_each_song(wav.root, places["flac"].root, _write_flac)
-    return {reader: places[reader] for reader in readers}
+    write_dataset(folder / "wav", SONGS, seconds, seed=0, test_tracks=0, workers=1)
+    for name, write in (("stem_mp4", _write_stem_mp4), ("flac", _write_flac)):
+        if name in needed:
+            _for_each_song(folder / "wav", folder / name, write)
+    return places
 
 
 def own_songs(root: str, kind: str) -> dict[str, DataSetAt]:
-    """The readers that a data set of one's own can be measured with; "auto" finds its kind.
-
-    Raises:
-        ConfigError: an unknown kind.
-        DataError: nothing at the root, or no songs of that kind.
-    """
+    """The readers that a data set of one's own can be measured with; "auto" finds its kind. Raises as `find_songs`."""
     find_songs(kind, root)
     path = Path(root).expanduser()
     found = detect(path) if kind == "auto" else kind
@@ -77,11 +77,12 @@ def own_songs(root: str, kind: str) -> dict[str, DataSetAt]:
 
 
 def _for_each_song(songs: Path, out: Path, write: Callable[[Path, Path], None]) -> None:
-    folders = [song for split in ("train", "valid") for song in sorted((songs / split).iterdir())]
-    for split in ("train", "valid"):
-        (out / split).mkdir(parents=True)
+    folders = sorted(songs.glob("*/*"))
+    targets = [out / song.relative_to(songs) for song in folders]
+    for target in targets:
+        target.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(processors()) as pool:
-        list(pool.map(write, folders, [out / song.parent.name / song.name for song in folders]))
+        list(pool.map(write, folders, targets))
 
 
 def _write_stem_mp4(song: Path, target: Path) -> None:
@@ -94,7 +95,7 @@ def _write_stem_mp4(song: Path, target: Path) -> None:
     if done.returncode:
         raise ConfigError(
             f"ffmpeg could not make {target} ({' '.join(done.stderr.split())}): make room there, or choose --readers "
-            f"without {' and '.join(sorted(STEM_MP4))}"
+            f"without {STEM_MP4}"
         )
 
 
@@ -109,21 +110,11 @@ class MusdbSegments(Dataset[Tensor]):
     """Item i is (s, c, t), the four stems of a random place in a random song, drawn from i alone.
 
     The song's `chunk_start` and `chunk_duration` are set and its targets' `audio` read, see "Training Deep Neural
-    Networks with musdb" in the documentation of musdb 0.4. That runs ffprobe and ffmpeg once for each stem.
-
-    Args:
-        root: of MUSDB18, or of MUSDB18-HQ with `is_wav`.
-        is_wav: as for `musdb.DB`.
-        seconds: length of a segment.
-        rate: Hz of the songs.
-        length: number of items.
-
-    Raises:
-        ConfigError: musdb cannot be imported, or finds no songs to train on.
+    Networks with musdb" in the documentation of musdb 0.4. That runs ffprobe and ffmpeg once for each stem. Raises
+    ConfigError where musdb finds no songs to train on under `root`, of MUSDB18, or of MUSDB18-HQ with `is_wav`.
     """
 
     def __init__(self, root: Path, is_wav: bool, seconds: float, rate: int, length: int) -> None:
-        check_musdb()
         import musdb
 
         self.tracks = musdb.DB(root=str(root), is_wav=is_wav, subsets="train", split="train").tracks
@@ -149,11 +140,7 @@ class MusdbSegments(Dataset[Tensor]):
 
 
 def check_musdb() -> None:
-    """Refuse to go on where musdb cannot be imported.
-
-    Raises:
-        ConfigError: it is not installed, or lacks ffmpeg, without which it does not import.
-    """
+    """Raises ConfigError where musdb is not installed, or lacks ffmpeg, without which it does not import."""
     try:
         import musdb  # noqa: F401
     except (ImportError, RuntimeError) as error:

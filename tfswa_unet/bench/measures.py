@@ -6,9 +6,9 @@ import ctypes
 import gc
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,18 @@ from typing import Any
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 RESET_HIGH_WATER = "5"  # see proc(5)
 BYTES = 1e6  # of a megabyte
+FUSED = "_scaled_dot_product_flash_attention"
+
+# torch counts the fused attention kernels of GPUs, but not those of CPUs.
+for end in ("", "_backward"):
+    gpu = getattr(torch.ops.aten, f"{FUSED}{end}")
+    flop_registry[getattr(torch.ops.aten, f"{FUSED}_for_cpu{end}")] = flop_registry[gpu]
 
 
 def synchronise(device: torch.device) -> None:
@@ -123,6 +129,10 @@ class PeakMemory:
         size = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else _high_water()
         return round(size / BYTES, 1)
 
+    def facts(self) -> dict[str, float | None]:
+        """Both, as benchmarks say them."""
+        return {"start_memory_mb": self.start_mb, "peak_memory_mb": self.megabytes()}
+
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     """Most bytes that tensors made by `work` have in use at once; what was there before is not counted.
@@ -148,7 +158,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
 
 def count_flops(work: Callable[[], object]) -> int:
     """Operations of a forward pass, a multiplication and an addition counting as two; transforms are not counted."""
-    with torch.no_grad(), _counter() as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
 
@@ -164,15 +174,14 @@ def step_flops(model: nn.Module, work: Callable[[], object]) -> int:
     A multiplication and an addition count as two; Fourier transforms are not counted.
     """
     lstms = {f"{type(model).__name__}.{n}": m for n, m in model.named_modules() if isinstance(m, nn.LSTM)}
-    recurrent = 0
+    recurrent: list[int] = []
 
     def add(lstm: nn.LSTM, inputs: tuple[Any, ...], _output: Any) -> None:
-        nonlocal recurrent
-        recurrent += lstm_flops(lstm, inputs[0].numel() // inputs[0].shape[-1])
+        recurrent.append(lstm_flops(lstm, inputs[0].numel() // lstm.input_size))
 
     hooks = [lstm.register_forward_hook(add) for lstm in lstms.values()]
     try:
-        with _counter() as counter:
+        with FlopCounterMode(display=False) as counter:
             work()
     finally:
         for hook in hooks:
@@ -180,7 +189,7 @@ def step_flops(model: nn.Module, work: Callable[[], object]) -> int:
     # Fused LSTMs are not counted, others are: what was counted of them gives way to the formula.
     counts = counter.get_flop_counts()
     counted = sum(sum(counts.get(name, {}).values()) for name in lstms)
-    return counter.get_total_flops() - counted + 3 * recurrent
+    return counter.get_total_flops() - counted + 3 * sum(recurrent)
 
 
 def lstm_flops(lstm: nn.LSTM, steps: int) -> int:
@@ -192,11 +201,8 @@ def lstm_flops(lstm: nn.LSTM, steps: int) -> int:
 
 def _release_pages() -> None:
     """Give back what `keep_pages` kept of earlier work, or it would count as used."""
-    if sys.platform.startswith("linux"):
-        try:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
-        except (OSError, AttributeError):
-            return
+    with suppress(OSError, AttributeError):  # where there is no glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _reset_high_water() -> bool:
@@ -210,23 +216,3 @@ def _reset_high_water() -> bool:
 def _high_water() -> int:
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
-
-
-def _counter() -> FlopCounterMode:
-    # torch counts the fused attention kernels of GPUs, but not those of CPUs.
-    aten = torch.ops.aten
-    return FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-        },
-    )
-
-
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(query, key, value)
-
-
-def _attention_backward(gradient: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(gradient, query, key, value)

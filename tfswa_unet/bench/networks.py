@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfswa_unet.bench.results import MissingPackage
-from tfswa_unet.errors import unknown
 from tfswa_unet.inference import Separator
 from tfswa_unet.inference.precision import Precision
 
@@ -87,11 +86,7 @@ class HTDemucs(Peer):
 class OpenUnmix(Peer):
     """Open-Unmix, doi 10.21105/joss.01667: one openunmix.model.OpenUnmix a stem, tracks by its Separator.
 
-    Args:
-        stems: names of the stems.
-        hidden: width of the LSTMs' layers.
-        n_fft: samples; the hop is a quarter of it.
-        softmask: stems' magnitudes only divide the mixture among them, so that the stems sum to it.
+    With `softmask`, stems' magnitudes only divide the mixture among them, so that the stems sum to it.
     """
 
     BANDWIDTH = 16_000  # Hz that the network sees
@@ -169,7 +164,7 @@ def ways(model: Any, precision: Precision = "fp32") -> dict[str, Whole]:
     return {f"segments of {seconds:g} s": whole}
 
 
-Builder = Callable[[tuple[str, ...]], Peer]
+Builder = Callable[[tuple[str, ...]], Peer]  # raises MissingPackage where the package is not installed
 PUBLISHED: dict[str, Builder] = {
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=48, t_layers=5, bottom_channels=512),
     "openunmix": lambda stems: OpenUnmix(stems, hidden=512, n_fft=4096, softmask=False),
@@ -180,18 +175,6 @@ SMALL: dict[str, Builder] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=256, n_fft=2048, softmask=True),
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=8, t_layers=5, bottom_channels=64),
 }
-
-
-def peer(kind: Mapping[str, Builder], name: str, stems: tuple[str, ...]) -> Peer:
-    """Make one of `PUBLISHED` or `SMALL` with random weights.
-
-    Raises:
-        ConfigError: for an unknown name.
-        MissingPackage: where its package is not installed.
-    """
-    if name not in kind:
-        raise unknown("peer", name, kind)
-    return kind[name](stems)
 
 
 def _by_separator(model: Any, precision: Precision, **seconds: Any) -> tuple[Whole, float]:

@@ -29,17 +29,18 @@ RUNS = 5  # of the forward pass that is timed
 def measure(setting: OptionsSetting) -> dict[str, Any]:
     """Measure the rows that have no result in the file yet; gives what the file then holds, or the rows for `list`.
 
-    A row that fails leaves the reason as its record.
-
-    Raises:
-        ConfigError: for impossible values, rows that cannot be built, or results under other settings.
-        DataError: where the songs cannot be made.
+    A row that fails leaves the reason as its record. Raises ConfigError for rows that cannot be built or results under
+    other settings, and DataError where the songs cannot be made.
     """
     rows = load_rows(Path(setting.table or ROWS))
     if setting.list:
         return {"rows": rows}
     check(setting)
-    chosen = _chosen(setting.rows, rows)
+    wanted = list(rows) if setting.rows is None else [name.strip() for name in setting.rows.split(";") if name.strip()]
+    for name in wanted:
+        if name not in rows:
+            raise unknown("row", name, rows)
+    chosen = [name for name in rows if name in wanted]
     configs = {name: configured(setting.model, rows[name], name) for name in chosen}
     results = Results(Path(setting.out), {**setting.deciding(), "lr": setting.lr, "model": setting.model})
     _check_overrides(results, rows)
@@ -67,17 +68,14 @@ def load_rows(path: Path) -> dict[str, list[str]]:
 def configured(base: str, overrides: Sequence[str], row: str) -> dict[str, Any]:
     """Configuration of a preset for all four stems with overrides such as "network.patch=[2,2]".
 
-    Raises:
-        ConfigError: for an unknown preset, or a row that cannot be read or built: told now, not in an hour.
+    Raises ConfigError for an unknown preset, or a row that cannot be read or built: told now, not in an hour.
     """
     preset = models.preset(base, STEMS)
     try:
         config: Any = OmegaConf.to_container(OmegaConf.merge(preset, OmegaConf.from_dotlist(list(overrides))))
         models.build(config)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"row {row!r}: {' '.join(str(error).split())}") from None
-    except (ConfigError, TypeError, ValueError) as error:
-        raise ConfigError(f"row {row!r} cannot be built: {error}") from error
+    except (OmegaConfBaseException, ConfigError, TypeError, ValueError) as error:
+        raise ConfigError(f"row {row!r} cannot be built: {' '.join(str(error).split())}") from error
     return config
 
 
@@ -86,30 +84,17 @@ def costs(model: Any) -> dict[str, float]:
     device = next(model.parameters()).device
     seconds = as_in_training("seconds")
     mixture = mixtures(1, model.channels, seconds, model.rate).to(device)
-    model.eval()
-
-    def forward() -> torch.Tensor:
-        with torch.inference_mode():
-            return model(mixture)
-
-    flops = count_flops(lambda: model(mixture)) / seconds
-    return {"flops_per_second": flops, "real_time_factor": median_seconds(forward, RUNS, device) / seconds}
+    forward = partial(model.eval(), mixture)
+    flops = count_flops(forward)
+    with torch.inference_mode():
+        median = median_seconds(forward, RUNS, device)
+    return {"flops_per_second": flops / seconds, "real_time_factor": median / seconds}
 
 
 def _measure(name: str, config: dict[str, Any], setting: OptionsSetting, songs: TrialSongs) -> dict[str, Any]:
     cost = costs(models.build(config).to(pick_device(setting.device)))
     tell(f"{name}: real-time factor {cost['real_time_factor']:.3f}")
     return {**cost, **run_trial(name, partial(models.build, config), setting.lr, setting, songs)}
-
-
-def _chosen(given: str | None, rows: Mapping[str, Any]) -> list[str]:
-    if given is None:
-        return list(rows)
-    wanted = [name.strip() for name in given.split(";") if name.strip()]
-    for name in wanted:
-        if name not in rows:
-            raise unknown("row", name, rows)
-    return [name for name in rows if name in wanted]
 
 
 def _check_overrides(results: Results, rows: Mapping[str, Sequence[str]]) -> None:

@@ -9,10 +9,11 @@ from itertools import product
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tfswa_unet import models
 from tfswa_unet.bench.measures import step_flops
-from tfswa_unet.bench.networks import PUBLISHED, peer, ways
+from tfswa_unet.bench.networks import PUBLISHED, ways
 from tfswa_unet.bench.results import MEASURED, Failure, attempt, time_in_turns
 from tfswa_unet.bench.settings import PeersSetting
 from tfswa_unet.bench.subject import CHANNELS, RATE, as_in_training, device_name, emulated, mixtures, set_up
@@ -49,14 +50,7 @@ class Speed:
 
 
 class Step:
-    """One network's training step on fixed noise, the same for all: L1 of the waveform, Adam.
-
-    Args:
-        model: on its device.
-        batch: segments.
-        seconds: of each.
-        precision: of the forward pass.
-    """
+    """A network's training step on noise (b, s, c, t), the same for all: L1 of the waveform, Adam."""
 
     def __init__(self, model: Any, batch: int, seconds: float, precision: Precision) -> None:
         self.model, self.precision = model, precision
@@ -88,11 +82,8 @@ class Step:
 def measure(setting: PeersSetting) -> dict[str, Any]:
     """Measure every system in turn; one that fails has the reason in its row.
 
-    Returns:
-        facts of the run, and under "systems" a `Speed` for each system and precision, as plain values.
-
-    Raises:
-        ConfigError: for unknown names.
+    Gives facts of the run, and under "systems" a `Speed` for each system and precision. Raises ConfigError for unknown
+    names.
     """
     builders = _builders(setting)
     device = pick_device(setting.device)
@@ -126,7 +117,7 @@ def _builders(setting: PeersSetting) -> dict[str, Callable[[], Any]]:
                 raise unknown(option, name, known)
     presets = {name: models.preset(name, STEMS) for name in ours}
     builders: dict[str, Callable[[], Any]] = {name: partial(models.build, preset) for name, preset in presets.items()}
-    builders |= {name: partial(peer, PUBLISHED, name, STEMS) for name in theirs}
+    builders |= {name: partial(PUBLISHED[name], STEMS) for name in theirs}
     if not builders:
         raise ConfigError("nothing to measure: name at least one of --models and --peers")
     return builders
@@ -135,29 +126,19 @@ def _builders(setting: PeersSetting) -> dict[str, Callable[[], Any]]:
 def _speeds(setting: Any, builders: Mapping[str, Callable[[], Any]], device: torch.device) -> list[Speed]:
     """A row for each system and precision that had its turn or failed."""
     systems = {name: attempt(name, lambda build=build: build().to(device)) for name, build in builders.items()}  # type: ignore
-    make = _training_task(setting) if setting.train else _separation_task(setting)
+    track = None if setting.train else mixtures(1, CHANNELS, setting.seconds, RATE)[0]
     keys: list[Key] = list(product(systems, setting.precision))
     tasks: dict[Key, Any] = {}
-    for key in keys:
-        model = systems[key[0]]
-        tasks[key] = model if isinstance(model, Failure) else attempt(" ".join(key), partial(make, model, key[1]))
+    for name, precision in keys:
+        model = systems[name]
+        make = partial(_task, setting, track, model, precision)
+        tasks[name, precision] = model if isinstance(model, Failure) else attempt(f"{name} {precision}", make)
     outcomes: dict[Key, Any] = {key: task for key, task in tasks.items() if isinstance(task, Failure)}
     able: dict[Key, Task] = {key: task for key, task in tasks.items() if key not in outcomes}
-    outcomes |= time_in_turns(
-        {key: work for key, (work, _, _) in able.items()},
-        {key: warm_up for key, (_, warm_up, _) in able.items()},
-        setting.runs,
-        device,
-        partial(_described, setting),
-    )
-    rows = []
-    for key in keys:
-        outcome = outcomes.get(key)
-        if isinstance(outcome, Failure):
-            rows.append(Speed(*key, **outcome.to_dict()))
-        elif outcome is not None:
-            rows.append(_speed(setting, key, systems[key[0]], able[key][2], outcomes))
-    return rows
+    works = {key: work for key, (work, _, _) in able.items()}
+    warm_ups = {key: warm_up for key, (_, warm_up, _) in able.items()}
+    outcomes |= time_in_turns(works, warm_ups, setting.runs, device, partial(_described, setting))
+    return [_speed(setting, key, systems[key[0]], tasks[key], outcomes) for key in keys if key in outcomes]
 
 
 def _described(setting: PeersSetting, seconds: float) -> str:
@@ -167,39 +148,33 @@ def _described(setting: PeersSetting, seconds: float) -> str:
     return f"real-time factor {seconds / setting.seconds:.3f}"
 
 
-def _speed(setting: Any, key: Key, model: Any, flops: int | None, outcomes: Mapping[Key, Any]) -> Speed:
-    seconds = outcomes[key] / setting.steps if setting.train else outcomes[key]
+def _speed(setting: Any, key: Key, model: Any, task: Any, outcomes: Mapping[Key, Any]) -> Speed:
+    outcome = outcomes[key]
+    if isinstance(outcome, Failure):
+        return Speed(*key, **outcome.to_dict())
+    _, _, flops = task
+    seconds = outcome / setting.steps if setting.train else outcome
     beside = {name: outcomes.get((name, key[1])) for name in BASELINES}
     return Speed(
         *key,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         seconds=round(seconds, 4),
         rate=setting.batch / seconds if setting.train else seconds / setting.seconds,
-        ratios={name: outcomes[key] / other for name, other in beside.items() if isinstance(other, float)},
+        ratios={name: outcome / other for name, other in beside.items() if isinstance(other, float)},
         flops=flops,
         utilisation=flops / seconds / setting.peak_tflops / 1e12 if flops and setting.peak_tflops else None,
     )
 
 
-def _separation_task(setting: PeersSetting) -> Callable[[Any, Precision], Task]:
-    mixture = mixtures(1, CHANNELS, setting.seconds, RATE)[0]
-    beginning = mixture[:, : round(WARM_UP * RATE)]
-
-    def make(model: Any, precision: Precision) -> Task:
+def _task(setting: Any, track: Tensor | None, model: Any, precision: Precision) -> Task:
+    """The separation of a track (c, t), which a part of it warms up, or where there is none a round of training."""
+    if track is not None:
         whole = next(iter(ways(model, precision).values()))
-        return lambda: whole(mixture), lambda: whole(beginning), None
+        return partial(whole, track), partial(whole, track[:, : round(WARM_UP * RATE)]), None
+    step = Step(model, setting.batch, setting.segment, precision)
 
-    return make
+    def turn() -> None:
+        for _ in range(setting.steps):
+            step()
 
-
-def _training_task(setting: Any) -> Callable[[Any, Precision], Task]:
-    def make(model: Any, precision: Precision) -> Task:
-        step = Step(model, setting.batch, setting.segment, precision)
-
-        def turn() -> None:
-            for _ in range(setting.steps):
-                step()
-
-        return turn, turn, step.count()
-
-    return make
+    return turn, turn, step.count()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,36 +12,22 @@ from tfswa_unet.dsp import unstack_subbands
 EFFECTIVE = 1e-6  # of the largest gradient
 
 
-@dataclass(frozen=True)
-class ReceptiveField:
-    """What one point of a stem's spectrogram, in the middle of a segment, depends on.
+def receptive_field(model: Any, seconds: float = 1.0) -> dict[str, float | bool]:
+    """What one point of the first stem's spectrogram, in the middle of a segment, depends on.
 
-    From the first to the last sample, and from the lowest to the highest frequency, at which the gradient is not zero;
-    the effective field ends where it is below 1e-6 of its maximum, which training changes. Source of the distinction:
-    arXiv 1701.04128.
-    """
-
-    segment_seconds: float
-    seconds: float
-    fills_segment: bool
-    effective_seconds: float
-    hertz: float
-    fills_band: bool
-    effective_hertz: float
-
-
-def receptive_field(model: Any, seconds: float = 1.0) -> ReceptiveField:
-    """Measure by one backward pass from the energy of one point of the first stem.
+    From the first to the last sample, and from the lowest to the highest frequency, at which the gradient of its energy
+    is not zero; the effective field ends where it is below 1e-6 of its maximum, which training changes. Source of the
+    distinction: arXiv 1701.04128.
 
     Time is read at the waveform. The level that the model divides it by depends on every sample whatever the network
     sees, and adds to the gradient a multiple of the waveform; so this is silent at every other sample, which is where
-    the gradient is read. Frequency is read at the maps that the network is given, where no window leaks.
-
-    Args:
-        model: gives `spectra` of mixtures (b, c, t) by its `network` on maps (b, c·k, n, f), in eval mode.
-        seconds: length of the segment.
+    the gradient is read. Frequency is read at the maps (b, c·k, n, f) that the model, in eval mode, gives its network.
+    No window leaks there.
     """
-    mixture = _probe(model.channels, 2 * max(1, round(seconds * model.rate / 2))).requires_grad_()
+    shape = (1, model.channels, 2 * max(1, round(seconds * model.rate / 2)))
+    mixture = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    mixture[..., 1::2] = 0
+    mixture.requires_grad_()
     maps: list[Tensor] = []
     handle = model.network.register_forward_pre_hook(lambda _, inputs: maps.extend(inputs))
     try:
@@ -61,22 +46,15 @@ def receptive_field(model: Any, seconds: float = 1.0) -> ReceptiveField:
     bins = [unstack_subbands(sizes.abs(), subbands)[..., :-1].amax(dim=(0, 1, 2)) for sizes in seen]
     low, high = _band(bins, own, top, 0.0)
     effective_low, effective_high = _band(bins, own, top, EFFECTIVE)
-    return ReceptiveField(
-        segment_seconds=mixture.shape[-1] / model.rate,
-        seconds=2 * len(_reach(heard, 0.0)) / model.rate,
-        fills_segment=len(_reach(heard, 0.0)) == len(heard),
-        effective_seconds=2 * len(_reach(heard, EFFECTIVE)) / model.rate,
-        hertz=high - low,
-        fills_band=low == 0 and high == top,
-        effective_hertz=effective_high - effective_low,
-    )
-
-
-def _probe(channels: int, length: int) -> Tensor:
-    """Noise (1, c, t), silent at odd samples; always the same."""
-    noise = 0.1 * torch.randn(1, channels, length, generator=torch.Generator().manual_seed(0))
-    noise[..., 1::2] = 0
-    return noise
+    return {
+        "segment_seconds": mixture.shape[-1] / model.rate,
+        "seconds": 2 * len(_reach(heard, 0.0)) / model.rate,
+        "fills_segment": len(_reach(heard, 0.0)) == len(heard),
+        "effective_seconds": 2 * len(_reach(heard, EFFECTIVE)) / model.rate,
+        "hertz": high - low,
+        "fills_band": low == 0 and high == top,
+        "effective_hertz": effective_high - effective_low,
+    }
 
 
 def _band(bins: list[Tensor], own: float, top: float, threshold: float) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,19 +58,10 @@ def attempt(name: str, work: Callable[[], Result]) -> Result | Failure:
     return failure
 
 
-def recorded(name: str, work: Callable[[], Any]) -> dict[str, Any]:
-    """What `work` measures as plain values, a dataclass or a mapping, with its status; see `attempt`."""
+def recorded(name: str, work: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """What `work` measures, with its status; see `attempt`."""
     outcome = attempt(name, work)
-    if isinstance(outcome, Failure):
-        return outcome.to_dict()
-    return {"status": MEASURED, **plain(outcome)}
-
-
-def plain(measured: Any) -> Any:
-    """A dataclass as plain values, its numbers to five digits; mappings as they are."""
-    if is_dataclass(measured) and not isinstance(measured, type):
-        return _rounded(asdict(measured))
-    return measured
+    return outcome.to_dict() if isinstance(outcome, Failure) else {"status": MEASURED, **outcome}
 
 
 def time_in_turns(
@@ -80,17 +71,10 @@ def time_in_turns(
     device: torch.device,
     describe: Callable[[float], str],
 ) -> dict[Key, float | Failure]:
-    """Time systems side by side: each warms up, then all take turns; one that fails has no more turns.
+    """Time systems, tuples of names, side by side: each warms up, then has a turn in every round.
 
-    Args:
-        works: by system, a tuple of names, what is timed once a round.
-        warm_ups: by system, what is done before anything counts.
-        rounds: in which every system has a turn.
-        device: waited for after each.
-        describe: of so many seconds, for progress.
-
-    Returns:
-        median s by system, or why it failed; an interruption ends the rounds and leaves out who had no turn yet.
+    Gives the median in s by system, or why it failed, after which it has no more turns. An interruption ends the rounds
+    and leaves out who had no turn yet. `describe` says for progress what so many seconds mean.
     """
     elapsed: dict[Key, list[float]] = {key: [] for key in works}
     failures: dict[Key, Failure] = {}
@@ -113,17 +97,20 @@ def time_in_turns(
     return {key: statistics.median(seconds) for key, seconds in elapsed.items() if seconds} | failures
 
 
+def rounded(value: Any) -> Any:
+    """Plain values with their numbers to five digits."""
+    if isinstance(value, Mapping):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
+
+
 class Results:
     """Named records in one JSON file, together with the settings under which all of them were made.
 
-    What failed stands there until the next run, which tries it again.
-
-    Args:
-        path: the file; continued where it exists.
-        settings: plain values that decide the results.
-
-    Raises:
-        ConfigError: where the file holds something else, or results under other settings.
+    A file that exists is continued; what failed stands there until the next run, which tries it again. Raises
+    ConfigError where the file holds something else, or results under other settings.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
@@ -146,14 +133,10 @@ class Results:
             settings, records = found["settings"], dict(found["results"])
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{self.path} holds no results of this benchmark: give another --out") from error
-        keys = dict.fromkeys((*self.settings, *settings))
-        other = [key for key in keys if settings.get(key) != self.settings.get(key)]
-        if other:
-            differences = ", ".join(
-                f"{key} {settings.get(key)} where {self.settings.get(key)} is asked" for key in other
-            )
+        both = {key: (settings.get(key), self.settings.get(key)) for key in (*self.settings, *settings)}
+        if other := [f"{key} {old} where {new} is asked" for key, (old, new) in both.items() if old != new]:
             raise ConfigError(
-                f"{self.path} holds results under other settings ({differences}): give another --out, or delete it"
+                f"{self.path} holds results under other settings ({', '.join(other)}): give another --out, or delete it"
             )
         return {name: record for name, record in records.items() if record.get("status") != FAILED}
 
@@ -164,11 +147,3 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     first = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {'. '.join(first.split('. ')[:2])}".rstrip(". :")
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(inner) for inner in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value

@@ -1,8 +1,10 @@
-"""What each benchmark is told: every field is an option of `tfswa bench`. Imports no torch, so that help is quick."""
+"""What each benchmark is told: every field is an option of `tfswa bench`, and a class's first line its help.
+
+Imports no torch, so that help is quick.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,7 +15,7 @@ REFERENCE = "fp32"
 ELSEWHERE = ("data", "workers", "out")  # where songs and results lie and who loads them changes no result
 
 
-def option(help: str, default: Any = None, metavar: str | None = None, positive: bool = True) -> Any:
+def option(help: str, metavar: str | None = None, default: Any = None, positive: bool = True) -> Any:
     """A field that is an option of the command line; numbers must be above 0 where `positive` does not say otherwise.
 
     A default of None is left to the benchmark; `help` says what it takes then.
@@ -21,45 +23,23 @@ def option(help: str, default: Any = None, metavar: str | None = None, positive:
     return field(default=default, metadata={"help": help, "metavar": metavar, "positive": positive})
 
 
-def check_positive(**options: float | None) -> None:
-    """Refuse numbers that leave nothing to measure; None is left to the benchmark.
-
-    Raises:
-        ConfigError: for a number that is not above 0, by the name of its option.
-    """
-    for name, value in options.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0")
-
-
-def positive_pairs(given: Sequence[str], name: str) -> dict[str, float]:
-    """Positive numbers by name from "name=number" each; raises ConfigError for anything else, by its option's name."""
-    values = {}
-    for pair in given:
-        key, _, value = pair.partition("=")
-        try:
-            values[key] = float(value)
-        except ValueError:
-            raise ConfigError(f"--{name} {pair}: expected name=number, such as htdemucs=3e-4") from None
-        check_positive(**{name: values[key]})
-    return values
+def check_positive(name: str, value: float) -> None:
+    """Refuse a number that leaves nothing to measure; raises ConfigError by the name of its option."""
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"--{name.replace('_', '-')} {value:g}: expected a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What every benchmark is told.
+    """What every benchmark is told; this and all settings below raise ConfigError for impossible values."""
 
-    Raises:
-        ConfigError: for impossible values, of these and of all settings below.
-    """
-
-    threads: int | None = option("CPU threads (default: all cores)", metavar="N")
+    threads: int | None = option("CPU threads (default: all cores)", "N")
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.metadata.get("positive") and isinstance(value, int | float) and not isinstance(value, bool):
-                check_positive(**{each.name: value})
+            if each.metadata.get("positive") and type(value) in (int, float):  # None is left to the benchmark
+                check_positive(each.name, value)
         workers = getattr(self, "workers", None)
         if workers is not None and workers < 0:
             raise ConfigError(f"--workers {workers}: expected 0 (the training process loads) or more")
@@ -70,21 +50,21 @@ class ModelSetting(Setting):
     """What a benchmark of a model is told; `model` is a preset (random weights), a bundle or a checkpoint."""
 
     model: str
-    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
-    precision: str = option("auto, fp32 or bf16", "fp32")
+    device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
+    precision: str = option("auto, fp32 or bf16", default="fp32")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardSetting(ModelSetting):
-    """`tfswa bench forward`."""
+    """The model alone, from waveforms to stems."""
 
-    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
-    batch: int = option("segments at a time", 1, "N")
-    runs: int = option("calls counted after a warm-up; the median is given", 5, "N")
-    compile: bool = option("compile the network with torch.compile first", False)
-    profile: bool = option("show the share of the time of each kind of module", False)
+    seconds: float | None = option("length of a segment (default: as in conf/data)", "S")
+    batch: int = option("segments at a time", "N", 1)
+    runs: int = option("calls counted after a warm-up; the median is given", "N", 5)
+    compile: bool = option("compile the network with torch.compile first", default=False)
+    profile: bool = option("show the share of the time of each kind of module", default=False)
     compare: str | None = option(
-        "fp32: SNR of the output in dB against fp32 without compilation; bf16 always shows it", metavar="fp32"
+        "fp32: SNR of the output in dB against fp32 without compilation; bf16 always shows it", "fp32"
     )
 
     def __post_init__(self) -> None:
@@ -97,57 +77,54 @@ class ForwardSetting(ModelSetting):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSetting(ModelSetting):
-    """`tfswa bench train`."""
+    """Training steps with their data, loss and optimizer."""
 
-    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
-    batch: int | None = option("segments a step (default: as in conf/data)", metavar="N")
-    steps: int = option("steps counted after a warm-up", 8, "N")
-    loss: str = option("as in conf/loss: default, fast, waveform", "default", "NAME")
-    augmentation: str = option("as in conf/augmentation: none, default, strong", "default", "NAME")
-    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", metavar="ROOT")
-    cache: str | None = option(
-        "decode the data set to it first, as training does (default: read its files)", metavar="FOLDER"
-    )
-    workers: int | None = option("loader processes (default: as in conf/data)", metavar="N", positive=False)
-    checkpointing: bool = option("also with gradient checkpointing: its price and gain", False)
-    peak_tflops: float | None = option("the device's best, to tell how much of it is used", metavar="X")
+    seconds: float | None = option("length of a segment (default: as in conf/data)", "S")
+    batch: int | None = option("segments a step (default: as in conf/data)", "N")
+    steps: int = option("steps counted after a warm-up", "N", 8)
+    loss: str = option("as in conf/loss: default, fast, waveform", "NAME", "default")
+    augmentation: str = option("as in conf/augmentation: none, default, strong", "NAME", "default")
+    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", "ROOT")
+    cache: str | None = option("decode the data set to it first, as training does (default: read its files)", "FOLDER")
+    workers: int | None = option("loader processes (default: as in conf/data)", "N", positive=False)
+    checkpointing: bool = option("also with gradient checkpointing: its price and gain", default=False)
+    peak_tflops: float | None = option("the device's best, to tell how much of it is used", "X")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeparateSetting(ModelSetting):
-    """`tfswa bench separate`."""
+    """A whole song, from file to files."""
 
-    seconds: float = option("length of the song, in stereo at 44.1 kHz", 60.0, "S")
-    runs: int = option("songs counted after a warm-up; the median is given", 3, "N")
-    segment: float | None = option("seconds that the model sees at once (default: as tfswa separate)", metavar="S")
+    seconds: float = option("length of the song, in stereo at 44.1 kHz", "S", 60.0)
+    runs: int = option("songs counted after a warm-up; the median is given", "N", 3)
+    segment: float | None = option("seconds that the model sees at once (default: as tfswa separate)", "S")
     overlap: float | None = option(
-        "seconds that neighbouring segments share (default: as tfswa separate)", metavar="S", positive=False
+        "seconds that neighbouring segments share (default: as tfswa separate)", "S", positive=False
     )
-    batch: int | None = option("segments at a time (default: as tfswa separate)", metavar="N")
+    batch: int | None = option("segments at a time (default: as tfswa separate)", "N")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSetting(Setting):
-    """`tfswa bench data`."""
+    """The examples that training waits for, by reader of the files."""
 
-    seconds: float | None = option("length of a segment (default: as in conf/data)", metavar="S")
-    batch: int | None = option("segments at a time (default: as in conf/data)", metavar="N")
-    samples: int = option("segments counted after a warm-up, at least 1 s of them", 48, "N")
+    seconds: float | None = option("length of a segment (default: as in conf/data)", "S")
+    batch: int | None = option("segments at a time (default: as in conf/data)", "N")
+    samples: int = option("segments counted after a warm-up, at least 1 s of them", "N", 48)
     workers: int | None = option(
-        "loader processes (default and most: as many as processors; 0: none)", metavar="N", positive=False
+        "loader processes (default and most: as many as processors; 0: none)", "N", positive=False
     )
     readers: tuple[str, ...] | None = option(
         "some of musdb, musdb_wav (its own), stem_mp4, wav, flac, cached (default: all); of a data set with --data "
         "those that read it, files for layouts other than MUSDB18's",
-        metavar="NAME",
+        "NAME",
     )
     augmentation: str | None = option(
-        "as in conf/augmentation: none, default, strong (default: none, and the cache with default as well)",
-        metavar="NAME",
+        "as in conf/augmentation: none, default, strong (default: none, and the cache with default as well)", "NAME"
     )
-    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", metavar="ROOT")
-    kind: str = option("its layout, as data.kind", "auto")
-    cache: str | None = option("where to decode it to, and to leave it (default: for the time being)", metavar="FOLDER")
+    data: str | None = option("a data set (default: a few synthetic songs, made for the time being)", "ROOT")
+    kind: str = option("its layout, as data.kind", default="auto")
+    cache: str | None = option("where to decode it to, and to leave it (default: for the time being)", "FOLDER")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -157,20 +134,20 @@ class DataSetting(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class PeersSetting(Setting):
-    """`tfswa bench peers`."""
+    """Networks side by side, ours and other packages': a whole track, or training steps."""
 
-    models: tuple[str, ...] | None = option("our presets (default: all of conf/model)", metavar="NAME")
-    peers: tuple[str, ...] | None = option("of htdemucs, openunmix, bs_roformer (default: all)", metavar="NAME")
-    precision: tuple[str, ...] = option("fp32, bf16 or both", ("fp32",), "NAME")
-    runs: int = option("rounds over all systems after a warm-up; medians are given", 3, "N")
-    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
-    no_keep_pages: bool = option("leave glibc's memory settings as they are, for all", False)
-    seconds: float = option("length of the track, stereo", 60.0, "S")
-    train: bool = option("measure training steps instead: waveform L1, Adam", False)
-    batch: int | None = option("with --train: segments a step (default: as in conf/data)", metavar="N")
-    segment: float | None = option("with --train: length of a segment (default: as in conf/data)", metavar="S")
-    steps: int = option("with --train: steps of each system in a round", 3, "N")
-    peak_tflops: float | None = option("with --train: the device's best, for the utilisation (MFU)", metavar="X")
+    models: tuple[str, ...] | None = option("our presets (default: all of conf/model)", "NAME")
+    peers: tuple[str, ...] | None = option("of htdemucs, openunmix, bs_roformer (default: all)", "NAME")
+    precision: tuple[str, ...] = option("fp32, bf16 or both", "NAME", ("fp32",))
+    runs: int = option("rounds over all systems after a warm-up; medians are given", "N", 3)
+    device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
+    no_keep_pages: bool = option("leave glibc's memory settings as they are, for all", default=False)
+    seconds: float = option("length of the track, stereo", "S", 60.0)
+    train: bool = option("measure training steps instead: waveform L1, Adam", default=False)
+    batch: int | None = option("with --train: segments a step (default: as in conf/data)", "N")
+    segment: float | None = option("with --train: length of a segment (default: as in conf/data)", "S")
+    steps: int = option("with --train: steps of each system in a round", "N", 3)
+    peak_tflops: float | None = option("with --train: the device's best, for the utilisation (MFU)", "X")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,15 +157,15 @@ class TrialSetting(Setting):
     minutes: float
     loss: str
     out: str
-    batch: int = option("segments a step", 3, "N")
-    segment: float = option("length of a training segment", 1.5, "S")
-    seed: int = option("of songs, batches and weights", 0, positive=False)
-    data: str = option("folder of the songs, made once", "data/bench", "FOLDER")
-    songs: int = option("songs to train on", 60, "N")
-    test_songs: int = option("songs to score", 8, "N")
-    song_seconds: float = option("length of a song", 20.0, "S")
-    workers: int = option("loader processes", 1, "N", positive=False)
-    device: str = option("auto, cpu, cuda, cuda:N or mps", "auto")
+    batch: int = option("segments a step", "N", 3)
+    segment: float = option("length of a training segment", "S", 1.5)
+    seed: int = option("of songs, batches and weights", default=0, positive=False)
+    data: str = option("folder of the songs, made once", "FOLDER", "data/bench")
+    songs: int = option("songs to train on", "N", 60)
+    test_songs: int = option("songs to score", "N", 8)
+    song_seconds: float = option("length of a song", "S", 20.0)
+    workers: int = option("loader processes", "N", 1, positive=False)
+    device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
 
     def deciding(self) -> dict[str, Any]:
         """Everything above that decides a result, as plain values."""
@@ -197,40 +174,47 @@ class TrialSetting(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class ContestSetting(TrialSetting):
-    """`tfswa bench contest`."""
+    """Who separates best after equal time of training, ours and other packages' networks."""
 
-    minutes: float = option("wall-clock of each training", 20.0)
-    loss: str = option("a file of conf/loss", "waveform", "NAME")
-    out: str = option("file of the results, continued where it exists", "runs/bench/contest.json", "FILE")
+    minutes: float = option("wall-clock of each training", default=20.0)
+    loss: str = option("a file of conf/loss", "NAME", "waveform")
+    out: str = option("file of the results, continued where it exists", "FILE", "runs/bench/contest.json")
     lr: tuple[str, ...] | None = option(
-        f"learning rates to change (default: {' '.join(f'{name}={rate:g}' for name, rate in RATES.items())})",
-        metavar="NAME=X",
+        f"learning rates to change (default: {' '.join(f'{name}={rate:g}' for name, rate in RATES.items())})", "NAME=X"
     )
-    only: str | None = option(f"train one: {', '.join(RATES)}", metavar="NAME")
+    only: str | None = option(f"train one: {', '.join(RATES)}", "NAME")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in self.rates:
-            if name not in RATES:
-                raise unknown("contestant in --lr", name, RATES)
+        _ = self.rates  # raises where they cannot be read
         if self.only is not None and self.only not in RATES:
             raise unknown("--only", self.only, RATES)
 
     @property
     def rates(self) -> dict[str, float]:
         """Learning rate by contestant."""
-        return RATES | positive_pairs(self.lr or (), "lr")
+        given = {}
+        for pair in self.lr or ():
+            name, _, rate = pair.partition("=")
+            if name not in RATES:
+                raise unknown("contestant in --lr", name, RATES)
+            try:
+                given[name] = float(rate)
+            except ValueError:
+                raise ConfigError(f"--lr {pair}: expected name=number, such as htdemucs=3e-4") from None
+            check_positive("lr", given[name])
+        return RATES | given
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionsSetting(TrialSetting):
-    """`tfswa bench options`."""
+    """What each option of the network is worth: size, speed, and SDR after equal time of training."""
 
-    minutes: float = option("wall-clock of each training", 3.0)
-    loss: str = option("a file of conf/loss", "fast", "NAME")
-    out: str = option("file of the results, continued where it exists", "runs/bench/options.json", "FILE")
-    model: str = option("the preset that rows change", "tfswa_tiny", "NAME")
-    rows: str | None = option('rows to measure, "A;B" (default: all)', metavar="A;B")
-    table: str | None = option("the rows (default: options.yaml of the package)", metavar="FILE")
-    lr: float = option("learning rate of all rows", 2e-3, "X")
-    list: bool = option("print the rows and leave", False)
+    minutes: float = option("wall-clock of each training", default=3.0)
+    loss: str = option("a file of conf/loss", "NAME", "fast")
+    out: str = option("file of the results, continued where it exists", "FILE", "runs/bench/options.json")
+    model: str = option("the preset that rows change", "NAME", "tfswa_tiny")
+    rows: str | None = option('rows to measure, "A;B" (default: all)', "A;B")
+    table: str | None = option("the rows (default: options.yaml of the package)", "FILE")
+    lr: float = option("learning rate of all rows", "X", 2e-3)
+    list: bool = option("print the rows and leave", default=False)

@@ -27,22 +27,6 @@ SHORTEST = 1.0  # s, of a synthetic song
 
 
 @dataclass(frozen=True)
-class Record:
-    """What every benchmark says beside its numbers."""
-
-    model: str
-    trained: bool  # weights from a file; a preset's are random
-    parameters: int
-    stems: int
-    device: str
-    device_name: str
-    precision: str
-    emulated: bool | None  # bf16 on a processor without units for it; None where that cannot be told
-    threads: int
-    torch: str
-
-
-@dataclass(frozen=True)
 class Subject:
     """A model ready to be measured on a device."""
 
@@ -56,10 +40,10 @@ class Subject:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def facts(self) -> dict[str, Any]:
-        """The fields of `Record`."""
+        """What every benchmark of a model says beside its numbers."""
         return {
             "model": self.name,
-            "trained": self.name not in models.names(),
+            "trained": self.name not in models.names(),  # a preset's weights are random
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "stems": len(self.model.stems),
             "device": str(self.device),
@@ -79,12 +63,7 @@ def set_up(threads: int | None, keep: bool = True) -> bool:
 
 
 def prepare(setting: ModelSetting) -> Subject:
-    """Load a model as the other commands do, and set the process up as they do.
-
-    Raises:
-        ConfigError: for an unknown device or precision.
-        ModelError: for a model that cannot be loaded.
-    """
+    """Load a model and set the process up as the other commands do; raises ConfigError and ModelError as they do."""
     device = pick_device(setting.device)
     precision = pick_precision(setting.precision, device)
     set_up(setting.threads)
@@ -92,11 +71,7 @@ def prepare(setting: ModelSetting) -> Subject:
 
 
 def check_model(name: str) -> None:
-    """Refuse a model that is not there, before others of the same run are measured.
-
-    Raises:
-        ModelError: as `load_model` does.
-    """
+    """Refuse a model that is not there before others of the same run are measured; raises ModelError."""
     if name not in models.names():
         read_facts(name)
 

@@ -52,15 +52,14 @@ def _data(record: Mapping[str, Any]) -> Iterable[RenderableType]:
     """One row a reader, then one an augmentation."""
     settings = record["settings"]
     readers = _numbers(Table("reader", "augmentation", box=None), "samples/s", "× musdb")
+    for row in record["rows"]:
+        numbers = (_number(row[name], ",") for name in ("samples_per_second", "ratio_to_musdb"))
+        readers.add_row(row["reader"], row["augmentation"], *numbers)
     augmentations = _numbers(Table("augmentation at p = 1", box=None), "ms a sample")
     augmentations.add_column("runs in")
-    for row in record["rows"]:
-        ratio = row["ratio_to_musdb"]
-        shown = (_written(row["samples_per_second"]), NONE if ratio is None else _written(ratio))
-        readers.add_row(row["reader"], row["augmentation"], *shown)
     for cost in record["augmentations"]:
         place = "workers" if cost["in_workers"] else "training"
-        augmentations.add_row(cost["augmentation"], _written(cost["milliseconds"]), place)
+        augmentations.add_row(cost["augmentation"], _number(cost["milliseconds"], ","), place)
     yield (
         f"samples of 4 stems × {settings['seconds']:g} s, batches of {settings['batch']}, "
         f"{settings['workers']} workers, {settings['threads']} threads"
@@ -79,10 +78,10 @@ def _peers(record: Mapping[str, Any]) -> Iterable[RenderableType]:
     if training:
         _numbers(table, "TFLOP a step", "MFU")
     for row in record["systems"]:
-        cells = [_millions(row["parameters"]), row["precision"], _number(row["rate"], ".3g")]
+        cells = [_number(row["parameters"], ".1f", 1e6, " M"), row["precision"], _number(row["rate"], ".3g")]
         cells += [_number(row["ratios"].get(name), ".2f") for name in BASELINES]
         if training:
-            cells += [_number(row["flops"] and row["flops"] / 1e12, ".3f"), _number(row["utilisation"], ".1%")]
+            cells += [_number(row["flops"], ".3f", 1e12), _number(row["utilisation"], ".1%")]
         table.add_row(row["system"], *_or_status(row, cells), style="dim" if row["system"] in PUBLISHED else "bold")
     yield table
     yield from _reasons((f"{row['system']} {row['precision']}", row) for row in record["systems"])
@@ -96,14 +95,11 @@ def _contest(found: Mapping[str, Any]) -> Iterable[RenderableType]:
         if "scores" not in record:
             table.add_row(name, *_or_status(record, [NONE] * 9))
         else:
-            facts = [NONE] * 3
-            if "steps" in record:
-                audio = f"{record['audio_seconds'] / 60:.1f} min"
-                facts = [_millions(record["parameters"]), f"{record['steps']:,}", audio]
-            for metric, cells in (("SDR", facts), ("uSDR", [""] * 3)):
-                values = [record["scores"][stem][metric] for stem in (*STEMS, "average")]
-                written = [_number(value, ".2f") for value in values]
-                table.add_row(name if metric == "SDR" else "", *cells, metric, *written)
+            size, steps = _number(record.get("parameters"), ".1f", 1e6, " M"), _number(record.get("steps"), ",.0f")
+            audio = _number(record.get("audio_seconds"), ".1f", 60, " min")
+            for metric, cells in (("SDR", (name, size, steps, audio)), ("uSDR", [""] * 4)):
+                values = (record["scores"][stem][metric] for stem in (*STEMS, "average"))
+                table.add_row(*cells, metric, *(_number(value, ".2f") for value in values))
         table.add_section()
     yield table
     yield from _reasons(found["results"].items())
@@ -117,15 +113,15 @@ def _options(found: Mapping[str, Any]) -> Iterable[RenderableType]:
     headings = ("parameters", "GFLOP/s of audio", "forward RTF", "segments/s", *STEMS, "average SDR", "uSDR")
     table = _numbers(Table("row"), *headings)
     for name, record in found["results"].items():
-        flops = record.get("flops_per_second")
-        speeds = [_number(flops and flops / 1e9, ".2f"), _number(record.get("real_time_factor"), ".3f")]
-        if "scores" not in record:
-            table.add_row(name, *_or_status(record, [NONE, *speeds, *[NONE] * 7]))
-            continue
-        scores = record["scores"]
-        values = [scores[stem]["SDR"] for stem in (*STEMS, "average")] + [scores["average"]["uSDR"]]
-        size, trained = f"{record['parameters'] / 1e6:.2f} M", f"{record['segments_per_second']:.2f}"
-        table.add_row(name, size, *speeds, trained, *(_number(value, ".2f") for value in values))
+        scores = record.get("scores", {key: {} for key in (*STEMS, "average")})
+        values = [scores[stem].get("SDR") for stem in (*STEMS, "average")] + [scores["average"].get("uSDR")]
+        cells = [
+            _number(record.get("parameters"), ".2f", 1e6, " M"),
+            _number(record.get("flops_per_second"), ".2f", 1e9),
+            _number(record.get("real_time_factor"), ".3f"),
+            *(_number(value, ".2f") for value in (record.get("segments_per_second"), *values)),
+        ]
+        table.add_row(name, *_or_status(record, cells))
     yield table
     yield from _reasons(found["results"].items())
 
@@ -145,12 +141,8 @@ def _reasons(records: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[str]:
     return (f"{name}: {record['status']}: {record['reason']}" for name, record in records if record.get("reason"))
 
 
-def _millions(count: int | None) -> str:
-    return NONE if count is None else f"{count / 1e6:.1f} M"
-
-
-def _number(value: float | None, form: str) -> str:
-    return NONE if value is None else format(value, form)
+def _number(value: float | None, form: str, unit: float = 1, sign: str = "") -> str:
+    return NONE if value is None else f"{value / unit:{form}}{sign}"
 
 
 def _written(value: Any) -> str:

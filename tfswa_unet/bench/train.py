@@ -6,7 +6,6 @@ import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch.optim import Optimizer
 from tfswa_unet.bench.data import data_module
 from tfswa_unet.bench.measures import BYTES, PeakMemory, Stopwatch, count_flops, peak_bytes
 from tfswa_unet.bench.settings import TrainSetting
-from tfswa_unet.bench.subject import Record, Subject, mixtures, prepare
+from tfswa_unet.bench.subject import Subject, mixtures, prepare
 from tfswa_unet.config import choice
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.losses import compare_stems, estimate_stems
@@ -33,57 +32,20 @@ PREFETCHED = 2  # batches that each of a loader's workers has in store
 SONGS = 3  # the fewest of which one validates, as the data module asks
 
 
-@dataclass(frozen=True)
-class Checkpointing:
-    """What gradient checkpointing gains and costs beside the same steps without; `ratio`s are with over without."""
-
-    step_seconds: float  # without the waiting for data
-    time_ratio: float
-    activations_mb: float
-    activations_ratio: float
-    peak_memory_mb: float | None
-
-
-@dataclass(frozen=True)
-class TrainRecord(Record):
-    """Training steps on `batch` segments of `audio_seconds` each."""
-
-    audio_seconds: float
-    batch: int
-    steps: int
-    loss: str
-    augmentation: str
-    workers: int
-    data: str
-    step_seconds: float  # median
-    segments_per_second: float
-    audio_seconds_per_second: float
-    start_memory_mb: float | None  # with the model and the optimizer's state
-    peak_memory_mb: float | None
-    activations_mb: float  # the most that the network needs at once, forward and backward, beside weights and gradients
-    shares: dict[str, float]  # of the steps' time, see `PARTS`
-    tflops: float  # 3 × the forward pass's operations a second, 10¹²
-    model_flop_utilisation: float | None  # of the peak
-    checkpointing: Checkpointing | None
-
-
-def measure(setting: TrainSetting) -> TrainRecord:
+def measure(setting: TrainSetting) -> dict[str, Any]:
     """Train for a few steps on the model's stems and say what they cost.
 
-    Raises:
-        ConfigError: for unknown names or impossible values.
-        DataError: for a data set that is missing or unusable.
-        ModelError: for a model that cannot be loaded.
+    Raises as `subject.prepare` does, ConfigError for unknown names, and DataError for an unusable data set.
     """
     loss, augmentation = choice("loss", setting.loss), choice("augmentation", setting.augmentation)
     subject = prepare(setting)
-    facts = subject.facts()
     module = SeparationModule(
         subject.model.config, loss, choice("optimizer", "adamw"), choice("scheduler", "constant"), augmentation
     ).to(subject.device)
     model = module.model
     subject = replace(subject, model=model)  # the one that was loaded may go
-    with _data(setting, model, augmentation) as data:
+    with tempfile.TemporaryDirectory() as folder:
+        data = _data(setting, model, augmentation, Path(folder) / "songs")
         plain = _measure(setting.steps, subject, module, data, False)
         second = _measure(setting.steps, subject, module, data, True) if setting.checkpointing else None
     total = sum(plain.seconds())
@@ -91,38 +53,32 @@ def measure(setting: TrainSetting) -> TrainRecord:
     segments = setting.steps * batch / total
     mixture = mixtures(batch, model.channels, seconds, model.rate).to(subject.device)
     tflops = 3 * count_flops(lambda: model(mixture)) * setting.steps / total / 1e12
-    return TrainRecord(
-        **facts,
-        audio_seconds=seconds,
-        batch=batch,
-        steps=setting.steps,
-        loss=setting.loss,
-        augmentation=setting.augmentation,
-        workers=data.config.workers,
-        data=setting.data or "synthetic",
-        step_seconds=statistics.median(plain.seconds()),
-        segments_per_second=segments,
-        audio_seconds_per_second=segments * seconds,
-        start_memory_mb=plain.start_mb,
-        peak_memory_mb=plain.peak_mb,
-        activations_mb=plain.activations_mb,
-        shares=plain.shares,
-        tflops=tflops,
-        model_flop_utilisation=tflops / setting.peak_tflops if setting.peak_tflops else None,
-        checkpointing=_compared(plain, second) if second else None,
-    )
+    return {
+        **subject.facts(),
+        "audio_seconds": seconds,
+        "batch": batch,
+        "steps": setting.steps,
+        "loss": setting.loss,
+        "augmentation": setting.augmentation,
+        "workers": data.config.workers,
+        "data": setting.data or "synthetic",
+        "step_seconds": statistics.median(plain.seconds()),
+        "segments_per_second": segments,
+        "audio_seconds_per_second": segments * seconds,
+        **plain.memory,
+        "activations_mb": plain.activations_mb,
+        "shares": plain.watch.shares(),
+        "tflops": tflops,
+        "model_flop_utilisation": tflops / setting.peak_tflops if setting.peak_tflops else None,
+        "checkpointing": _compared(plain, second) if second else None,
+    }
 
 
 class SplitStep:
     """`SeparationModule.training_step` with its backward pass and update, cut where the model's output is.
 
     The loss sees the output detached; its gradient there is then sent through the network. The parameters' gradients
-    are those of the whole step.
-
-    Args:
-        module: on the subject's device.
-        optimizer: of its parameters.
-        subject: whose precision the forward pass runs at.
+    are those of the whole step. The forward pass runs at the subject's precision.
     """
 
     def __init__(self, module: SeparationModule, optimizer: Optimizer, subject: Subject) -> None:
@@ -155,14 +111,10 @@ class SplitStep:
 
 
 def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int = 0) -> Stopwatch:
-    """Time consecutive steps; waiting for a batch and bringing it to the device is the part "data".
+    """Time consecutive steps on stems (b, s', c, t); waiting for them and bringing them to the device is "data".
 
-    Args:
-        step: what is done with each batch.
-        batches: stems (b, s', c, t), drain + steps of them at least.
-        steps: to time.
-        drain: batches to throw away first: what workers had in store when nobody was training would make a slow loader
-            look fast.
+    `drain` batches are thrown away first: what workers had in store when nobody was training would make a slow loader
+    look fast.
     """
     for _ in range(drain):
         next(batches)
@@ -177,14 +129,12 @@ def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int
 
 @dataclass(frozen=True)
 class _Pass:
-    rounds: list[dict[str, float]]  # of each step, s by part
-    shares: dict[str, float]
-    start_mb: float | None
-    peak_mb: float | None
-    activations_mb: float
+    watch: Stopwatch  # of the steps
+    memory: dict[str, float | None]
+    activations_mb: float  # the most that the network needs at once, forward and backward, beside weights and gradients
 
     def seconds(self, without: str = "") -> list[float]:
-        return [sum(parts.values()) - parts.get(without, 0.0) for parts in self.rounds]
+        return [sum(parts.values()) - parts.get(without, 0.0) for parts in self.watch.rounds]
 
 
 def _measure(
@@ -209,30 +159,29 @@ def _measure(
     peak = PeakMemory(subject.device)
     run_steps(step, batches, 1)  # with fresh pages, which cost time
     watch = run_steps(step, batches, steps, drain=data.config.workers * PREFETCHED)
-    return _Pass(watch.rounds, watch.shares(), peak.start_mb, peak.megabytes(), activations / BYTES)
+    return _Pass(watch, peak.facts(), activations / BYTES)
 
 
-def _compared(plain: _Pass, checkpointed: _Pass) -> Checkpointing:
+def _compared(plain: _Pass, checkpointed: _Pass) -> dict[str, Any]:
+    """What gradient checkpointing gains and costs beside the same steps without it."""
     before, after = (statistics.median(each.seconds(without="data")) for each in (plain, checkpointed))
-    return Checkpointing(
-        step_seconds=after,
-        time_ratio=after / before,
-        activations_mb=checkpointed.activations_mb,
-        activations_ratio=checkpointed.activations_mb / plain.activations_mb,
-        peak_memory_mb=checkpointed.peak_mb,
-    )
+    return {
+        "step_seconds": after,  # without the waiting for data
+        "time_ratio": after / before,
+        "activations_mb": checkpointed.activations_mb,
+        "activations_ratio": checkpointed.activations_mb / plain.activations_mb,
+        "peak_memory_mb": checkpointed.memory["peak_memory_mb"],
+    }
 
 
-@contextmanager
-def _data(setting: TrainSetting, model: Any, augmentation: dict[str, Any]) -> Iterator[SegmentDataModule]:
+def _data(setting: TrainSetting, model: Any, augmentation: dict[str, Any], songs: Path) -> SegmentDataModule:
     """The data module of a run, with as many examples as the steps need and workers go on fetching at their end."""
     given = {"seconds": setting.seconds, "batch_size": setting.batch, "workers": setting.workers}
     values = choice("data", "musdb18hq") | {name: value for name, value in given.items() if value is not None}
     batches = 2 + WARM_UP + setting.steps + 2 * values["workers"] * PREFETCHED
     values |= {"samples_per_epoch": batches * values["batch_size"], "kind": "auto", "cache": setting.cache}
+    values["root"] = setting.data or str(songs)
+    if setting.data is None:
+        write_dataset(songs, SONGS, max(2.0, 1.5 * values["seconds"]), seed=0, workers=1)
     for_workers, _ = split(augmentation)  # the module has the others
-    with tempfile.TemporaryDirectory() as folder:
-        values["root"] = setting.data or str(Path(folder) / "songs")
-        if setting.data is None:
-            write_dataset(values["root"], SONGS, max(2.0, 1.5 * values["seconds"]), seed=0, workers=1)
-        yield data_module(values, model.config["stems"], model.rate, model.channels, for_workers)
+    return data_module(values, model.config["stems"], model.rate, model.channels, for_workers)

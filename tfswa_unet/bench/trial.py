@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from itertools import count, islice
 from typing import Any
 
@@ -17,7 +18,7 @@ from tfswa_unet.bench.networks import Peer, Whole, ways
 from tfswa_unet.bench.results import tell
 from tfswa_unet.bench.settings import TrialSetting
 from tfswa_unet.bench.subject import CHANNELS, RATE, set_up
-from tfswa_unet.config import choice, from_values
+from tfswa_unet.config import choice, compose_values, from_values
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, load_tracks
 from tfswa_unet.data.segments import loader
 from tfswa_unet.errors import ModelError
@@ -32,12 +33,9 @@ from tfswa_unet.training.optimization import RunProgress, make_optimizer, make_s
 from tfswa_unet.types import STEMS, Track
 
 DIVERGED = "diverged"
-OPTIMIZER, SCHEDULER = "adamw", "cosine"  # of conf/optimizer and conf/scheduler
-WARM_UP = 30  # steps of the schedule: a trial lasts minutes, not days
-CLIP = 1.0  # largest gradient norm
+EXPERIMENT = "demo"  # of conf/experiment: its optimizer, schedule, clipping and mixing are those of a trial
 BAD_STEPS = 20  # in a row, before training stops
 REPORT = 30.0  # s between lines of progress
-WHOLE_SONGS = {"p": 0.2, "redraw": 0.0}  # of data.mixing, as in experiment=demo: most examples are whole songs
 EPOCH = 100_000  # examples; only where numbers start anew
 STATISTICS = 50  # batches that a network's input statistics are taken from, off the clock
 
@@ -59,17 +57,11 @@ def check(setting: TrialSetting) -> None:
 
 
 def prepare(setting: TrialSetting) -> TrialSongs:
-    """Set the process up and make the songs, each by a band of its own, where they are missing.
-
-    Raises:
-        DataError: something else lies there.
-    """
+    """Set the process up and make the songs, each by a band of its own; raises DataError where something else lies."""
     set_up(setting.threads)
-    reported = {0}
 
     def report(done: int, total: int) -> None:
-        if sys.stderr.isatty() or done == total or done // 10 not in reported:
-            reported.add(done // 10)
+        if sys.stderr.isatty() or done == total or done % 10 == 0:
             tell(f"songs: {done} of {total} at {setting.data}")
 
     songs, scored = setting.songs + setting.test_songs, setting.test_songs
@@ -82,73 +74,49 @@ def prepare(setting: TrialSetting) -> TrialSongs:
 def run_trial(name: str, build: Callable[[], Any], lr: float, setting: TrialSetting, songs: TrialSongs) -> Any:
     """Build, train and score a network; every way in which its package separates is scored, and the best one counts.
 
-    Args:
-        name: for lines of progress.
-        build: makes the network, on the CPU.
-        lr: its learning rate.
-        setting: everything else.
-        songs: to train on and to score.
-
-    Returns:
-        the result as plain values; one that diverges is a result too, with the reason instead of scores.
+    A network that diverges is a result too, with the reason instead of scores. Lines of progress begin with `name`.
     """
     torch.manual_seed(setting.seed)
     device = pick_device(setting.device)
     model = build().to(device)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     tell(f"{name}: {parameters / 1e6:.2f} M parameters, {setting.minutes:g} minutes on {device}")
-    _take_statistics(model, setting, songs.train)
-    made_by = {"threads": torch.get_num_threads(), "torch": torch.__version__, "commit": commit()}
-    facts = {"parameters": parameters, "lr": lr, **made_by}
+    if isinstance(model, Peer):
+        few = islice(batches(songs.train, setting), STATISTICS)
+        with torch.no_grad():
+            model.prepare(stems.sum(dim=1).to(device) for stems in few)
+    versions = {"torch": torch.__version__, "commit": commit()}
+    facts = {"parameters": parameters, "lr": lr, "threads": torch.get_num_threads(), **versions}
     try:
         terms = choice("loss", setting.loss)
         trained = train(model, batches(songs.train, setting), terms, lr, setting.minutes, name)
-        tell(f"{name}: {trained.steps} steps, scoring {len(songs.test)} songs")
+        tell(f"{name}: {trained['steps']} steps, scoring {len(songs.test)} songs")
         scored = {way: score_songs(songs.test, whole, model.stems) for way, whole in ways(model).items()}
     except ModelError as error:
         tell(f"{name}: {DIVERGED}: {error}")
         return {**facts, "status": DIVERGED, "reason": str(error)}
     best = max(scored, key=lambda way: scored[way]["average"]["SDR"] or -torch.inf)
-    return {**facts, **asdict(trained), "separated_by": best, "scores": scored[best], "all_ways": scored}
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training did; `loss` is the mean over the last tenth of the steps."""
-
-    steps: int
-    seconds: float  # s of training
-    audio_seconds: float  # s of mixtures seen, repetitions included
-    segments_per_second: float
-    loss: float
-    bad_steps: int  # left out because their gradient was not finite
+    return {**facts, **trained, "separated_by": best, "scores": scored[best], "all_ways": scored}
 
 
 def train(
     model: Any, batches: Iterator[Tensor], terms: Mapping[str, Any], lr: float, minutes: float, name: str
-) -> Trained:
-    """Train until the time is up; the clock runs from the first batch's arrival to the last step's end.
+) -> dict[str, Any]:
+    """Train on stems (b, s, c, t), whose sum is the mixture, with the terms of a file of conf/loss until time is up.
 
-    Args:
-        model: maps mixtures (b, c, t) to stems (b, s, c, t); with `spectra`, losses are read off those as in
-            `SeparationModule`.
-        batches: stems (b, s, c, t); the mixture is their sum.
-        terms: of the loss, as in conf/loss.
-        lr: learning rate.
-        minutes: of training.
-        name: for lines of progress.
-
-    Raises:
-        ModelError: when too many steps in a row have no finite gradient.
+    The clock runs from the first batch's arrival to the last step's end. Lines of progress begin with `name`. Raises
+    ModelError when too many steps in a row have no finite gradient.
     """
     device = next(model.parameters()).device
+    recipe = _recipe()
     loss = WeightedLoss(terms)
-    optimizer = make_optimizer({**choice("optimizer", OPTIMIZER), "lr": lr}, model)
-    schedule = {**choice("scheduler", SCHEDULER), "warmup_steps": WARM_UP}
+    optimizer = make_optimizer({**recipe["optimizer"], "lr": lr}, model)
     limit = 60 * minutes
     losses: list[float] = []
     elapsed = told = heard = 0.0
-    scheduler = make_schedule(schedule, optimizer, lambda: RunProgress(len(losses), 0.0, min(1.0, elapsed / limit)))
+    scheduler = make_schedule(
+        recipe["scheduler"], optimizer, lambda: RunProgress(len(losses), 0.0, min(1.0, elapsed / limit))
+    )
     bad = in_a_row = 0
     model.train()
     stems = next(batches)
@@ -158,7 +126,7 @@ def train(
         total, _ = objective(model, loss, stems, len(losses))
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe["trainer"]["gradient_clip"])
         if torch.isfinite(norm):
             optimizer.step()
             in_a_row = 0
@@ -176,19 +144,19 @@ def train(
             tell(f"{name}: {elapsed:.0f} of {limit:.0f} s, step {len(losses)}, loss {_last(losses):.4g}")
         if elapsed < limit:
             stems = next(batches)
-    return Trained(
-        steps=len(losses),
-        seconds=elapsed,
-        audio_seconds=heard,
-        segments_per_second=len(losses) * stems.shape[0] / elapsed,
-        loss=_last(losses),
-        bad_steps=bad,
-    )
+    return {
+        "steps": len(losses),
+        "seconds": elapsed,
+        "audio_seconds": heard,  # of mixtures, repetitions included
+        "segments_per_second": len(losses) * stems.shape[0] / elapsed,
+        "loss": _last(losses),
+        "bad_steps": bad,  # left out because their gradient was not finite
+    }
 
 
 def batches(tracks: Sequence[Track], setting: TrialSetting) -> Iterator[Tensor]:
     """Endless batches of stems (b, s, c, t), the same ones in the same order for the same tracks and setting."""
-    mixing = from_values(Mixing, {**choice("data", "musdb18hq")["mixing"], **WHOLE_SONGS}, "data.mixing")
+    mixing = from_values(Mixing, _recipe()["data"]["mixing"], "data.mixing")
     plan = StemPlan.from_config({stem: [stem] for stem in STEMS})
     dataset = SegmentDataset(tracks, plan, setting.segment, RATE, CHANNELS, setting.seed, EPOCH, mixing)
     sampler = EpochSampler(EPOCH)
@@ -206,13 +174,8 @@ def to_score(tracks: Sequence[Track]) -> list[ScoredTrack]:
 def score_songs(songs: Sequence[ScoredTrack], separate: Whole | None, stems: Sequence[str]) -> Scores:
     """Median over 1 s frames, then over songs, of museval's SDR, and mean uSDR of whole songs, in dB.
 
-    Args:
-        songs: what is separated.
-        separate: None takes the mixture itself as the estimate of every stem.
-        stems: names of what `separate` gives.
-
-    Raises:
-        ModelError: for estimates that are not finite.
+    `separate` gives the stems of these names; None takes the mixture itself as the estimate of every stem. Raises
+    ModelError for estimates that are not finite.
     """
     tracks = []
     for song in songs:
@@ -229,13 +192,12 @@ def score_songs(songs: Sequence[ScoredTrack], separate: Whole | None, stems: Seq
     }
 
 
-def _take_statistics(model: Any, setting: TrialSetting, tracks: Sequence[Track]) -> None:
-    if isinstance(model, Peer):
-        few = islice(batches(tracks, setting), STATISTICS)
-        with torch.no_grad():
-            model.prepare(stems.sum(dim=1).to(pick_device(setting.device)) for stems in few)
+@cache
+def _recipe() -> dict[str, Any]:
+    return compose_values("train", [f"experiment={EXPERIMENT}"])
 
 
 def _last(losses: list[float]) -> float:
+    """Mean over the last tenth of the steps."""
     recent = losses[-max(1, len(losses) // 10) :]
     return sum(recent) / len(recent)

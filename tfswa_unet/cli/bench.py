@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from itertools import chain
@@ -21,116 +22,74 @@ Of several systems one may fail, such as for want of memory or of a package: the
 and the exit status is 1. One that diverges in training has been measured.
 """
 
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A sub-command: `tfswa_unet.bench.NAME` measures what a setting asks for."""
-
-    about: str
-    setting: type[Setting]
-    examples: str
-
-
-BENCHMARKS = {
-    "forward": Benchmark(
-        "the model alone, from waveforms to stems",
-        settings.ForwardSetting,
-        """\
+# `tfswa_unet.bench.NAME` measures what a setting asks for.
+BENCHMARKS: dict[str, type[Setting]] = {
+    "forward": settings.ForwardSetting,
+    "train": settings.TrainSetting,
+    "data": settings.DataSetting,
+    "separate": settings.SeparateSetting,
+    "peers": settings.PeersSetting,
+    "contest": settings.ContestSetting,
+    "options": settings.OptionsSetting,
+}
+EXAMPLES = """\
   tfswa bench forward --model tfswa_base --profile        where a forward pass spends its time
   tfswa bench forward --precision bf16                    also what bf16 costs, in dB against fp32
-""",
-    ),
-    "train": Benchmark(
-        "training steps with their data, loss and optimizer",
-        settings.TrainSetting,
-        """\
   tfswa bench train --model tfswa_tiny --loss fast        what a training step waits for
   tfswa bench train --checkpointing                       what gradient checkpointing costs and gains
-""",
-    ),
-    "data": Benchmark(
-        "the examples that training waits for, by reader of the files",
-        settings.DataSetting,
-        """\
   tfswa bench data                                        examples a second by reader, beside musdb's own
   tfswa bench data --data /data/musdb18hq --readers cached --augmentation strong
-""",
-    ),
-    "separate": Benchmark(
-        "a whole song, from file to files",
-        settings.SeparateSetting,
-        """\
   tfswa bench separate                                    60 s of stereo from file to files
   tfswa bench separate --model tfswa_tiny model.safetensors --json
-""",
-    ),
-    "peers": Benchmark(
-        "networks side by side, ours and other packages': a whole track, or training steps",
-        settings.PeersSetting,
-        """\
   tfswa bench peers                                       60 s of stereo, everything
   tfswa bench peers --models tfswa_tiny --peers htdemucs --precision fp32,bf16 --runs 1
   tfswa bench peers --train --batch 2 --segment 1.5 --peers openunmix
   tfswa bench peers --train --batch 16 --precision bf16 --peak-tflops 989   on a GPU
-""",
-    ),
-    "contest": Benchmark(
-        "who separates best after equal time of training, ours and other packages' networks",
-        settings.ContestSetting,
-        """\
   tfswa bench contest                                     20 minutes each
   tfswa bench contest --only tfswa_tiny --minutes 5 --out runs/bench/tiny.json
   tfswa bench contest --loss fast --lr tfswa_tiny=1e-3,htdemucs=3e-4 --out runs/bench/fast.json
-""",
-    ),
-    "options": Benchmark(
-        "what each option of the network is worth: size, speed, and SDR after equal time of training",
-        settings.OptionsSetting,
-        """\
   tfswa bench options --list                              the rows
   tfswa bench options                                     3 minutes a row
   tfswa bench options --rows "base;complex mask;RMS norm" --minutes 10 --out runs/bench/long.json
-""",
-    ),
-}
-EXAMPLES = "".join(benchmark.examples for benchmark in BENCHMARKS.values())
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the benchmarks of `tfswa bench`."""
     benchmarks = parser.add_subparsers(title="benchmarks", metavar="WHAT", dest="what", required=True)
-    for name, benchmark in BENCHMARKS.items():
+    for name, setting in BENCHMARKS.items():
+        examples = (line for line in EXAMPLES.splitlines() if line.split()[2] == name)
+        about = inspect.getdoc(setting) or name
         command = benchmarks.add_parser(
             name,
-            help=benchmark.about,
-            description=f"{benchmark.about[0].upper()}{benchmark.about[1:]}.\n{STATUS if name != 'data' else ''}",
-            epilog=f"examples:\n{benchmark.examples.rstrip()}",
+            help=f"{about[0].lower()}{about[1:]}".removesuffix("."),
+            description=f"{about}\n{STATUS if name != 'data' else ''}",
+            epilog="\n".join(["examples:", *examples]),
             formatter_class=parser.formatter_class,
         )
-        if _has_model(benchmark.setting):
-            about = "presets (random weights), bundles or checkpoints"
-            command.add_argument("--model", nargs="+", metavar="NAME", help=f"{about} (default: {MODEL})")
-        _add_options(command, benchmark.setting)
+        if issubclass(setting, ModelSetting):
+            kinds = "presets (random weights), bundles or checkpoints"
+            command.add_argument("--model", nargs="+", metavar="NAME", help=f"{kinds} (default: {MODEL})")
+        _add_options(command, setting)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen benchmark, for each model where it has models, and print what it measured; 1 if any failed."""
-    from tfswa_unet.bench.results import FAILED, plain
+    from tfswa_unet.bench.results import FAILED, rounded
     from tfswa_unet.bench.tables import show
 
     measure = import_module(f"tfswa_unet.bench.{args.what}").measure
-    setting = BENCHMARKS[args.what].setting
-    measured = _of_models(args, setting, measure) if _has_model(setting) else plain(measure(_given(args, setting)))
+    setting = BENCHMARKS[args.what]
+    has_model = issubclass(setting, ModelSetting)
+    measured = _of_models(args, setting, measure) if has_model else measure(_given(args, setting))
+    if not issubclass(setting, settings.TrialSetting):  # whose file holds the same numbers
+        measured = rounded(measured)
     if args.json:
         print(json.dumps(measured, indent=2))
     else:
         show(args.what, measured)
     return 1 if any(record.get("status") == FAILED for record in _records(measured)) else 0
-
-
-def _has_model(setting: type[Setting]) -> bool:
-    return issubclass(setting, ModelSetting)
 
 
 def _of_models(args: argparse.Namespace, setting: type[Setting], measure: Callable[[Any], Any]) -> Any:

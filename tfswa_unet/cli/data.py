@@ -39,15 +39,10 @@ class Synth:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa data synth`."""
-        add = parser.add_argument
-        add("out", type=Path, metavar="OUT", help="folder for the songs: new, empty, or to be completed")
+        add = _add_making(parser)
         add("--tracks", type=int, default=100, metavar="N", help="number of songs")
-        add("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
-        add("--seed", type=int, default=0, metavar="K", help="the same seed makes the same songs")
         add("--test-tracks", type=int, metavar="N", help="songs to keep for testing (default: one in ten)")
         add("--band", type=int, metavar="B", help="all songs by one band, number B (default: many)")
-        add("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
 
     @staticmethod
     def run(args: argparse.Namespace) -> int:
@@ -75,28 +70,18 @@ class Loops:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa data loops`."""
-        add = parser.add_argument
-        add(
-            "root",
-            type=Path,
-            metavar="ROOT",
-            help="folder with vocals/, drums/, bass/ and other/, two of them at least",
-        )
-        add("out", type=Path, metavar="OUT", help="folder for the songs: new, empty, or to be completed")
+        told = "folder with vocals/, drums/, bass/ and other/, two of them at least"
+        parser.add_argument("root", type=Path, metavar="ROOT", help=told)
+        add = _add_making(parser)
         add("--songs", type=int, default=100, metavar="N", help="number of songs, a tenth of which validate")
-        add("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
-        add("--seed", type=int, default=0, metavar="K", help="the same seed and samples make the same songs")
         add("--bpm", default="90-140", metavar="B", help="tempos of the songs; loops are stretched to them")
-        add("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
 
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Make the songs and say how to train on them."""
         from tfswa_unet.songs import parse_bpm, write_songs
 
-        console, bpm = _console(), parse_bpm(args.bpm)
-        made = {"bpm": bpm, "workers": args.workers}
+        console, made = _console(), {"bpm": parse_bpm(args.bpm), "workers": args.workers}
         with _songs_bar(console) as report:
             stems = write_songs(args.root, args.out, args.songs, args.seconds, args.seed, **made, on_progress=report)
         kind = "" if len(stems) == 4 else " data=folders"
@@ -120,7 +105,6 @@ class Cache:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa data cache`."""
         add = parser.add_argument
         told = "the data set, or several of a mixture; their songs to train and validate with are cached"
         add("roots", type=Path, nargs="+", metavar="ROOT", help=told)
@@ -180,7 +164,6 @@ class Doctor:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa data doctor`."""
         add = parser.add_argument
         add("root", type=Path, metavar="ROOT", help="the data set's folder, or a table of songs")
         add("--kind", default="auto", help="its layout, such as musdb18, musdb18hq or folders; auto looks")
@@ -211,9 +194,8 @@ class Doctor:
             try:
                 write_text(listed, "".join(f"{path}\n" for path in paths))
             except OSError as error:
-                raise ConfigError(
-                    f"--fix-list {listed} cannot be written ({error.strerror}): choose another path"
-                ) from None
+                told = f"cannot be written ({error.strerror}): choose another path"
+                raise ConfigError(f"--fix-list {listed} {told}") from None
         return 1 if any(finding.severity in severe for finding in diagnosis.findings) else 0
 
 
@@ -251,6 +233,16 @@ def parse_options(given: Iterable[str] | None) -> dict[str, Any]:
         if not key.strip() or not value.strip():
             raise ConfigError(f"--option {text!r} cannot be read: expected KEY=VALUE such as grouping=six")
     return options
+
+
+def _add_making(parser: argparse.ArgumentParser) -> Callable[..., argparse.Action]:
+    """Add what all commands that make songs take."""
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="folder for the songs: new, empty, or to be completed")
+    add("--seconds", type=float, default=30.0, metavar="S", help="length of each song")
+    add("--seed", type=int, default=0, metavar="K", help="the same seed makes the same songs")
+    add("--workers", type=int, metavar="W", help="processes to work in (default: one a processor)")
+    return add
 
 
 def _add_option(parser: argparse.ArgumentParser) -> None:
@@ -301,9 +293,8 @@ def _overrides(args: argparse.Namespace) -> list[str]:
     kinds = [detect(root.expanduser()) if args.kind == "auto" else args.kind for root in args.roots]
     options = [option.split("=", 1) for option in args.options or ()]
     chosen = list(dict.fromkeys(kinds))
-    words = (
-        [] if chosen == ["musdb18hq"] else [f"data={chosen[0]}" if len(chosen) == 1 else f"data=[{','.join(chosen)}]"]
-    )
+    told = chosen[0] if len(chosen) == 1 else f"[{','.join(chosen)}]"
+    words = [] if told == "musdb18hq" else [f"data={told}"]
     for number, (kind, root) in enumerate(zip(kinds, args.roots, strict=True)):
         if kind in kinds[:number]:  # the configuration has one set of a kind: more are added under names of their own
             given = f", options: {{{', '.join(f'{key}: {value}' for key, value in options)}}}" if options else ""

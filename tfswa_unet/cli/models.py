@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ class Bundle:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa bundle`."""
         add = parser.add_argument
         add("checkpoint", type=Path, metavar="CKPT", help="a Lightning checkpoint (.ckpt)")
         told = "the bundle; beside the checkpoint with .safetensors if not given"
@@ -53,7 +51,6 @@ class Info:
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        """Add the options of `tfswa info`."""
         parser.add_argument("model", help="a bundle (.safetensors), a checkpoint (.ckpt) or a preset's name")
         parser.add_argument("--depth", type=int, default=2, metavar="N", help="levels of the layer tree")
         parser.add_argument("--json", action="store_true", help="print JSON instead")
@@ -99,7 +96,7 @@ def _facts(model: Any) -> dict[str, Any]:
         "parameters": parameters,
         "megabytes_fp32": round(parameters * 4 / 1e6, 1),
         "flops_per_second": flops_per_second(model),
-        "receptive_field": asdict(receptive_field(model)),
+        "receptive_field": receptive_field(model),
     }
 
 

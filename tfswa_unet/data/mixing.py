@@ -1,141 +1,79 @@
-"""Random choice of the songs and places that the stems of one example come from."""
+"""Mixing: random choice of the songs and places that the stems of one example come from."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from math import isfinite
+from typing import Literal
 
 import numpy as np
 
-from tfswa_unet.data.music import Music
-from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.data.tempo_key import TempoKey
+from tfswa_unet.errors import ConfigError
 
-MODES = ("song", "random", "aligned", "matched")
+Mode = Literal["song", "random", "aligned", "matched"]
 KEY_DISTANCES = range(8)  # steps that two keys may lie apart, 6 around the circle and one over to the relative key
 LEAST = 1e-9  # share of all chances below which what is left counts as nothing
 
 
-def weighted_choice(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ()) -> int:
-    """Random choice of k by cumulative weights, `sums[k] - sums[k - 1]` each; none of `used` where others are left.
+@dataclass(frozen=True)
+class Mixing:
+    """Random choice of songs and places for the stems of one example; see data.mixing in conf/data/_loading.yaml.
 
-    One draw and one search, however many there are: the stretches of those used are taken out of the line and jumped
-    over.
-    """
-    gaps = [(float(sums[k - 1]) if k else 0.0, float(sums[k])) for k in sorted(used)]
-    total = float(sums[-1])
-    left = total - sum(end - start for start, end in gaps)
-    if left <= LEAST * total:
-        gaps, left = [], total
-    at = rng.random() * left
-    for start, end in gaps:
-        if at >= start:
-            at += end - start
-    # Rounding may lead past the end, behind which lie only numbers without a chance.
-    last = int(np.searchsorted(sums, total))
-    return min(int(np.searchsorted(sums, at, side="right")), last)
-
-
-class Matches:
-    """The songs of alike tempo and compatible key of each of `music`, within tolerances, see `mixing.Mixing`.
-
-    A song of which one of them is not known fits in that with every other, so that none is left out of training.
+    mode: of the share `p` of the examples; the others are whole songs. "aligned" takes each stem from the same relative
+        place, so that an introduction meets introductions.
+    mix_audio: probability of the mix-audio augmentation of the TFSWA-UNet paper, which makes a choir of two singers.
+    redraw: probability for silent stems, but not in whole songs: a model has to learn rests too, and only there do they
+        stand where music puts them.
+    silence_db: dB full scale, RMS over the segment.
+    tempo_tolerance: share of the slower tempo.
+    key_distance: steps on the circle of fifths, of which going over to the relative key is one.
     """
 
-    def __init__(self, music: Sequence[Music], tempo_tolerance: float, key_distance: int) -> None:
-        tempos = [np.nan if each.tempo is None else each.tempo for each in music]
-        self._octaves = np.log2(np.array(tempos, float))
-        self._fifths = np.array([np.nan if each.key is None else each.key.fifths for each in music], float)
-        self._minor = np.array([each.key is not None and each.key.minor for each in music], bool)
-        self._tempo_tolerance = np.log2(1 + tempo_tolerance)
-        self._key_distance = key_distance
+    mode: Mode
+    p: float
+    mix_audio: float
+    redraw: float
+    silence_db: float
+    tempo_tolerance: float
+    key_distance: int
 
-    def of(self, track: int) -> np.ndarray:
-        """Return for every song whether it goes with number `track`; no song goes with itself."""
-        apart = np.abs(self._octaves - self._octaves[track]) % 1
-        around = np.abs(self._fifths - self._fifths[track])
-        steps = np.minimum(around, 12 - around) + (self._minor != self._minor[track])
-        # What is not known is NaN, which is no more than anything.
-        fits = ~(np.minimum(apart, 1 - apart) > self._tempo_tolerance) & ~(steps > self._key_distance)
-        fits[track] = False
-        return fits
+    def __post_init__(self) -> None:
+        expected = {
+            "p": (0 <= self.p <= 1, "a probability from 0 to 1"),
+            "mix_audio": (0 <= self.mix_audio <= 1, "a probability from 0 to 1"),
+            "redraw": (0 <= self.redraw <= 1, "a probability from 0 to 1"),
+            "silence_db": (isfinite(self.silence_db) and self.silence_db <= 0, "a level of at most 0 dB, such as -60"),
+            "tempo_tolerance": (isfinite(self.tempo_tolerance) and self.tempo_tolerance >= 0, "a share such as 0.06"),
+            "key_distance": (self.key_distance in KEY_DISTANCES, "a whole number of steps from 0 to 7"),
+        }
+        for key, (holds, what) in expected.items():
+            if not holds:
+                raise ConfigError(f"data.mixing.{key} is {getattr(self, key):g}, expected {what}.")
+
+    @property
+    def needs_tempo_keys(self) -> bool:
+        """Whether the tempo and key of every track have to be known."""
+        return self.mode == "matched" and self.p > 0
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A place in a data set: the number of a track and the sample there at which the crop starts."""
+    """Number of a track, and the sample at which a crop of it starts."""
 
     track: int
     start: int
 
 
-@dataclass(frozen=True)
-class Mixing:
-    """How the crops of one example are drawn.
-
-    mode: "song" takes all stems from one place of one song, "random" each from another song and place, "aligned" each
-        from another song at the same relative place, so that an introduction meets introductions, "matched" each from
-        another song that goes with the first stem's, which is any of the stems: alike in tempo and of a compatible key.
-    p: probability of `mode`; the remaining examples are whole songs.
-    mix_audio: probability, per stem, that a second crop of the same stem is added to the first: the mix-audio
-        augmentation of the TFSWA-UNet paper, which makes a choir of two singers.
-    redraw: probability that a stem below `silence_db` is drawn again, up to a few times. Whole songs keep their rests:
-        a model has to learn those too, and only there do they stand where music puts them.
-    silence_db: level in dB full scale, RMS over the crop, below which a stem counts as silent.
-    tempo_tolerance: by how much the tempos of matched songs may differ, as a share of the slower; a song of twice or
-        half the tempo is alike.
-    key_distance: steps that matched songs may lie apart on the circle of fifths, going over to the relative key being
-        one of them: 0 takes the same key, 1 that, the relative and those a fifth apart, 7 any.
-    """
-
-    mode: str = "song"
-    p: float = 1.0
-    mix_audio: float = 0.0
-    redraw: float = 0.0
-    silence_db: float = -60.0
-    tempo_tolerance: float = 0.06
-    key_distance: int = 1
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise unknown("mixing.mode", self.mode, MODES)
-        for key in ("p", "mix_audio", "redraw"):
-            if not (_is_number(value := getattr(self, key)) and 0 <= value <= 1):
-                raise ConfigError(f"mixing.{key} is {value!r}, expected a probability from 0 to 1.")
-        if not (_is_number(self.silence_db) and self.silence_db <= 0):
-            raise ConfigError(
-                f"mixing.silence_db is {self.silence_db!r}, expected a level of at most 0 dB, such as -60."
-            )
-        if not (_is_number(self.tempo_tolerance) and self.tempo_tolerance >= 0):
-            raise ConfigError(f"mixing.tempo_tolerance is {self.tempo_tolerance!r}, expected a share such as 0.06.")
-        if self.key_distance not in KEY_DISTANCES or isinstance(self.key_distance, bool):
-            raise ConfigError(
-                f"mixing.key_distance is {self.key_distance!r}, expected a whole number of steps from 0 to 7."
-            )
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, object] | None) -> Mixing:
-        """Return the mixing of a mapping of its fields; raises ConfigError for an unknown or impossible one."""
-        known = [field.name for field in fields(cls)]
-        for key in config or {}:
-            if key not in known:
-                raise unknown("setting of mixing", key, known)
-        return cls(**dict(config or {}))  # type: ignore[arg-type]
-
-    @property
-    def needs_music(self) -> bool:
-        """Whether the tempo and key of every track have to be known."""
-        return self.mode == "matched" and self.p > 0
-
-
 @dataclass
 class Mix:
-    """Where one example comes from: for each stem the crops to sum, one or two.
+    """Crops of one example: for each stem one or two, to be summed.
 
     `place` is the relative place that "aligned" stems share and `reference` the track that "matched" ones go with.
     """
 
-    mode: str
+    mode: Mode
     crops: list[list[Crop]]
     place: float = 0.0
     reference: int | None = None
@@ -147,11 +85,11 @@ class Mix:
 
 
 class Mixer:
-    """Draws mixes from tracks of `lengths` samples, in crops of `size` samples.
+    """Random mixes of tracks of `lengths` samples, in crops of `size` samples.
 
     Every crop lies inside its track, or starts at 0 where that is shorter. `chances` say how likely each track is
-    drawn: first those for a whole song, then those of every stem. `music` is the tempo and key of every track; raises
-    ConfigError where that is missing for a mode that needs it.
+    drawn: first those for a whole song, then those of every stem. `tempo_keys` are those of every track; raises
+    ConfigError where they are missing for a mode that needs them.
     """
 
     def __init__(
@@ -160,20 +98,21 @@ class Mixer:
         lengths: Sequence[int],
         size: int,
         chances: Sequence[np.ndarray],
-        music: Sequence[Music] | None = None,
+        tempo_keys: Sequence[TempoKey] | None = None,
     ) -> None:
-        if mixing.needs_music and music is None:
+        if mixing.needs_tempo_keys and tempo_keys is None:
             raise ConfigError(
-                "mixing.mode=matched needs the tempo and key of every track: give music=listen_to(tracks)."
+                "data.mixing.mode=matched needs the tempo and key of every track: give "
+                "tempo_keys=estimate_tempo_keys(tracks)."
             )
         self.mixing = mixing
         self._lengths, self._size = lengths, size
         self._chances = chances
         self._sums = [np.cumsum(row) for row in chances]
-        self._matches = Matches(music or (), mixing.tempo_tolerance, mixing.key_distance)
+        self._matches = Matches(tempo_keys or (), mixing.tempo_tolerance, mixing.key_distance)
 
     def draw(self, rng: np.random.Generator) -> Mix:
-        """Return where an example comes from."""
+        """Draw the crops of one example."""
         stems = range(len(self._sums) - 1)
         if rng.random() >= self.mixing.p or self.mixing.mode == "song":
             crop = self._crop(weighted_choice(rng, self._sums[0]), rng.random())
@@ -212,5 +151,46 @@ class Mixer:
         return Crop(track, int(place * (max(self._lengths[track] - self._size, 0) + 1)))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+class Matches:
+    """Songs of similar tempo and compatible key, within the tolerances of `Mixing`.
+
+    Where a song's tempo or key is unknown, any other's fits, so that no song is left out of training.
+    """
+
+    def __init__(self, tempo_keys: Sequence[TempoKey], tempo_tolerance: float, key_distance: int) -> None:
+        tempos = [np.nan if each.tempo is None else each.tempo for each in tempo_keys]
+        self._octaves = np.log2(np.array(tempos, float))
+        self._fifths = np.array([np.nan if each.key is None else each.key.fifths for each in tempo_keys], float)
+        self._minor = np.array([each.key is not None and each.key.minor for each in tempo_keys], bool)
+        self._tempo_tolerance = np.log2(1 + tempo_tolerance)
+        self._key_distance = key_distance
+
+    def of(self, track: int) -> np.ndarray:
+        """Whether each song matches number `track`, (tracks,) booleans; no song matches itself."""
+        apart = np.abs(self._octaves - self._octaves[track]) % 1
+        around = np.abs(self._fifths - self._fifths[track])
+        steps = np.minimum(around, 12 - around) + (self._minor != self._minor[track])
+        # What is not known is NaN, which is no more than anything.
+        fits = ~(np.minimum(apart, 1 - apart) > self._tempo_tolerance) & ~(steps > self._key_distance)
+        fits[track] = False
+        return fits
+
+
+def weighted_choice(rng: np.random.Generator, sums: np.ndarray, used: Collection[int] = ()) -> int:
+    """Random choice of k by cumulative weights, `sums[k] - sums[k - 1]` each; none of `used` where others are left.
+
+    One draw and one search, however many there are: the stretches of those used are taken out of the line and jumped
+    over.
+    """
+    gaps = [(float(sums[k - 1]) if k else 0.0, float(sums[k])) for k in sorted(used)]
+    total = float(sums[-1])
+    left = total - sum(end - start for start, end in gaps)
+    if left <= LEAST * total:
+        gaps, left = [], total
+    at = rng.random() * left
+    for start, end in gaps:
+        if at >= start:
+            at += end - start
+    # Rounding may lead past the end, behind which lie only numbers without a chance.
+    last = int(np.searchsorted(sums, total))
+    return min(int(np.searchsorted(sums, at, side="right")), last)

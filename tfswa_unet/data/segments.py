@@ -6,7 +6,7 @@ import pickle
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,29 +15,220 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from tfswa_unet.data.augmentation import Compose
 from tfswa_unet.data.mixing import Crop, Mixer, Mixing
-from tfswa_unet.data.music import Music
 from tfswa_unet.data.reading import Faults, StemReader, is_below
 from tfswa_unet.data.stems import StemPlan
+from tfswa_unet.data.tempo_key import TempoKey
 from tfswa_unet.data.tracks import OnError, chances
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.types import Track
 
+DRAWS = 100  # in a row that may fail before a data set is given up
+REDRAWS = 4  # of a stem that is silent time and again
 
-class Examples(Protocol):
-    """A data set that writes its examples, all of one `shape` (s, c, t), where it is told to."""
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
+class Segments(Dataset[Tensor]):
+    """Examples (s, c, t) of stems, in float32, as long as `seconds` at `rate` Hz.
 
-    def __len__(self) -> int: ...
+    Their stems are `names`, of which the first `targets` are the plan's and a last "_rest" may follow, so that the
+    mixture is always the sum over s. Tracks of another rate are resampled; mono is copied to all `channels`, and
+    averaged to where that is 1. Where a track cannot be read, on_error "skip" has `faults` try others.
 
-    def fill(self, example: Tensor, item: int) -> None: ...
+    Raises:
+        ConfigError: a stem that the tracks lack, or a length below one sample.
+        DataError: no tracks, or a number of channels that cannot be matched.
+    """
+
+    def __init__(
+        self, tracks: Sequence[Track], stems: StemPlan, seconds: float, rate: int, channels: int, on_error: OnError
+    ) -> None:
+        self.reader = StemReader(tracks, stems, rate, channels)
+        self.names, self.targets = self.reader.names, self.reader.targets
+        self.size = round(seconds * rate)
+        if self.size < 1:
+            raise ConfigError(f"data.seconds is {seconds}, expected more than 0.")
+        self.shape = len(self.names), channels, self.size
+        self.faults = Faults(tracks, on_error)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, item: int) -> Tensor:
+        example = empty(self.shape)
+        self.fill(example, item)
+        return example
+
+    def fill(self, example: Tensor, item: int) -> None:
+        """Write item number `item` to `example` (s, c, t)."""
+        raise NotImplementedError
+
+
+class SegmentDataset(Segments):
+    """Random training segments, each drawn from (seed, epoch, index) alone, whichever worker reads it.
+
+    Item i is the example i % length of epoch i // length: `EpochSampler` counts that way. Only the segment is read from
+    disk; tracks shorter than that end in zeros. Arguments and errors are those of `Segments`, and:
+
+    Args:
+        seed: of everything that is drawn.
+        length: examples in an epoch.
+        mixing: which songs the stems of an example come from. A stem is drawn from the tracks that have it, and of
+            several collections by their weights; whole songs may lack a stem, which is silent then.
+        tempo_keys: of every track, see `estimate_tempo_keys`; for the mixing mode "matched" alone.
+        augmentation: applied to each example by itself, seeded with (seed, epoch, index) before.
+
+    Raises:
+        ConfigError: less than one example, or tempo_keys that are missing.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        stems: StemPlan,
+        seconds: float,
+        rate: int,
+        channels: int,
+        seed: int,
+        length: int,
+        mixing: Mixing,
+        on_error: OnError = "raise",
+        tempo_keys: Sequence[TempoKey] | None = None,
+        augmentation: Compose | None = None,
+    ) -> None:
+        if length < 1:
+            raise ConfigError(f"data.samples_per_epoch is {length}, expected 1 or more.")
+        super().__init__(tracks, stems, seconds, rate, channels, on_error)
+        self.seed = seed
+        self.length = length
+        self.mixing = mixing
+        self.augmentation = augmentation
+        stems_held = [self.reader.holders(stem) for stem in range(len(self.names))]
+        likely = [chances(tracks, held) for held in (range(len(tracks)), *stems_held)]
+        self._mixer = Mixer(self.mixing, self.reader.lengths, self.size, likely, tempo_keys)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Tensor]:
+        # Item numbers go on into later epochs, so that Python's own iteration would never end.
+        return (self[index] for index in range(self.length))
+
+    def fill(self, example: Tensor, item: int) -> None:
+        numbers = (self.seed, *divmod(item, self.length))
+        rng = np.random.default_rng(numbers)
+        # What cannot be read is drawn anew from the same generator: the example still depends on its number only.
+        self.faults.first(lambda: self._draw(example, rng) for _ in range(DRAWS))
+        if self.augmentation is not None:
+            self.augmentation.seed(*numbers)
+            augmented = self.augmentation(example[None])[0]
+            if augmented.data_ptr() != example.data_ptr():
+                example.copy_(augmented)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As plain bytes: a worker that is not forked would be sent a generator's state as shared memory, which is gone
+        # before it gets there.
+        return {**self.__dict__, "augmentation": pickle.dumps(self.augmentation)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, augmentation=pickle.loads(state["augmentation"]))
+
+    def _draw(self, example: Tensor, rng: np.random.Generator) -> Tensor:
+        mix = self._mixer.draw(rng)
+        redraws = 0 if mix.is_song else REDRAWS
+        for stem, samples in enumerate(example.numpy()):
+            self._read(samples, stem, mix.crops[stem])
+            for _ in range(redraws):
+                if rng.random() >= self.mixing.redraw or not is_below(samples, self.mixing.silence_db):
+                    break
+                self._mixer.redraw(rng, mix, stem)
+                self._read(samples, stem, mix.crops[stem])
+        return example
+
+    def _read(self, samples: np.ndarray, stem: int, crops: Sequence[Crop]) -> None:
+        for number, crop in enumerate(crops):
+            with self.faults.of(crop.track):
+                self.reader.fill(samples, crop.track, stem, crop.start, add=number > 0)
+
+
+class ValidationSegments(Segments):
+    """All of every track in consecutive segments, each track's own stems; the last segment ends in zeros.
+
+    `places` says which track and which first sample each is. With `per_track`, that many segments a track at most,
+    evenly spread. With on_error "skip" the next segment that can be read stands in for one that cannot. Other arguments
+    and errors are those of `Segments`.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        stems: StemPlan,
+        seconds: float,
+        rate: int,
+        channels: int,
+        per_track: int | None = None,
+        on_error: OnError = "raise",
+    ) -> None:
+        if per_track is not None and per_track < 1:
+            raise ConfigError(
+                f"The segments per validation track are {per_track}, expected 1 or more, or null for all."
+            )
+        super().__init__(tracks, stems, seconds, rate, channels, on_error)
+        self.places = [
+            (track, start)
+            for track, length in enumerate(self.reader.lengths)
+            for start in _spread(range(0, length, self.size), per_track)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def fill(self, example: Tensor, item: int) -> None:
+        # What cannot be read is stood in for by what follows.
+        following = (self.places[(item + k) % len(self.places)] for k in range(len(self.places)))
+        self.faults.first(partial(self._read, example, *place) for place in following)
+
+    def _read(self, example: Tensor, track: int, start: int) -> Tensor:
+        with self.faults.of(track):
+            for stem, samples in enumerate(example.numpy()):
+                self.reader.fill(samples, track, stem, start)
+        return example
+
+
+class EpochSampler(Sampler[int]):
+    """Item numbers epoch * length + index, from which workers, persistent ones too, learn the epoch.
+
+    `length` is the data set's examples in an epoch. Of `replicas` processes, process `rank` gets every replicas-th
+    example and all get equally many. `skip` leaves out the first so many of this process's examples in the next epoch
+    only, for a run that goes on in mid-epoch. Raises ConfigError where there are fewer examples than processes.
+    """
+
+    def __init__(self, length: int, rank: int = 0, replicas: int = 1) -> None:
+        if length < replicas:
+            raise ConfigError(
+                f"data.samples_per_epoch is {length}, expected at least one for each of {replicas} devices."
+            )
+        self.length = length
+        self.rank = rank
+        self.replicas = replicas
+        self.epoch = 0
+        self.skip = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch of the next iteration; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length // self.replicas
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.length + self.rank
+        skipped, self.skip = self.skip % len(self), 0
+        return iter(range(first, first + len(self) * self.replicas, self.replicas)[skipped:])
 
 
 def loader(
-    examples: Examples, batch_size: int, workers: int, sampler: Sampler[int], drop_last: bool = False
+    examples: Segments, batch_size: int, workers: int, sampler: Sampler[int], drop_last: bool = False
 ) -> DataLoader[Tensor]:
-    """Return a loader of batches (b, s, c, t) in float32, pinned where there is a GPU; its workers stay.
+    """Data loader of batches (b, s, c, t) in float32, pinned where there is a GPU; its workers stay.
 
     The batches are those of a plain `DataLoader`, whatever the number of workers, and belong to whoever takes them.
     """
@@ -54,12 +245,18 @@ def loader(
 
 
 def empty(shape: Sequence[int]) -> Tensor:
-    """Return memory for float32 samples; NumPy's, which asks the system for large pages."""
+    """Uninitialised float32 memory; NumPy's, which asks the system for large pages."""
     return torch.from_numpy(np.empty(tuple(shape), np.float32))
 
 
+def _spread(starts: range, count: int | None) -> Sequence[int]:
+    if count is None or count >= len(starts):
+        return starts
+    return [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]
+
+
 class _Batches(Dataset[Tensor]):
-    def __init__(self, examples: Examples) -> None:
+    def __init__(self, examples: Segments) -> None:
         self.examples = examples
         self._blocks: list[_Block] = []
 
@@ -125,220 +322,3 @@ def _batch(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-DRAWS = 100  # in a row that may fail before a data set is given up
-REDRAWS = 4  # of a stem that is silent time and again
-
-
-class SegmentDataset(Dataset[Tensor]):
-    """Random training crops, each drawn from (seed, epoch, index) alone, augmented or not, whichever worker reads it.
-
-    Item i is (s, c, t) in float32, the example i % length of epoch i // length: `EpochSampler` counts that way. Its
-    stems are `names`, of which the first `targets` are the plan's and a last "_rest" may follow, so that the mixture
-    is always the sum over s. Only the crop is read from disk; tracks shorter than a segment end in zeros.
-
-    Args:
-        tracks: where to crop from.
-        stems: the stems of an example.
-        seconds: length of a segment.
-        rate: sample rate of the examples in Hz; other tracks are resampled.
-        channels: channels of the examples; mono is copied to all of them, and averaged to where 1 is asked for.
-        seed: of everything that is drawn.
-        length: examples in an epoch.
-        mixing: which songs the stems of an example come from. A stem is drawn from the tracks that have it, and of
-            several collections by their weights; whole songs may lack a stem, which is silent then.
-        on_error: "skip" draws anew where a track cannot be read, see `faults`.
-        music: tempo and key of every track, see `music.listen`; for the mixing mode "matched" alone.
-        augmentation: applied to each example by itself, seeded with (seed, epoch, index) before.
-
-    Raises:
-        ConfigError: a stem that the tracks lack, a length below one sample or example, or music that is missing.
-        DataError: no tracks, or a number of channels that cannot be matched.
-    """
-
-    def __init__(
-        self,
-        tracks: Sequence[Track],
-        stems: StemPlan,
-        seconds: float,
-        rate: int = 44_100,
-        channels: int = 2,
-        seed: int = 0,
-        length: int = 1_000,
-        mixing: Mixing | None = None,
-        on_error: OnError = "raise",
-        music: Sequence[Music] | None = None,
-        augmentation: Compose | None = None,
-    ) -> None:
-        if length < 1:
-            raise ConfigError(f"data.samples_per_epoch is {length}, expected 1 or more.")
-        self.reader = StemReader(tracks, stems, rate, channels)
-        self.names, self.targets = self.reader.names, self.reader.targets
-        self.size = samples(seconds, rate)
-        self.seed = seed
-        self.length = length
-        self.mixing = mixing or Mixing()
-        self.augmentation = augmentation
-        self.faults = Faults(tracks, on_error)
-        stems_held = [self.reader.holders(stem) for stem in range(len(self.names))]
-        likely = [chances(tracks, held) for held in (range(len(tracks)), *stems_held)]
-        self._mixer = Mixer(self.mixing, self.reader.lengths, self.size, likely, music)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(s, c, t) of every example."""
-        return len(self.names), self.reader.channels, self.size
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[Tensor]:
-        # Item numbers go on into later epochs, so that Python's own iteration would never end.
-        return (self[index] for index in range(self.length))
-
-    def __getitem__(self, item: int) -> Tensor:
-        example = empty(self.shape)
-        self.fill(example, item)
-        return example
-
-    def fill(self, example: Tensor, item: int) -> None:
-        """Write item number `item` to `example` (s, c, t)."""
-        numbers = (self.seed, *divmod(item, self.length))
-        rng = np.random.default_rng(numbers)
-        # What cannot be read is drawn anew from the same generator: the example still depends on its number only.
-        self.faults.first(lambda: self._draw(example, rng) for _ in range(DRAWS))
-        if self.augmentation is not None:
-            self.augmentation.seed(*numbers)
-            augmented = self.augmentation(example[None])[0]
-            if augmented.data_ptr() != example.data_ptr():
-                example.copy_(augmented)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # As plain bytes: a worker that is not forked would be sent a generator's state as shared memory, which is gone
-        # before it gets there.
-        return {**self.__dict__, "augmentation": pickle.dumps(self.augmentation)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, augmentation=pickle.loads(state["augmentation"]))
-
-    def _draw(self, example: Tensor, rng: np.random.Generator) -> Tensor:
-        mix = self._mixer.draw(rng)
-        redraws = 0 if mix.is_song else REDRAWS
-        for stem, samples in enumerate(example.numpy()):
-            self._read(samples, stem, mix.crops[stem])
-            for _ in range(redraws):
-                if rng.random() >= self.mixing.redraw or not is_below(samples, self.mixing.silence_db):
-                    break
-                self._mixer.redraw(rng, mix, stem)
-                self._read(samples, stem, mix.crops[stem])
-        return example
-
-    def _read(self, samples: np.ndarray, stem: int, crops: Sequence[Crop]) -> None:
-        for number, crop in enumerate(crops):
-            with self.faults.of(crop.track):
-                self.reader.fill(samples, crop.track, stem, crop.start, add=number > 0)
-
-
-class ValidationSegments(Dataset[Tensor]):
-    """All of every track in consecutive segments, each track's own stems; the last segment ends in zeros.
-
-    Items are (s, c, t) as in `SegmentDataset`; `places` says which track and which first sample each is. With
-    `per_track`, that many segments a track at most, evenly spread. With `on_error` "skip" the next segment that can be
-    read stands in for one that cannot. Raises as `SegmentDataset` does.
-    """
-
-    def __init__(
-        self,
-        tracks: Sequence[Track],
-        stems: StemPlan,
-        seconds: float,
-        rate: int = 44_100,
-        channels: int = 2,
-        per_track: int | None = None,
-        on_error: OnError = "raise",
-    ) -> None:
-        if per_track is not None and per_track < 1:
-            raise ConfigError(
-                f"The segments per validation track are {per_track}, expected 1 or more, or null for all."
-            )
-        self.reader = StemReader(tracks, stems, rate, channels)
-        self.names, self.targets = self.reader.names, self.reader.targets
-        self.size = samples(seconds, rate)
-        self.places = [
-            (track, start)
-            for track, length in enumerate(self.reader.lengths)
-            for start in _spread(range(0, length, self.size), per_track)
-        ]
-        self.faults = Faults(tracks, on_error)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(s, c, t) of every segment."""
-        return len(self.names), self.reader.channels, self.size
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, item: int) -> Tensor:
-        example = empty(self.shape)
-        self.fill(example, item)
-        return example
-
-    def fill(self, example: Tensor, item: int) -> None:
-        """Write item number `item` to `example` (s, c, t)."""
-        # What cannot be read is stood in for by what follows.
-        following = (self.places[(item + k) % len(self.places)] for k in range(len(self.places)))
-        self.faults.first(partial(self._read, example, *place) for place in following)
-
-    def _read(self, example: Tensor, track: int, start: int) -> Tensor:
-        with self.faults.of(track):
-            for stem, samples in enumerate(example.numpy()):
-                self.reader.fill(samples, track, stem, start)
-        return example
-
-
-class EpochSampler(Sampler[int]):
-    """Yields epoch * length + index, so that workers, persistent ones too, learn the epoch from the item's number.
-
-    `length` is the data set's examples in an epoch. Of `replicas` processes, process `rank` gets every replicas-th
-    example and all get equally many. `skip` leaves out the first so many of this process's examples in the next epoch
-    only, for a run that goes on in mid-epoch. Raises ConfigError where there are fewer examples than processes.
-    """
-
-    def __init__(self, length: int, rank: int = 0, replicas: int = 1) -> None:
-        if length < replicas:
-            raise ConfigError(
-                f"data.samples_per_epoch is {length}, expected at least one for each of {replicas} devices."
-            )
-        self.length = length
-        self.rank = rank
-        self.replicas = replicas
-        self.epoch = 0
-        self.skip = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration; Lightning calls this."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length // self.replicas
-
-    def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.length + self.rank
-        skipped, self.skip = self.skip % len(self), 0
-        return iter(range(first, first + len(self) * self.replicas, self.replicas)[skipped:])
-
-
-def samples(seconds: float, rate: int) -> int:
-    """Return the samples in `seconds` at `rate` Hz; raises ConfigError where that is none."""
-    size = round(seconds * rate)
-    if size < 1:
-        raise ConfigError(f"data.seconds is {seconds}, expected more than 0.")
-    return size
-
-
-def _spread(starts: range, count: int | None) -> Sequence[int]:
-    if count is None or count >= len(starts):
-        return starts
-    return [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]

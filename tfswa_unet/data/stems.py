@@ -1,4 +1,4 @@
-"""Which source stems of a data set make up each stem that a model gives."""
+"""Stem plan: the source stems of a data set that each output stem of a model sums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class StemPlan:
 
     @classmethod
     def from_config(cls, config: Mapping[str, str | Sequence[str]]) -> StemPlan:
-        """Return the plan of a mapping such as {"vocals": ["vocals"], "accompaniment": "rest"}.
+        """Stem plan of a mapping such as {"vocals": ["vocals"], "accompaniment": "rest"}.
 
         Raises ConfigError where the mapping is empty, a value is no name or list of names, a source is asked for twice
         or more than one entry is the rest.
@@ -49,7 +49,7 @@ class StemPlan:
         return tuple(name for name, _ in self.entries)
 
     def resolve(self, available: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return the source stems of each output stem, given all source stems that the data set has.
+        """Source stems of each output stem, given all source stems that the data set has.
 
         Raises ConfigError for a source stem that the data set lacks and for a rest of nothing.
         """
@@ -66,7 +66,7 @@ class StemPlan:
         return {name: rest if sources is None else sources for name, sources in self.entries}
 
     def remainder(self, available: Iterable[str]) -> tuple[str, ...]:
-        """Return the source stems that no output stem uses; they still belong to the mixture."""
+        """Source stems that no output stem uses; they still belong to the mixture."""
         if self._rest_names():
             return ()
         return tuple(source for source in dict.fromkeys(available) if source not in self._named())
@@ -79,7 +79,7 @@ class StemPlan:
 
 
 def source_names(tracks: Iterable[Track]) -> tuple[str, ...]:
-    """Return every source stem that any of the tracks has, in the order of first sight."""
+    """Source stems that any of the tracks has, in the order of first sight."""
     return tuple(dict.fromkeys(stem for track in tracks for stem in track.sources))
 
 

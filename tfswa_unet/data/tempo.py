@@ -1,4 +1,4 @@
-"""The tempo of a loop or song: from its name, or from its onsets."""
+"""Tempo of a loop or song, from its name or from its onsets."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _NAME = re.compile(r"(?<![\d.])(\d{2,3}(?:\.\d+)?)[ _-]?bpm|bpm[ _-]?(\d{2,3}(?:
 
 
 def tempo_in_name(name: str) -> float | None:
-    """Return the tempo in bpm that a file's name gives, as in "Funk 96bpm.wav" or "bpm_120-kick"; None where none."""
+    """Tempo in bpm in a file's name, as in "Funk 96bpm.wav" or "bpm_120-kick"; None where none."""
     found = _NAME.search(name)
     bpm = float(found[1] or found[2]) if found else 0.0
     return bpm if SLOWEST <= bpm <= FASTEST else None
 
 
 def estimate_tempo(audio: np.ndarray, rate: int, is_loop: bool = True) -> float | None:
-    """Return the tempo of audio (c, t) at `rate` Hz in bpm, or None where its onsets do not come back regularly.
+    """Estimate the tempo of audio (c, t) at `rate` Hz in bpm; None where its onsets do not come back regularly.
 
     The beat is the lag at which the onsets (spectral flux) resemble themselves most, near 120 bpm for choice. A loop
     lasts whole bars for choice, and where a whole number of beats fills it their length is taken from that.

@@ -37,10 +37,144 @@ from tfswa_unet.types import MIXTURE, SPLITS, Source, Split, Track
 THREADS = 8
 COMMON = ("musdb18", "musdb18hq", "folders")  # kinds that a message describes where any would do
 OnError = Literal["raise", "skip"]
-ON_ERROR: tuple[OnError, ...] = get_args(OnError)
+SHORTCUTS = ("kind", "root")  # keys of data that stand for those of the only set
+USES: Mapping[Split | None, str] = {"train": "train on", "valid": "validate with", "test": "test with", None: "use"}
 Probe = Callable[[Path, int], audio.AudioInfo]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Make:
+    """Synthetic songs that are written to a data set's root where they are missing; see `songs.write_dataset`."""
+
+    tracks: int
+    seconds: float
+    seed: int
+    test_tracks: int | None
+    band: int | None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One data set, see conf/data.
+
+    Args:
+        kind: a key of `DATA_SETS`, or "auto".
+        root: its folder, or its table of songs.
+        weight: how often it is drawn from, relative to the other data sets.
+        options: of its kind; what is left out is as conf/data says.
+        make: the songs to make where they are missing.
+    """
+
+    kind: str
+    root: str
+    weight: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+    make: Make | None = None
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.weight) and self.weight > 0):
+            raise ConfigError(
+                f"the weight of the data set at {self.root} is {self.weight:g}, expected more than 0; leave the data "
+                "set out to draw nothing from it (~data.sets.NAME)"
+            )
+
+
+def data_sets(config: Mapping[str, Any]) -> dict[str, DataSet]:
+    """The data sets of a data configuration: its `sets`, of which `kind` and `root`, where given, change the only one.
+
+    Raises:
+        ConfigError: no data sets, several and yet a `kind` or `root`, or impossible values of one.
+    """
+    sets: Any = config["sets"]
+    if not isinstance(sets, Mapping) or not sets:
+        form = "{musdb18hq: {kind: musdb18hq, root: ROOT, weight: 1}}"
+        raise ConfigError(f"data.sets is {sets!r}, expected data sets by their names, such as {form}")
+    given = {name: config[name] for name in SHORTCUTS if config[name] is not None}
+    if given and len(sets) > 1:
+        keys = [f"data.sets.{name}.{shortcut}" for shortcut in given for name in sets]
+        raise ConfigError(
+            f"data.{' and data.'.join(given)} cannot be for several data sets at once, and {', '.join(sets)} are "
+            f"chosen: set {' or '.join(keys)} instead"
+        )
+    if given:
+        sets = {name: {**values, **given} if isinstance(values, Mapping) else values for name, values in sets.items()}
+    return converted(sets, dict[str, DataSet], "data.sets")
+
+
+def load_data(
+    sets: Mapping[str, DataSet], split: Split | None = None, *, on_error: OnError = "raise", probe: Probe = audio.probe
+) -> list[Track]:
+    """Open the tracks of one split, or of all with None: set by set, in the order of splits and of names.
+
+    Args:
+        sets: data sets by name; see `list_data` for songs that several hold.
+        split: only files of this split are opened. A data set may have none of it, as long as another has some.
+        on_error: "skip" logs, counts and leaves out songs that cannot be used.
+        probe: opens files; that of a `PcmCache` remembers what it saw.
+
+    Raises:
+        ConfigError: an unknown kind, option, split or `on_error`.
+        DataError: a root is missing or holds no songs, none of them has the split, or a song's files do not fit.
+        AudioError: a file cannot be read.
+    """
+    if split not in USES:
+        raise unknown("split", split, SPLITS)
+    songs = list_data(sets)
+    chosen = {name: [song for song in each if split in (None, song.split)] for name, each in songs.items()}
+    if not any(chosen.values()):
+        raise _nothing_to_use(sets, [song for each in songs.values() for song in each], split)
+    tracks: list[Track] = []
+    for name, each in chosen.items():
+        found = (
+            index(sorted(each, key=lambda song: (SPLITS.index(song.split), song.name)), on_error, probe) if each else []
+        )
+        tracks += [replace(track, collection=name, weight=sets[name].weight) for track in found]
+    return tracks
+
+
+def load_tracks(
+    kind: str,
+    root: str | Path,
+    split: Split | None = None,
+    *,
+    on_error: OnError = "raise",
+    options: Mapping[str, Any] | None = None,
+    probe: Probe = audio.probe,
+) -> list[Track]:
+    """Open the tracks of a single data set; see `load_data`."""
+    return load_data({kind: DataSet(kind, str(root), 1.0, options or {})}, split, on_error=on_error, probe=probe)
+
+
+def list_data(sets: Mapping[str, DataSet]) -> dict[str, list[Song]]:
+    """List the songs of every data set, no audio file opened.
+
+    A song of MUSDB18 that several of its relatives hold (DSD100, MedleyDB) is taken from the first, and never trains
+    where it validates or tests; of other songs with one name, later ones are told apart by their data set's name.
+
+    Raises ConfigError and DataError as `load_data` does.
+    """
+    several = len(sets) > 1
+    found = {
+        name: find_songs(each.kind, each.root, each.options, name if several else None) for name, each in sets.items()
+    }
+    official = [song for layout, songs in found.values() if layout.official for song in songs]
+    measured = {key(song.name) for song in official if song.split != "train"}
+    seen: set[str] = set()
+    names: set[str] = set()
+    result = {}
+    for name, (layout, songs) in found.items():
+        if several and layout.official:
+            songs = [
+                song for song in songs if key(song.name) not in (measured | seen if song.split == "train" else seen)
+            ]
+            seen |= {key(song.name) for song in songs}
+        if several:
+            songs = [replace(song, name=f"{song.name} ({name})") if song.name in names else song for song in songs]
+            names |= {song.name for song in songs}
+        result[name] = songs
+    return result
 
 
 def find_songs(
@@ -74,13 +208,13 @@ def find_songs(
 
 
 def bind_lister(kind: str, options: Mapping[str, Any], name: str | None = None) -> Callable[[Path], list[Song]]:
-    """The lister of a kind of data set with its options; see `find_songs`."""
+    """The lister of a kind of data set, bound to its options; see `find_songs`."""
     usual = choice("data", kind)["sets"][kind]["options"] if DATA_SETS.options(kind) else {}
     return DATA_SETS.bind(kind, {**usual, **options}, where=f"data.sets.{name or kind}.options")
 
 
 def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = audio.probe) -> list[Track]:
-    """Make songs to tracks: open their files, in a few threads, for lengths and rates.
+    """Open the files of songs, in a few threads, for lengths and rates: tracks.
 
     A song that cannot be used is refused, or, with on_error "skip", logged in a sentence, left out and counted.
 
@@ -89,8 +223,7 @@ def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = aud
         DataError: the files of one song differ in length, rate or channels, or no song is left.
         ConfigError: another `on_error`.
     """
-    if on_error not in ON_ERROR:
-        raise unknown("data.on_error", on_error, ON_ERROR)
+    check_on_error(on_error)
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(partial(_attempt, probe=probe), songs))
     faults = [item for item in found if isinstance(item, UserError)]
@@ -103,6 +236,38 @@ def index(songs: Sequence[Song], on_error: OnError = "raise", probe: Probe = aud
     if faults:
         log.warning("%d of %d songs left out, for the reasons above (data.on_error=skip).", len(faults), len(found))
     return [item for item in found if isinstance(item, Track)]
+
+
+def check_on_error(on_error: OnError) -> None:
+    """Raise ConfigError for what is neither "raise" nor "skip"."""
+    if on_error not in (known := get_args(OnError)):
+        raise unknown("data.on_error", on_error, known)
+
+
+def chances(tracks: Sequence[Track], holders: Iterable[int]) -> np.ndarray:
+    """Probability of each track: collections by their weights, and the `holders` in one alike.
+
+    `holders` are numbers of tracks; the others are never drawn.
+    """
+    held = tuple(holders)
+    sizes = Counter(tracks[number].collection for number in held)
+    result = np.zeros(len(tracks))
+    for number in held:
+        result[number] = tracks[number].weight / sizes[tracks[number].collection]
+    return result / result.sum()
+
+
+def _nothing_to_use(sets: Mapping[str, DataSet], songs: Sequence[Song], split: Split | None) -> DataError:
+    counts = ", ".join(f"{each} {sum(song.split == each for song in songs)}" for each in SPLITS)
+    if len(sets) > 1:
+        return DataError(
+            f"None of the data sets {', '.join(sets)} has songs to {USES[split]} ({counts}): add a data set that has "
+            "some."
+        )
+    (only,) = sets.values()
+    folders = find_songs(only.kind, only.root, only.options)[0].has_split_folders
+    way_on = f"put some into {Path(only.root) / str(split)}" if folders else "choose another split"
+    return DataError(f"{only.root} has no songs to {USES[split]} ({counts}): {way_on}.")
 
 
 def _check_root(kind: str, root: Path, way_on: str) -> None:
@@ -205,185 +370,3 @@ def _common(song: Song, quantity: str, unit: str, values: Sequence[tuple[str, in
 def _place(song: Song) -> str:
     source = next(iter(song.sources.values()))
     return str(source.path if source.stream else source.path.parent)
-
-
-SHORTCUTS = ("kind", "root")  # keys of data that stand for those of the only set
-USES: Mapping[Split | None, str] = {"train": "train on", "valid": "validate with", "test": "test with", None: "use"}
-
-
-@dataclass(frozen=True)
-class Make:
-    """Synthetic songs that are written to a data set's root where they are missing; see `songs.write_dataset`."""
-
-    tracks: int
-    seconds: float
-    seed: int
-    test_tracks: int | None
-    band: int | None
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """One data set, see conf/data.
-
-    Args:
-        kind: a key of `DATA_SETS`, or "auto".
-        root: its folder, or its table of songs.
-        weight: how often it is drawn from, relative to the other data sets.
-        options: of its kind; what is left out is as conf/data says.
-        make: the songs to make where they are missing.
-    """
-
-    kind: str
-    root: str
-    weight: float
-    options: Mapping[str, Any] = field(default_factory=dict)
-    make: Make | None = None
-
-    def __post_init__(self) -> None:
-        if not (isfinite(self.weight) and self.weight > 0):
-            raise ConfigError(
-                f"the weight of the data set at {self.root} is {self.weight:g}, expected more than 0; leave the data "
-                "set out to draw nothing from it (~data.sets.NAME)"
-            )
-
-
-def data_sets(config: Mapping[str, Any]) -> dict[str, DataSet]:
-    """The data sets of a data configuration: its `sets`, of which `kind` and `root`, where given, change the only one.
-
-    Raises:
-        ConfigError: no data sets, several and yet a `kind` or `root`, or impossible values of one.
-    """
-    sets: Any = config["sets"]
-    if not isinstance(sets, Mapping) or not sets:
-        form = "{musdb18hq: {kind: musdb18hq, root: ROOT, weight: 1}}"
-        raise ConfigError(f"data.sets is {sets!r}, expected data sets by their names, such as {form}")
-    given = {name: config[name] for name in SHORTCUTS if config[name] is not None}
-    if given and len(sets) > 1:
-        keys = [f"data.sets.{name}.{shortcut}" for shortcut in given for name in sets]
-        raise ConfigError(
-            f"data.{' and data.'.join(given)} cannot be for several data sets at once, and {', '.join(sets)} are "
-            f"chosen: set {' or '.join(keys)} instead"
-        )
-    if given:
-        sets = {name: {**values, **given} if isinstance(values, Mapping) else values for name, values in sets.items()}
-    return converted(sets, dict[str, DataSet], "data.sets")
-
-
-def load_data(
-    sets: Mapping[str, DataSet], split: Split | None = None, *, on_error: OnError = "raise", probe: Probe = audio.probe
-) -> list[Track]:
-    """Open the tracks of one split, or of all with None: set by set, in the order of splits and of names.
-
-    Args:
-        sets: the data sets by name; see `list_data` for songs that several hold.
-        split: only files of this split are opened. A data set may have none of it, as long as another has some.
-        on_error: "skip" logs, counts and leaves out songs that cannot be used.
-        probe: opens files; that of a `PcmCache` remembers what it saw.
-
-    Raises:
-        ConfigError: an unknown kind, option, split or `on_error`.
-        DataError: a root is missing or holds no songs, none of them has the split, or a song's files do not fit.
-        AudioError: a file cannot be read.
-    """
-    if split not in USES:
-        raise unknown("split", split, SPLITS)
-    songs = list_data(sets)
-    chosen = {name: [song for song in each if split in (None, song.split)] for name, each in songs.items()}
-    if not any(chosen.values()):
-        raise _nothing_to_use(sets, [song for each in songs.values() for song in each], split)
-    tracks: list[Track] = []
-    for name, each in chosen.items():
-        found = index(sorted(each, key=_by_split), on_error, probe) if each else []
-        tracks += [replace(track, collection=name, weight=sets[name].weight) for track in found]
-    return tracks
-
-
-def load_tracks(
-    kind: str,
-    root: str | Path,
-    split: Split | None = None,
-    *,
-    on_error: OnError = "raise",
-    options: Mapping[str, Any] | None = None,
-    probe: Probe = audio.probe,
-) -> list[Track]:
-    """`load_data` for a single data set."""
-    return load_data({kind: DataSet(kind, str(root), 1.0, options or {})}, split, on_error=on_error, probe=probe)
-
-
-def list_data(sets: Mapping[str, DataSet]) -> dict[str, list[Song]]:
-    """List the songs of every data set, no audio file opened.
-
-    A song of MUSDB18 that several of its relatives hold (DSD100, MedleyDB) is taken from the first, and never trains
-    where it validates or tests; of other songs with one name, later ones are told apart by their data set's name.
-
-    Raises ConfigError and DataError as `load_data` does.
-    """
-    several = len(sets) > 1
-    found = {
-        name: find_songs(each.kind, each.root, each.options, name if several else None) for name, each in sets.items()
-    }
-    if not several:
-        return {name: songs for name, (_, songs) in found.items()}
-    return _told_apart(_without_doubles(found))
-
-
-def chances(tracks: Sequence[Track], holders: Iterable[int]) -> np.ndarray:
-    """How likely each of `tracks` is drawn: the collections by their weights, and the `holders` in one alike.
-
-    Other tracks than the `holders`, which are numbers of tracks, are never drawn.
-    """
-    held = tuple(holders)
-    sizes = Counter(tracks[number].collection for number in held)
-    result = np.zeros(len(tracks))
-    for number in held:
-        result[number] = tracks[number].weight / sizes[tracks[number].collection]
-    return result / result.sum()
-
-
-def _by_split(song: Song) -> tuple[int, str]:
-    return SPLITS.index(song.split), song.name
-
-
-def _nothing_to_use(sets: Mapping[str, DataSet], songs: Sequence[Song], split: Split | None) -> DataError:
-    counts = ", ".join(f"{each} {sum(song.split == each for song in songs)}" for each in SPLITS)
-    if len(sets) > 1:
-        return DataError(
-            f"None of the data sets {', '.join(sets)} has songs to {USES[split]} ({counts}): add a data set that has "
-            "some."
-        )
-    (only,) = sets.values()
-    folders = find_songs(only.kind, only.root, only.options)[0].has_split_folders
-    way_on = f"put some into {Path(only.root) / str(split)}" if folders else "choose another split"
-    return DataError(f"{only.root} has no songs to {USES[split]} ({counts}): {way_on}.")
-
-
-def _without_doubles(found: Mapping[str, tuple[Layout, list[Song]]]) -> dict[str, list[Song]]:
-    """Each data set's songs, without those that a relative before it holds or that would train and be measured."""
-    measured = {
-        key(song.name)
-        for layout, songs in found.values()
-        for song in songs
-        if layout.official and song.split != "train"
-    }
-    seen: set[str] = set()
-    result = {}
-    for name, (layout, songs) in found.items():
-        kept = [song for song in songs if not layout.official or _is_new(song, seen, measured)]
-        seen |= {key(song.name) for song in kept if layout.official}
-        result[name] = kept
-    return result
-
-
-def _is_new(song: Song, seen: set[str], measured: set[str]) -> bool:
-    return key(song.name) not in seen and (song.split != "train" or key(song.name) not in measured)
-
-
-def _told_apart(found: Mapping[str, list[Song]]) -> dict[str, list[Song]]:
-    names: set[str] = set()
-    result = {}
-    for name, songs in found.items():
-        result[name] = [replace(song, name=f"{song.name} ({name})") if song.name in names else song for song in songs]
-        names |= {song.name for song in result[name]}
-    return result

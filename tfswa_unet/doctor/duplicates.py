@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from tfswa_unet.data.sets.layouts import Song
 from tfswa_unet.doctor.examine import FRAMES_PER_SECOND, SongFacts, song_files
-from tfswa_unet.doctor.findings import Finding
+from tfswa_unet.doctor.findings import Finding, Severity
 from tfswa_unet.types import MIXTURE
 
 STEP = 5 * FRAMES_PER_SECOND  # frames: shapes are compared over the shorter one's length, in whole steps
@@ -38,10 +38,11 @@ def duplicate_findings(songs: Sequence[SongFacts]) -> list[Finding]:
     Within a song only exact copies count: its stems play together, and its mixture may be one stem for a while. Silence
     is no copy.
     """
-    copies = sorted(_copies(songs), key=lambda copy: (copy[0].song, copy[1].song))
+    pairs: dict[tuple[int, int], list[tuple[_Print, _Print]]] = {}
+    for later, earlier in _copies(songs):
+        pairs.setdefault((later.song, earlier.song), []).append((later, earlier))
     return [
-        _finding_of(songs[song].song, songs[of_song].song, list(group))
-        for (song, of_song), group in groupby(copies, key=lambda copy: (copy[0].song, copy[1].song))
+        _finding_of(songs[song].song, songs[of_song].song, copies) for (song, of_song), copies in sorted(pairs.items())
     ]
 
 
@@ -49,25 +50,17 @@ def _finding_of(song: Song, of_song: Song, copies: Sequence[tuple[_Print, _Print
     names, of_names = (", ".join(each.stem for each in side) for side in zip(*copies, strict=True))
     exact = all(later.digest == earlier.digest for later, earlier in copies)
     how = "the very samples of" if exact else "the same audio as"
-    where = of_names if song is of_song else f"{of_song.split}/{of_song.name}"
-    if song is not of_song and names != of_names:
-        where += f" ({of_names})"
-    leaks = song.split != of_song.split
-    if leaks:
-        remedy = "remove one of the two songs: scores on what was trained on say nothing"
+    where = f"{of_song.split}/{of_song.name}" + ("" if names == of_names else f" ({of_names})")
+    severity: Severity = "error"
+    check, remedy = "duplicate", "remove one of the two"
+    if song.split != of_song.split:
+        check, remedy = "leak", "remove one of the two songs: scores on what was trained on say nothing"
     elif song is of_song:
-        remedy = "export the right audio: one sound cannot be two stems"
+        where, remedy = of_names, "export the right audio: one sound cannot be two stems"
     else:
-        remedy = "remove one of the two"
-    return Finding(
-        "error" if leaks or song is of_song else "warning",
-        "leak" if leaks else "duplicate",
-        song.split,
-        song.name,
-        names,
-        f"holds {how} {where}",
-        remedy,
-        tuple(later.path for later, _ in copies),
+        severity = "warning"
+    return Finding.of(
+        song, severity, check, names, f"holds {how} {where}", remedy, *(later.path for later, _ in copies)
     )
 
 

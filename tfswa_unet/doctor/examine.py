@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,13 +71,29 @@ def examine(song: Song) -> SongFacts:
 
     Nothing is raised for a file that cannot be read: it is told in `unreadable`.
     """
-    readers = {name: _Reader(source) for name, source in song_files(song).items()}
+    files = song_files(song)
+    decoding = {name: _measured(source) for name, source in files.items()}
+    found: dict[str, FileFacts] = {}
+    unreadable: dict[str, str] = {}
     addition = _Addition()
-    while blocks := {name: block for name, reader in readers.items() if (block := reader.next()) is not None}:
+    while decoding:
+        blocks = {}
+        for name, measured in list(decoding.items()):
+            try:
+                blocks[name] = next(measured)
+                continue
+            except StopIteration as end:
+                found[name] = end.value
+            except UserError as error:
+                unreadable[name] = str(error)
+            except Exception as error:  # whatever a broken file makes of a decoder, the other files are still examined
+                unreadable[name] = f"{files[name].path}: cannot be decoded ({type(error).__name__}: {error})"
+            del decoding[name]
         if MIXTURE in blocks:
             addition.show(blocks)
-    found = {name: reader.facts for name, reader in readers.items() if reader.facts is not None}
-    unreadable = {name: reader.fault for name, reader in readers.items() if reader.fault is not None}
+    # In the order of the files, not of their ends.
+    found = {name: found[name] for name in files if name in found}
+    unreadable = {name: unreadable[name] for name in files if name in unreadable}
     rates, lengths = ({getattr(facts, what) for facts in found.values()} for what in ("rate", "length"))
     comparable = not unreadable and len(rates) == 1 and (len(lengths) == 1 or song.ragged)
     return SongFacts(song, found, unreadable, addition.facts() if comparable else None)
@@ -152,7 +168,6 @@ class _Envelope:
         self._rate = rate
         self._before = np.zeros((channels, 1), np.float32)
         self._sums: list[np.ndarray] = []
-        self._frames = 0
 
     def show(self, block: np.ndarray, position: int) -> None:
         slope = np.diff(block, axis=1, prepend=self._before)
@@ -178,31 +193,13 @@ class _Envelope:
         return -(-np.arange(first, last + 1) * self._rate // FRAMES_PER_SECOND)
 
 
-class _Reader:
-    """Decodes one source, block by block; `facts` or `fault` is there once it has ended."""
-
-    def __init__(self, source: Source) -> None:
-        self.fault: str | None = None
-        self.facts: FileFacts | None = None
-        self._source = source
-        self._measured = self._measure()
-
-    def next(self) -> np.ndarray | None:
-        """The next block, or None when the file has ended or broken."""
-        try:
-            return next(self._measured, None)
-        except UserError as error:
-            self.fault = str(error)
-        except Exception as error:  # whatever a broken file makes of a decoder, the other files are still examined
-            self.fault = f"{self._source.path}: cannot be decoded ({type(error).__name__}: {error})"
-        return None
-
-    def _measure(self) -> Iterator[np.ndarray]:
-        info = audio.probe(self._source.path, self._source.stream)
-        gauge = FileGauge(info.rate, info.channels)
-        for block in _blocks(self._source, info.length):
-            yield gauge.show(block)
-        self.facts = gauge.facts(info.codec)
+def _measured(source: Source) -> Generator[np.ndarray, None, FileFacts]:
+    """Decode a source block by block, and return its measurements at the end."""
+    info = audio.probe(source.path, source.stream)
+    gauge = FileGauge(info.rate, info.channels)
+    for block in _blocks(source, info.length):
+        yield gauge.show(block)
+    return gauge.facts(info.codec)
 
 
 def _blocks(source: Source, length: int) -> Iterator[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
 from pathlib import Path
@@ -44,6 +44,11 @@ class Finding:
     remedy: str
     paths: tuple[Path, ...] = ()
 
+    @classmethod
+    def of(cls, song: Song, severity: Severity, check: str, stem: str, what: str, remedy: str, *paths: Path) -> Finding:
+        """Finding about a song, or about one of its stems."""
+        return cls(severity, check, song.split, song.name, stem, what, remedy, paths)
+
 
 def song_findings(facts: SongFacts) -> list[Finding]:
     """Findings about the files of one song, each by itself and beside the song's other files."""
@@ -64,8 +69,7 @@ def dataset_findings(songs: Sequence[SongFacts], expected: Sequence[str] = ()) -
 
 
 def _tell(facts: SongFacts, severity: Severity, check: str, name: str, what: str, remedy: str) -> Finding:
-    path = song_files(facts.song)[name].path
-    return Finding(severity, check, facts.song.split, facts.song.name, name, what, remedy, (path,))
+    return Finding.of(facts.song, severity, check, name, what, remedy, song_files(facts.song)[name].path)
 
 
 def _level(facts: SongFacts, name: str, file: FileFacts) -> Iterator[Finding]:
@@ -97,7 +101,7 @@ def _silence(facts: SongFacts, name: str, file: FileFacts) -> Iterator[Finding]:
 def _agreement(facts: SongFacts) -> Iterator[Finding]:
     rates = {name: file.rate for name, file in facts.files.items()}
     yield from _odd(facts, "rate", rates, "Hz", "error", "resample it")
-    rate = _most_common(rates)
+    rate = _most_common(rates.values())
     lengths = {name: file.length for name, file in facts.files.items() if file.rate == rate and not facts.song.ragged}
     yield from _odd(facts, "length", lengths, "samples", "error", "cut or pad it to the length of the others")
     channels = {name: file.channels for name, file in facts.files.items()}
@@ -107,7 +111,7 @@ def _agreement(facts: SongFacts) -> Iterator[Finding]:
 def _odd(
     facts: SongFacts, check: str, values: Mapping[str, int], unit: str, severity: Severity, remedy: str
 ) -> Iterator[Finding]:
-    usual = _most_common(values)
+    usual = _most_common(values.values())
     for name, value in values.items():
         if value != usual:
             what = f"has {value} {unit} where the song's other files have {usual}"
@@ -132,20 +136,16 @@ def _addition(facts: SongFacts) -> Iterator[Finding]:
 def _missing(songs: Sequence[SongFacts], expected: Sequence[str]) -> Iterator[Finding]:
     counts = Counter(stem for facts in songs for stem in _stems(facts.song))
     usual = [stem for stem, count in counts.items() if count > len(songs) / 2 and stem not in expected]
-    for facts in songs:
-        song = facts.song
+    for song in (facts.song for facts in songs):
         folder = next(iter(song.sources.values())).path.parent
-        for stem in expected:
-            if stem not in song.sources:
-                what, remedy = "is missing", "put the file back: songs of this kind of data set are refused without it"
-                yield Finding("error", "missing", song.split, song.name, stem, what, remedy, (folder,))
-        for stem in usual:
-            if stem not in _stems(song):
-                what = f"is missing, where {counts[stem]} of {len(songs)} songs have it"
-                remedy = "put it there if there is one: training takes it as silent"
-                if stem == MIXTURE:
-                    remedy = "put it there if there is one: the sum of the stems is taken for it, and cannot be checked"
-                yield Finding("warning", "missing", song.split, song.name, stem, what, remedy, (folder,))
+        for stem in (stem for stem in expected if stem not in song.sources):
+            remedy = "put the file back: songs of this kind of data set are refused without it"
+            yield Finding.of(song, "error", "missing", stem, "is missing", remedy, folder)
+        for stem in (stem for stem in usual if stem not in _stems(song)):
+            what = f"is missing, where {counts[stem]} of {len(songs)} songs have it"
+            silent = "training takes it as silent"
+            without = "the sum of the stems is taken for it, and cannot be checked" if stem == MIXTURE else silent
+            yield Finding.of(song, "warning", "missing", stem, what, f"put it there if there is one: {without}", folder)
 
 
 def _stems(song: Song) -> list[str]:
@@ -158,23 +158,17 @@ def _unusual(songs: Sequence[SongFacts]) -> Iterator[Finding]:
         ("channels", "channels", "export it with as many as the others: mono is copied to every channel"),
     ):
         # The most common value of a song stands for it: files that differ from it are findings of the song's own.
-        own = {
-            str(place): _most_common({name: getattr(file, check) for name, file in facts.files.items()})
-            for place, facts in enumerate(songs)
-            if facts.files
-        }
-        usual = _most_common({place: value for place, value in own.items() if value is not None})
-        for place, value in own.items():
-            if value != usual:
-                facts = songs[int(place)]
+        own = [_most_common(getattr(file, check) for file in facts.files.values()) for facts in songs]
+        usual = _most_common(value for value in own if value is not None)
+        for facts, value in zip(songs, own, strict=True):
+            if value not in (None, usual):
                 what = f"has {value} {unit} where most songs have {usual}"
-                name = next(iter(facts.files))
-                yield _tell(facts, "warning", check, name, what, remedy)
+                yield _tell(facts, "warning", check, next(iter(facts.files)), what, remedy)
 
 
-def _most_common(values: Mapping[str, int]) -> int | None:
+def _most_common(values: Iterable[int]) -> int | None:
     """The most frequent value, the first of several; None where there are none."""
-    return Counter(values.values()).most_common(1)[0][0] if values else None
+    return next((value for value, _ in Counter(values).most_common(1)), None)
 
 
 def _at(sample: int, file: FileFacts) -> str:

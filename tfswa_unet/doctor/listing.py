@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tfswa_unet.audio import SUFFIXES
 from tfswa_unet.data.sets import musdb
-from tfswa_unet.data.sets.folders import SUFFIXES, list_folders
+from tfswa_unet.data.sets.folders import list_folders
 from tfswa_unet.data.sets.layouts import LAYOUTS, Song, assign, detect, entries, kinds
 from tfswa_unet.data.sets.manifest import is_manifest
 from tfswa_unet.data.tracks import bind_lister
@@ -49,11 +50,8 @@ def list_dataset(kind: str, root: Path, options: Mapping[str, Any]) -> Listing:
         raise DataError(f"No songs found under {root}: expected {layout.expected}")
     songs = []
     for song in listed:
-        if song.fault is None:
-            songs.append(song)
-            continue
-        saved, faults = _salvage(root, song, kind)
-        songs += saved
+        examined, faults = _salvage(root, song, kind) if song.fault else ([song], [])
+        songs += examined
         findings += faults
     kept = assign(songs, musdb.validation_names() if layout.official else ())
     findings += _set_aside(songs, kept)
@@ -96,29 +94,22 @@ def _salvage(root: Path, song: Song, kind: str) -> tuple[list[Song], list[Findin
     faults = []
     if kind in FOLDERS and folder.is_dir():
         wanted = {".wav"} if kind == "musdb18hq" else SUFFIXES
-        for path in entries(folder):
-            if path.suffix.lower() not in wanted or not path.is_file():
-                continue
+        for path in (path for path in entries(folder) if path.suffix.lower() in wanted and path.is_file()):
             if path.stem in sources:
                 what = f"{sources[path.stem].path.name} and {path.name} are two files for one stem"
-                faults.append(
-                    Finding("error", "two-files", song.split, song.name, path.stem, what, "remove one", (path,))
-                )
+                faults.append(Finding.of(song, "error", "two-files", path.stem, what, "remove one", path))
             sources.setdefault(path.stem, Source(path))
     mixture = sources.pop(MIXTURE, None)
     if not sources or (kind == "folders" and not faults):
         remedy = "put this right first: until then the song is not examined"
-        return [], [Finding("error", "layout", song.split, song.name, "", str(song.fault), remedy, (folder,))]
+        return [], [Finding.of(song, "error", "layout", "", str(song.fault), remedy, folder)]
     return [replace(song, sources=sources, mixture=mixture, fault=None)], faults
 
 
 def _set_aside(songs: Sequence[Song], kept: Sequence[Song]) -> Iterator[Finding]:
-    left = [_files(song) for song in kept]
+    left = [(song.name, song.sources) for song in kept]
     what = "lies in train and in valid under one name, and only validates"
     for song in songs:
-        if _files(song) not in left:
-            yield Finding("warning", "set-aside", song.split, song.name, "", what, "remove one", _files(song)[1])
-
-
-def _files(song: Song) -> tuple[str, tuple[Path, ...]]:
-    return song.name, tuple(part.path for source in song.sources.values() for part in source.parts)
+        if (song.name, song.sources) not in left:
+            paths = [part.path for source in song.sources.values() for part in source.parts]
+            yield Finding.of(song, "warning", "set-aside", "", what, "remove one", *paths)

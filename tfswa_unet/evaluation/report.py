@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import tfswa_unet
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 MODEL = "model"  # the row of the model, beside those of reference methods
 PACKAGE = Path(tfswa_unet.__file__).resolve().parent
-SHIFTS = 1  # a track is separated once; averages over shifted passes are not offered
 
 Values = Mapping[str, float]  # metric → dB
 
@@ -65,7 +65,7 @@ def describe(settings: EvaluationSettings, songs: Sequence[ScoredTrack], checkpo
         "stems": {stem: list(sources) for stem, sources in songs[0].plan.items()},
         "overlap": settings.overlap,
         "segment_seconds": settings.segment_seconds,
-        "shifts": SHIFTS,
+        "shifts": 1,  # a track is separated once; averages over shifted passes are not offered
         "precision": settings.precision,
         "commit": commit(),
         "versions": versions(),
@@ -82,6 +82,10 @@ class StemScores:
     nan_frames: int  # of these without an SDR: silent, or perfect, which museval drops too
     silent_tracks: tuple[str, ...]  # tracks left out because reference or estimate is silent throughout
 
+    def counts(self) -> dict[str, Any]:
+        """The numbers of windows and the silent tracks as plain values."""
+        return {"frames": self.frames, "nan_frames": self.nan_frames, "silent_tracks": list(self.silent_tracks)}
+
 
 @dataclass(frozen=True)
 class MethodScores:
@@ -90,6 +94,11 @@ class MethodScores:
     stems: Mapping[str, StemScores]
     average: Values
     tracks: Mapping[str, Mapping[str, Values]]  # track → stem → metric → dB
+
+    @property
+    def rows(self) -> dict[str, Values]:
+        """Scores of every stem, and the average below them."""
+        return {stem: scores.values for stem, scores in self.stems.items()} | {"average": self.average}
 
 
 @dataclass(frozen=True)
@@ -101,13 +110,13 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `scores.json`: NaN as null."""
+        methods = self.methods.items()
         return {
             **self.record,
-            "scores": {name: _summary(method) for name, method in self.methods.items()},
-            "nan": {name: _counts(method) for name, method in self.methods.items()},
+            "scores": {name: _plain(method.rows) for name, method in methods},
+            "nan": {name: {stem: s.counts() for stem, s in method.stems.items()} for name, method in methods},
             "per_track": {
-                name: {track: {stem: _plain(v) for stem, v in stems.items()} for track, stems in method.tracks.items()}
-                for name, method in self.methods.items()
+                name: {track: _plain(rows) for track, rows in method.tracks.items()} for name, method in methods
             },
         }
 
@@ -120,14 +129,14 @@ def aggregate(tracks: Sequence[TrackScores]) -> MethodScores:
     """
     by_track = {
         scores.track: {
-            stem: {metric: _median(values) for metric, values in metrics.items()} | {"uSDR": scores.usdr[stem]}
+            stem: {metric: _finite(np.median, v) for metric, v in metrics.items()} | {"uSDR": scores.usdr[stem]}
             for stem, metrics in scores.frames.items()
         }
         for scores in tracks
     }
     stems = {stem: _stem(stem, tracks, by_track) for stem in tracks[0].frames}
     metrics = next(iter(stems.values())).values
-    average = {metric: _mean([stem.values[metric] for stem in stems.values()]) for metric in metrics}
+    average = {metric: _finite(np.mean, [stem.values[metric] for stem in stems.values()]) for metric in metrics}
     return MethodScores(stems, average, by_track)
 
 
@@ -141,11 +150,11 @@ def table(scores: Scores) -> Table:
         view.add_column(heading)
     for heading in (*metrics, "SDR gain", "NaN frames"):
         view.add_column(heading, justify="right")
-    for stem in [*scores.methods[MODEL].stems, "average"]:
+    for stem in scores.methods[MODEL].rows:
         for name, method in scores.methods.items():
-            values = _row(method, stem)
+            values = method.rows[stem]
             cells = [f"{values[metric]:.2f}" for metric in metrics]
-            gain = values["SDR"] - _row(scores.methods[MIXTURE], stem)["SDR"] if MIXTURE in scores.methods else np.nan
+            gain = values["SDR"] - scores.methods[MIXTURE].rows[stem]["SDR"] if MIXTURE in scores.methods else np.nan
             counted = method.stems.values() if stem == "average" else [method.stems[stem]]
             nan = f"{sum(s.nan_frames for s in counted)}/{sum(s.frames for s in counted)}"
             label = scores.record["model"] if name == MODEL else name
@@ -195,7 +204,7 @@ def _stem(stem: str, tracks: Sequence[TrackScores], by_track: Mapping[str, Mappi
     sdr = [track.frames[stem]["SDR"] for track in tracks]
     return StemScores(
         values={
-            metric: _mean([row[metric] for row in rows]) if metric == "uSDR" else _median([row[metric] for row in rows])
+            metric: _finite(np.mean if metric == "uSDR" else np.median, [row[metric] for row in rows])
             for metric in rows[0]
         },
         frames=sum(len(values) for values in sdr),
@@ -204,30 +213,13 @@ def _stem(stem: str, tracks: Sequence[TrackScores], by_track: Mapping[str, Mappi
     )
 
 
-def _row(method: MethodScores, stem: str) -> Values:
-    return method.average if stem == "average" else method.stems[stem].values
-
-
-def _median(values: Any) -> float:
+def _finite(summary: Callable[[NDArray], Any], values: Any) -> float:
     finite = np.asarray(values)[np.isfinite(values)]
-    return float(np.median(finite)) if finite.size else float("nan")
+    return float(summary(finite)) if finite.size else float("nan")
 
 
-def _mean(values: Any) -> float:
-    finite = np.asarray(values)[np.isfinite(values)]
-    return float(np.mean(finite)) if finite.size else float("nan")
-
-
-def _summary(method: MethodScores) -> dict[str, Any]:
-    return {stem: _plain(scores.values) for stem, scores in method.stems.items()} | {"average": _plain(method.average)}
-
-
-def _counts(method: MethodScores) -> dict[str, Any]:
+def _plain(rows: Mapping[str, Values]) -> dict[str, dict[str, float | None]]:
     return {
-        stem: {"frames": s.frames, "nan_frames": s.nan_frames, "silent_tracks": list(s.silent_tracks)}
-        for stem, s in method.stems.items()
+        stem: {metric: value if np.isfinite(value) else None for metric, value in values.items()}
+        for stem, values in rows.items()
     }
-
-
-def _plain(values: Values) -> dict[str, float | None]:
-    return {metric: value if np.isfinite(value) else None for metric, value in values.items()}

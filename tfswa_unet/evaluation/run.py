@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tfswa_unet.bundle import load_model
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan, data_sets, load_data
+from tfswa_unet.data.stems import source_names
 from tfswa_unet.errors import DataError
 from tfswa_unet.evaluation.bsseval import load_museval
 from tfswa_unet.evaluation.plots import spectrograms
@@ -30,16 +31,10 @@ from tfswa_unet.types import Track
 Separate = Callable[[Audio, int], Mapping[str, Audio]]  # (mixture, rate in Hz) → stems by name
 
 
-class Plan(Protocol):
-    """Which of a track's sources make each stem."""
-
-    def resolve(self, available: Iterable[str]) -> Mapping[str, tuple[str, ...]]: ...
-
-
 def evaluate(
     separate: Separate,
     tracks: Sequence[Track],
-    plan: Plan,
+    plan: StemPlan,
     out: Path,
     *,
     settings: EvaluationSettings,
@@ -115,19 +110,14 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     )
     out = Path(config.out) if config.out else checkpoint.parent / f"scores-{checkpoint.stem}-{config.split}"
     console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
-    with bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task("scoring", total=None)
-        scores = evaluate(
-            separator.separate,
-            tracks,
-            plan,
-            out,
-            settings=settings,
-            on_progress=lambda done, total, name: bar.update(task, completed=done, total=total, description=name),
-        )
+
+        def report(done: int, total: int, name: str) -> None:
+            bar.update(task, completed=done, total=total, description=name)
+
+        scores = evaluate(separator.separate, tracks, plan, out, settings=settings, on_progress=report)
     Console().print(table(scores))
     Console().print(f"scores: {out / 'scores.json'}", soft_wrap=True)
     return scores
@@ -164,12 +154,11 @@ def _picture(song: ScoredTrack, stems: Mapping[str, Audio], out: Path) -> None:
     )
 
 
-def _songs(tracks: Sequence[Track], plan: Plan, settings: EvaluationSettings) -> list[ScoredTrack]:
+def _songs(tracks: Sequence[Track], plan: StemPlan, settings: EvaluationSettings) -> list[ScoredTrack]:
     if not tracks:
         raise DataError("there are no tracks to evaluate: check data.root and the split")
     names = [file_name(track.name) for track in tracks]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two tracks are named {twice[0]!r}: rename one, scores are filed by name")
-    available = dict.fromkeys(source for track in tracks for source in track.sources)
-    resolved = dict(plan.resolve(tuple(available)))
+    resolved = plan.resolve(source_names(tracks))
     return [ScoredTrack(track, resolved, settings.max_seconds) for track in tracks]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,32 +30,21 @@ OnScored = Callable[[int, int, str], None]  # (scored, of how many, name of the 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+@dataclass
 class ScoreStore:
     """The scores of an evaluation by track and method: of earlier runs where they still hold, or entered as they come.
 
     Each is kept as a JSON file in `out/tracks/<method>`. A model's scores hold for the same checkpoint, way of applying
     it and code of this package; those of a reference method depend on the data and the metric only, so that every
     checkpoint shares them.
-
-    Args:
-        out: folder of the evaluation.
-        settings: of the evaluation.
-        checkpoint_hash: identifies the model; without one its scores are never taken again.
-        total: tracks times methods.
-        on_scored: told of each score.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        settings: EvaluationSettings,
-        checkpoint_hash: str | None,
-        total: int,
-        on_scored: OnScored | None,
-    ) -> None:
-        self.out, self.settings, self.checkpoint_hash = out, settings, checkpoint_hash
-        self.total, self.on_scored = total, on_scored
-        self.scores: dict[tuple[str, str], TrackScores] = {}
+    out: Path  # folder of the evaluation
+    settings: EvaluationSettings
+    checkpoint_hash: str | None  # identifies the model; without one its scores are never taken again
+    total: int  # tracks times methods
+    on_scored: OnScored | None  # told of each score
+    scores: dict[tuple[str, str], TrackScores] = field(default_factory=dict)
 
     def recall(self, song: ScoredTrack, method: str) -> bool:
         """Whether an earlier run's scores still hold; if so they are entered."""
@@ -116,23 +105,13 @@ class ScoreStore:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Job:
-    """One track by one method; a model's stems lie in `estimates` as an array (s, c, t) in the order of the targets."""
-
-    song: ScoredTrack
-    method: str
-    settings: EvaluationSettings
-    estimates: Path | None = None
-
-
-def run_job(job: Job) -> TrackScores:
-    """Read a job's audio and score it; the file of estimates is deleted."""
-    if job.estimates is None:
-        return score_track(job.song, job.method, None, job.settings)
-    stacked = np.load(job.estimates, allow_pickle=False)
-    job.estimates.unlink()
-    return score_track(job.song, job.method, dict(zip(job.song.targets, stacked, strict=True)), job.settings)
+def score_saved(song: ScoredTrack, method: str, settings: EvaluationSettings, saved: Path | None) -> TrackScores:
+    """Score a track in another process: a model's stems lie in a file that is removed, in the order of the targets."""
+    if saved is None:
+        return score_track(song, method, None, settings)
+    stacked = np.load(saved, allow_pickle=False)
+    saved.unlink()
+    return score_track(song, method, dict(zip(song.targets, stacked, strict=True)), settings)
 
 
 def score_track(song: ScoredTrack, method: str, estimates: Stems | None, settings: EvaluationSettings) -> TrackScores:
@@ -164,10 +143,9 @@ class Scorer:
         if self.pool is None:
             self.store.enter(song, method, score_track(song, method, estimates, settings))
             return
-        path = None if estimates is None else self._save(song, estimates)
-        job = Job(song.unread(), method, settings, path)
+        saved, unread = None if estimates is None else self._save(song, estimates), song.unread()
         with self._death_explained():
-            self._running[self.pool.submit(run_job, job)] = job.song, method
+            self._running[self.pool.submit(score_saved, unread, method, settings, saved)] = unread, method
         self._collect(2 * self.workers - 1)
 
     def finish(self) -> None:

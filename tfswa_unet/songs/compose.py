@@ -37,6 +37,7 @@ PRESENCE = {"vocals": 0.85, "drums": 0.9, "bass": 0.9, "other": 0.95}
 LEVELS = {"vocals": 0.3, "drums": -0.4, "bass": 0.2, "other": -0.4}  # dB: keeps all four of comparable loudness
 SENDS = {"vocals": (-20.0, -9.0), "drums": (-26.0, -11.0), "bass": (-50.0, -26.0), "other": (-20.0, -8.0)}
 LEAST_SHARE = 0.4  # of the song in which each stem plays
+BAND = ("voice", "kit", "bass", "layers", "lead", "room", "strips")  # what of a score is the band's
 
 
 def compose(rng: np.random.Generator, seconds: float) -> Score:
@@ -72,16 +73,7 @@ def compose(rng: np.random.Generator, seconds: float) -> Score:
 
 def played_by(score: Score, other: Score) -> Score:
     """Score with the voice, kit, bass, instruments, room and mix of another score."""
-    return replace(
-        score,
-        voice=other.voice,
-        kit=other.kit,
-        bass=other.bass,
-        layers=other.layers,
-        lead=other.lead,
-        room=other.room,
-        strips=other.strips,
-    )
+    return replace(score, **{name: getattr(other, name) for name in BAND})
 
 
 def _sections(rng: np.random.Generator, bars: int) -> tuple[Section, ...]:
@@ -96,9 +88,8 @@ def _sections(rng: np.random.Generator, bars: int) -> tuple[Section, ...]:
     for k, length in enumerate(lengths):
         active = frozenset(stem for stem in STEMS if plays[stem][k])
         chorus = bool(rng.random() < 0.45)
-        sections.append(
-            Section(first, length, chorus, rng.uniform(0.7, 1.0) if chorus else rng.uniform(0.3, 0.8), active)
-        )
+        energy = rng.uniform(0.7, 1.0) if chorus else rng.uniform(0.3, 0.8)
+        sections.append(Section(first, length, chorus, energy, active))
         first += length
     return tuple(sections)
 

@@ -85,9 +85,7 @@ def kick(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
     decay = rng.uniform(*kit.kick_decay)
     time = _time(6 * decay, rate)
     body = _sweep(time, rng.uniform(*kit.kick), rng.uniform(*kit.sweep), rng.uniform(0.012, 0.035), rate)
-    click = _band(noise(rng, len(time)), rng.uniform(1200, 3500), "highpass", rate) * np.exp(
-        -time / rng.uniform(0.002, 0.006)
-    )
+    click = _noise(rng, time, rate, (1200, 3500)) * np.exp(-time / rng.uniform(0.002, 0.006))
     mixed = body * np.exp(-time / decay) + rng.uniform(0.05, 0.35) * click
     return _finish(np.tanh(kit.drive * mixed), rate)
 
@@ -97,7 +95,7 @@ def snare(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
     decay = rng.uniform(*kit.snare_decay)
     time, mode = _time(6 * decay, rate), rng.uniform(*kit.snare)
     head = _sweep(time, mode, 1.3, 0.01, rate) + 0.6 * _sweep(time, mode * rng.uniform(1.5, 1.9), 1.2, 0.01, rate)
-    wires = _band(noise(rng, len(time)), (rng.uniform(800, 2000), rng.uniform(7000, 14000)), "bandpass", rate)
+    wires = _noise(rng, time, rate, (800, 2000), (7000, 14000))
     mixed = head * np.exp(-time / (0.6 * decay)) + rng.uniform(0.8, 2.0) * wires * np.exp(-time / decay)
     return _finish(np.tanh(kit.drive * mixed), rate)
 
@@ -110,10 +108,7 @@ def clap(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
         np.where(time >= k * gap, np.exp(-np.maximum(time - k * gap, 0) / (0.05 if k == 3 else 0.004)), 0)
         for k in range(4)
     )
-    return _finish(
-        _band(noise(rng, len(time)), (rng.uniform(700, 1100), rng.uniform(2500, 6000)), "bandpass", rate) * envelope,
-        rate,
-    )
+    return _finish(_noise(rng, time, rate, (700, 1100), (2500, 6000)) * envelope, rate)
 
 
 def cymbal(decays: tuple[float, float], lows: tuple[float, float] | None, count: int) -> Strike:
@@ -125,7 +120,7 @@ def cymbal(decays: tuple[float, float], lows: tuple[float, float] | None, count:
         frequency = np.exp(rng.uniform(np.log(low), np.log(max(16000, 1.2 * low)), count))
         amplitude, fall = rng.uniform(0.2, 1, count), decay * rng.uniform(0.4, 1.3, count)
         metal = partials(frequency, amplitude, fall, rng.uniform(0, 6.28, count), len(time), rate)
-        hiss = _band(noise(rng, len(time)), low, "highpass", rate) * np.exp(-time / (0.7 * decay))
+        hiss = _noise(rng, time, rate, low) * np.exp(-time / (0.7 * decay))
         mixed = kit.metal * metal / np.sqrt(count / 6) + (1 - kit.metal) * hiss
         return _finish(mixed * (1 - np.exp(-time / 0.0006)), rate)
 
@@ -137,7 +132,7 @@ def tom(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
     decay = rng.uniform(0.09, 0.2)
     time = _time(6 * decay, rate)
     body = _sweep(time, rng.uniform(80, 210), rng.uniform(1.3, 1.8), 0.04, rate) * np.exp(-time / decay)
-    stick = _band(noise(rng, len(time)), 1500, "highpass", rate) * np.exp(-time / 0.006)
+    stick = _noise(rng, time, rate, 1500) * np.exp(-time / 0.006)
     return _finish(np.tanh(kit.drive * (body + 0.15 * stick)), rate)
 
 
@@ -145,7 +140,7 @@ def shaker(kit: Kit, rng: np.random.Generator, rate: int) -> np.ndarray:
     """Shaker: noise that swells before it stops; (t,)."""
     time = _time(0.14, rate)
     envelope = (1 - np.exp(-time / 0.015)) * np.exp(-time / rng.uniform(0.02, 0.04))
-    return _finish(_band(noise(rng, len(time)), (rng.uniform(3500, 6000), 14000), "bandpass", rate) * envelope, rate)
+    return _finish(_noise(rng, time, rate, (3500, 6000), 14000) * envelope, rate)
 
 
 @dataclass(frozen=True)
@@ -197,8 +192,11 @@ def _time(seconds: float, rate: int) -> np.ndarray:
     return np.arange(int(seconds * rate), dtype=np.float32) / rate
 
 
-def _band(sound: np.ndarray, edges: float | tuple[float, float], kind: str, rate: int) -> np.ndarray:
-    b, a = butter(2, np.minimum(edges, PASS * rate), kind, fs=rate)
+def _noise(rng: np.random.Generator, time: np.ndarray, rate: int, *edges: float | tuple[float, float]) -> np.ndarray:
+    """Noise above one edge or between two, in Hz, each given or drawn from a range."""
+    sound = noise(rng, len(time))
+    drawn = np.minimum([rng.uniform(*edge) if isinstance(edge, tuple) else edge for edge in edges], PASS * rate)
+    b, a = butter(2, drawn, "bandpass", fs=rate) if len(edges) == 2 else butter(2, drawn[0], "highpass", fs=rate)
     return lfilter(b, a, sound).astype(np.float32)
 
 

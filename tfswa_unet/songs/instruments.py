@@ -142,15 +142,10 @@ class Instrument:
         decay = timbre.decay * 2 ** ((60 - pitch) / 24) / ratios**timbre.damping
         cents = timbre.detune * (np.arange(timbre.strings) - (timbre.strings - 1) / 2)
         frequency = hertz(pitch + cents[:, None] / 100) * ratios * np.sqrt(1 + timbre.stretch * ratios**2)
-        shape = (timbre.strings, len(ratios))
-        sound = partials(
-            frequency.reshape(-1),
-            np.broadcast_to(amplitude / np.linalg.norm(amplitude), shape).reshape(-1),
-            np.broadcast_to(decay, shape).reshape(-1),
-            rng.uniform(0, 2 * np.pi, shape).reshape(-1),
-            length,
-            rate,
-        )
+        angle = rng.uniform(0, 2 * np.pi, frequency.shape)
+        every = np.broadcast_arrays(frequency, amplitude / np.linalg.norm(amplitude), decay, angle)
+        frequency, amplitude, decay, angle = (values.reshape(-1) for values in every)
+        sound = partials(frequency, amplitude, decay, angle, length, rate)
         time = np.arange(length, dtype=np.float32) / rate
         sound *= 1 - np.exp(-time * np.float32(2.5 / timbre.attack))
         if timbre.knock:

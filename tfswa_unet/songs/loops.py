@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tfswa_unet.data.tempo import BAR
 from tfswa_unet.errors import DataError
 from tfswa_unet.songs.samples import CHANNELS, Library, Sample, digest, divide, fill, scan
-from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
+from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, write_missing
 from tfswa_unet.types import Split
 
-MANIFEST = "loops.json"
 BUILDER = 1  # raised whenever the same seed and samples give other songs
 VALID_SHARE = 10  # one song in so many validates
 SLOWEST, FASTEST = 40.0, 240.0  # bpm
@@ -35,7 +34,7 @@ FADE = 0.01  # s at the borders of sections
 class LoopRecipe(SongRecipe):
     """Recipe of songs from loops: their number, s of each, seed, tempos in bpm, digest of the samples."""
 
-    name = "loops-{:05d}"
+    what, manifest, name = "songs from loops", "loops.json", "loops-{:05d}"
 
     songs: int
     seconds: float
@@ -48,10 +47,7 @@ class LoopRecipe(SongRecipe):
     def __post_init__(self) -> None:
         if self.songs < 1:
             raise DataError(f"{self.songs} songs were asked for; ask for 1 or more")
-        if not 1 <= self.seconds < float("inf"):
-            raise DataError(f"a song of {self.seconds:g} s cannot be made; give at least 1 s")
-        if self.seed < 0:
-            raise DataError(f"the seed is {self.seed}; give 0 or more")
+        check_song(self.seed, self.seconds)
         if not SLOWEST <= self.slowest <= self.fastest <= FASTEST:
             raise DataError(
                 f"tempos from {self.slowest:g} to {self.fastest:g} bpm were asked for; give a range within "
@@ -99,19 +95,22 @@ def write_songs(
         AudioError: a sample cannot be read.
     """
     root, out = Path(root).expanduser(), Path(out).expanduser()
-    if workers is not None and workers < 1:
-        raise DataError(f"{workers} workers were asked for; give 1 or more, or leave it out to use every processor")
     library = scan(root)
     recipe = LoopRecipe(songs, float(seconds), seed, *bpm, samples=digest(library, root))
     train, valid = divide(library, seed)
-
-    def arguments(index: int) -> tuple[Any, ...]:
-        samples = train if recipe.split(index) == "train" else valid
-        return samples, (recipe.seed, index), recipe.frames, recipe.slowest, recipe.fastest
-
-    what, stems = "songs from loops", tuple(library)
-    write_missing(out, MANIFEST, recipe, what, songs, stems, arrange, arguments, workers, on_progress)
-    return stems
+    made = [
+        partial(
+            arrange,
+            train if recipe.split(index) == "train" else valid,
+            (recipe.seed, index),
+            recipe.frames,
+            recipe.slowest,
+            recipe.fastest,
+        )
+        for index in range(songs)
+    ]
+    write_missing(out, recipe, tuple(library), made, workers, on_progress)
+    return tuple(library)
 
 
 def arrange(
@@ -170,8 +169,7 @@ def _levelled(sound: np.ndarray, level: float) -> np.ndarray:
 
 
 def _gate(plays: np.ndarray, section: float, frames: int) -> np.ndarray:
-    fade = FADE * RATE
     borders = np.arange(1, len(plays)) * section
-    points = np.stack([borders - fade, borders], axis=1).ravel() if len(borders) else np.array([0.0])
-    values = np.repeat(plays.astype(np.float32), 2)[1:-1] if len(borders) else plays[:1].astype(np.float32)
+    points = np.append(0.0, np.stack([borders - FADE * RATE, borders], axis=1))
+    values = np.repeat(plays.astype(np.float32), 2)[:-1]
     return np.interp(np.arange(frames), points, values).astype(np.float32)

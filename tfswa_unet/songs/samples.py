@@ -15,9 +15,9 @@ import torch
 from tfswa_unet import audio
 from tfswa_unet.data.augmentation.pitch import fit, stretch
 from tfswa_unet.data.reading import match_channels
-from tfswa_unet.data.sets.folders import SUFFIXES
 from tfswa_unet.data.tempo import BAR, estimate_tempo, tempo_in_name
 from tfswa_unet.errors import DataError
+from tfswa_unet.songs.sounds import place
 from tfswa_unet.songs.writing import RATE
 from tfswa_unet.types import STEMS
 
@@ -128,7 +128,7 @@ def nearest_octave(own: float, bpm: float) -> float:
 
 def _is_audio(path: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not hidden
+    return path.suffix.lower() in audio.SUFFIXES and path.is_file() and not hidden
 
 
 def _sample(path: Path) -> Sample:
@@ -141,7 +141,7 @@ def _read(sample: Sample, length: int) -> np.ndarray:
     wanted = min(sample.length, round(1.5 * length * sample.rate / RATE) + 1)
     sound = audio.resample(audio.read(sample.path, 0, wanted), sample.rate, RATE)
     matched = match_channels(sound, CHANNELS, str(sample.path))
-    return np.ascontiguousarray(np.broadcast_to(matched, (CHANNELS, matched.shape[-1])))
+    return np.array(np.broadcast_to(matched, (CHANNELS, matched.shape[-1])))
 
 
 @cache
@@ -163,8 +163,7 @@ def _every(period: float, length: int) -> list[int]:
 def _place(sound: np.ndarray, starts: list[int], length: int) -> np.ndarray:
     result = np.zeros((sound.shape[0], length), np.float32)
     for start in starts:
-        end = min(length, start + sound.shape[-1])
-        result[:, start:end] += sound[:, : end - start]
+        place(result, sound, start)
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -139,9 +139,8 @@ def melody(score: Score, stem: str, centre: float, rng: np.random.Generator) -> 
                 break
             degree = _next(score, degree, high, bar + int(beat // score.beats), strong=beat % 2 == 0, rng=rng)
             start = score.time(bar, beat * 4) + abs(rng.normal(0, 2 * score.looseness))
-            notes.append(
-                Note(start, beats * score.beat, score.pitch(degree), rng.uniform(0.7, 1) * (0.6 + 0.4 * section.energy))
-            )
+            velocity = rng.uniform(0.7, 1) * (0.6 + 0.4 * section.energy)
+            notes.append(Note(start, beats * score.beat, score.pitch(degree), velocity))
             beat += beats
     return notes
 
@@ -149,10 +148,7 @@ def melody(score: Score, stem: str, centre: float, rng: np.random.Generator) -> 
 def harmony(score: Score, notes: list[Note], thirds: int) -> list[Note]:
     """Parallel harmony: a melody moved up by `thirds` scale degrees."""
     pitches = {round(score.pitch(degree), 3): degree for degree in range(-28, 36)}
-    return [
-        Note(note.start, note.seconds, score.pitch(pitches[round(note.pitch, 3)] + thirds), note.velocity)
-        for note in notes
-    ]
+    return [replace(note, pitch=score.pitch(pitches[round(note.pitch, 3)] + thirds)) for note in notes]
 
 
 def _rhythm(score: Score, pace: tuple[float, ...], rng: np.random.Generator) -> list[float]:

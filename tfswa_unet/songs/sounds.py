@@ -160,12 +160,8 @@ def impulse(room: Room, rng: np.random.Generator, rate: int) -> np.ndarray:
     tail *= np.minimum(1, time / 0.02)  # the dense part builds up while the early reflections arrive
     for channel in tail:
         at = rng.integers(0, max(1, min(length, int(0.05 * rate))), REFLECTIONS)
-        channel[at] += (
-            0.1
-            * np.sqrt(np.square(channel).sum())
-            * rng.choice([-1, 1], REFLECTIONS)
-            * rng.uniform(0.3, 1, REFLECTIONS)
-        )
+        signs = rng.choice([-1, 1], REFLECTIONS)
+        channel[at] += 0.1 * np.sqrt(np.square(channel).sum()) * signs * rng.uniform(0.3, 1, REFLECTIONS)
     tail /= np.sqrt(np.square(tail).sum(axis=1, keepdims=True))
     return np.pad(tail, ((0, 0), (delay, 0))).astype(np.float32)
 

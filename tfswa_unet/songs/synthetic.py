@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -18,10 +19,9 @@ from tfswa_unet.songs.instruments import other
 from tfswa_unet.songs.score import Strip
 from tfswa_unet.songs.sounds import impulse
 from tfswa_unet.songs.voice import vocals
-from tfswa_unet.songs.writing import RATE, SongRecipe, write_missing
+from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, write_missing
 from tfswa_unet.types import STEMS, Split
 
-MANIFEST = "synthetic.json"
 GENERATOR = 1  # raised whenever the same seed gives other songs
 ONE_IN = 10  # one song in so many tests, and as many validate
 RATES = (16_000, 192_000)
@@ -37,7 +37,7 @@ TAIL = 1 / 4  # share of a transform that holds the tail of the room
 class Recipe(SongRecipe):
     """Recipe of a synthetic data set: number of songs, s of each, seed, songs that validate and test, band."""
 
-    name = "song-{:04d}"
+    what, manifest, name = "synthetic songs", "synthetic.json", "song-{:04d}"
 
     tracks: int
     seconds: float
@@ -69,7 +69,9 @@ def synthesize(seed: int, seconds: float, rate: int = 44_100, band: int | None =
     Raises:
         DataError: the seed is negative, the song shorter than a second, or the rate out of range.
     """
-    _check(seed, seconds, rate)
+    check_song(seed, seconds)
+    if not RATES[0] <= rate <= RATES[1]:
+        raise DataError(f"a sample rate of {rate} Hz is out of range; give {RATES[0]} to {RATES[1]} Hz")
     players, plan, space = (np.random.default_rng([seed, k]) for k in range(3))
     score = compose(plan, seconds)
     if band is not None:
@@ -93,7 +95,7 @@ def make_recipe(
     """
     if tracks < 1:
         raise DataError(f"{tracks} synthetic songs were asked for; ask for tracks >= 1")
-    _check(seed, seconds, RATE)
+    check_song(seed, seconds)
     if band is not None and band < 0:
         raise DataError(f"band {band} is negative; give 0 or more")
     tenth = max(1, round(tracks / ONE_IN))
@@ -128,15 +130,9 @@ def write_dataset(
         DataError: a value is out of range, `out` holds anything but this very data set, or the disk is too small.
     """
     out = Path(out).expanduser()
-    if workers is not None and workers < 1:
-        raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
     recipe = make_recipe(tracks, seconds, seed, test_tracks, band)
-
-    def arguments(index: int) -> tuple[int, float, int, int | None]:
-        return recipe.song_seed(index), recipe.seconds, RATE, recipe.band
-
-    what = "synthetic songs"
-    write_missing(out, MANIFEST, recipe, what, tracks, STEMS, synthesize, arguments, workers, on_progress)
+    songs = [partial(synthesize, recipe.song_seed(k), recipe.seconds, RATE, recipe.band) for k in range(tracks)]
+    write_missing(out, recipe, STEMS, songs, workers, on_progress)
 
 
 def apply_strip(dry: np.ndarray, settings: Strip, room: np.ndarray, rate: int) -> np.ndarray:
@@ -169,20 +165,6 @@ def overlap_add(audio: np.ndarray, size: int, change: Callable[[np.ndarray], np.
     out = scipy.fft.irfft(change(scipy.fft.rfft(padded, size)), size)
     out[:, 1:, :tail] += out[:, :-1, block:]
     return out[:, :, :block].reshape(2, -1)[:, :length]
-
-
-def _check(seed: int, seconds: float, rate: int) -> None:
-    """Check the arguments of a song.
-
-    Raises:
-        DataError: the seed is negative, the song shorter than a second, or the rate out of range.
-    """
-    if seed < 0:
-        raise DataError(f"seed {seed} is negative; give 0 or more")
-    if not 1 <= seconds < float("inf"):
-        raise DataError(f"a synthetic song of {seconds:g} s cannot be made; give at least 1 s")
-    if not RATES[0] <= rate <= RATES[1]:
-        raise DataError(f"a sample rate of {rate} Hz is out of range; give {RATES[0]} to {RATES[1]} Hz")
 
 
 def _saturate(dry: np.ndarray, drive: float) -> np.ndarray:

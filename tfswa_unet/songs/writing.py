@@ -29,12 +29,16 @@ MARGIN = 1.02  # free space asked for over the bytes of the files
 WORTH = 300.0  # s of music that make starting one more process worth its while
 STALE = 3600.0  # s after which a temporary folder belongs to nobody any more
 
+Make = Callable[[], Mapping[str, np.ndarray]]  # a song's stems, (c, t) each
+
 
 class SongRecipe:
     """Base of the frozen dataclasses that say what the songs of a folder are made from, kept there as JSON."""
 
-    seconds: float  # length of a song
+    what: ClassVar[str]  # the songs in the plural, such as "synthetic songs"
+    manifest: ClassVar[str]  # name of the file that keeps the recipe
     name: ClassVar[str]  # format of the songs' names
+    seconds: float  # length of a song
 
     @property
     def frames(self) -> int:
@@ -50,59 +54,70 @@ class SongRecipe:
         return out / self.split(index) / self.name.format(index + 1)
 
 
+def check_song(seed: int, seconds: float) -> None:
+    """Check what every song is made from; raises DataError for a negative seed or less than a second."""
+    if seed < 0:
+        raise DataError(f"the seed is {seed}; give 0 or more")
+    if not 1 <= seconds < float("inf"):
+        raise DataError(f"a song of {seconds:g} s cannot be made; give at least 1 s")
+
+
 def write_missing(
     out: Path,
-    name: str,
     recipe: SongRecipe,
-    what: str,
-    songs: int,
     stems: Sequence[str],
-    make: Callable[..., Mapping[str, np.ndarray]],
-    arguments: Callable[[int], tuple[Any, ...]],
-    workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    songs: Sequence[Make],
+    workers: int | None,
+    on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write those of a recipe's songs that are not whole yet, each `make(*arguments(index))`, in `workers` processes.
+    """Write those songs of a recipe that are not whole yet.
 
-    `name` and `what` as in `claim`. By default there are as many workers as processors, if the work is worth starting
-    them. `on_progress` is told how many songs are done, and of how many.
+    Args:
+        out: folder of the data set.
+        recipe: what the songs are made from.
+        stems: of every song.
+        songs: functions that make one song each; they can be pickled.
+        workers: processes; None for as many as there are processors, if the work is worth starting them.
+        on_progress: is told how many songs are done, and of how many.
 
     Raises:
-        DataError: `out` holds anything else or cannot be written, or the disk is too small.
+        DataError: no workers, `out` holds anything else or cannot be written, or the disk is too small.
     """
-    missing = [index for index in range(songs) if not is_whole(recipe.folder(out, index), stems, recipe.frames)]
+    if workers is not None and workers < 1:
+        raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
+    missing = [index for index in range(len(songs)) if not is_whole(recipe.folder(out, index), stems, recipe.frames)]
     check_space(out, len(missing), len(stems), recipe.frames)
-    claim(out, name, recipe, what)
+    claim(out, recipe)
     random.Random().shuffle(missing)  # processes that begin together should not make the same songs
     report = on_progress or (lambda done, total: None)
-    report(songs - len(missing), songs)
+    report(len(songs) - len(missing), len(songs))
     workers = workers or min(processors(), ceil(len(missing) * recipe.seconds / WORTH))
-    calls = [(recipe.folder(out, index), stems, recipe.frames, make, arguments(index)) for index in missing]
+    calls = [(recipe.folder(out, index), stems, recipe.frames, songs[index]) for index in missing]
     for done, _ in enumerate(in_processes(_write_one, calls, workers), 1):
-        report(songs - len(missing) + done, songs)
+        report(len(songs) - len(missing) + done, len(songs))
 
 
-def claim(out: Path, name: str, recipe: Any, what: str) -> None:
-    """Write a recipe, a dataclass, to out/name if `out` is new or empty, or accept the same recipe that lies there.
+def claim(out: Path, recipe: SongRecipe) -> None:
+    """Write a recipe to its manifest in `out` if that is new or empty, or accept the same recipe that lies there.
 
-    `what` are the songs in the plural, such as "synthetic songs". What was interrupted long ago is cleared away.
-
-    Raises:
-        DataError: the folder holds anything else, or cannot be made.
+    What was interrupted long ago is cleared away. Raises DataError where the folder holds anything else, or cannot be
+    made.
     """
-    manifest = out / name
+    manifest, values = out / recipe.manifest, asdict(recipe)  # type: ignore[call-overload]
     try:
         # Listed before the manifest is looked for: another process may be claiming the folder for the same songs.
         filled = out.exists() and any(not path.name.startswith(".") for path in out.iterdir())
         if manifest.exists():
-            _compare(manifest, asdict(recipe), what)
+            _compare(manifest, values, recipe.what)
         elif filled:
-            raise DataError(f"{out} holds files that are no {what} (there is no {name}): choose an empty folder")
+            told = f"holds files that are no {recipe.what} (there is no {manifest.name})"
+            raise DataError(f"{out} {told}: choose an empty folder")
         else:
             out.mkdir(parents=True, exist_ok=True)
-            write_text(manifest, json.dumps(asdict(recipe), indent=2) + "\n")
+            write_text(manifest, json.dumps(values, indent=2) + "\n")
     except OSError as error:
-        raise DataError(f"{out} cannot take {what} ({error.strerror}): choose a folder that you can write to") from None
+        told = f"cannot take {recipe.what} ({error.strerror})"
+        raise DataError(f"{out} {told}: choose a folder that you can write to") from None
     for left in out.glob("*/.*-*"):
         if left.is_dir() and time.time() - left.stat().st_mtime > STALE:
             shutil.rmtree(left, ignore_errors=True)
@@ -111,8 +126,7 @@ def claim(out: Path, name: str, recipe: Any, what: str) -> None:
 def check_space(out: Path, songs: int, stems: int, frames: int) -> None:
     """Check that the disk of `out` can hold `songs` songs of `stems` stems and a mixture, each `frames` long.
 
-    Raises:
-        DataError: with the bytes that are needed and those that are free.
+    Raises DataError with the bytes that are needed and those that are free.
     """
     needed = songs * (stems + 1) * (4 * frames + HEADER) * MARGIN
     free = free_bytes(out)
@@ -135,9 +149,7 @@ def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None
     """Write stems (c, t) at `rate` Hz and their sum, mixture.wav, in 16 bits to a folder that appears when it is whole.
 
     The written mixture is exactly the sum of the written stems. Several processes may write the same song at once.
-
-    Raises:
-        DataError: the folder cannot be written.
+    Raises DataError where the folder cannot be written.
     """
     # Sums of a few values that 16 bits can hold are exact in float32.
     rounded = {name: np.rint(stem * LEVELS) / np.float32(LEVELS) for name, stem in stems.items()}
@@ -158,11 +170,9 @@ def write_song(folder: Path, stems: Mapping[str, np.ndarray], rate: int) -> None
         ) from None
 
 
-def _write_one(
-    folder: Path, stems: Sequence[str], frames: int, make: Callable[..., Mapping[str, np.ndarray]], arguments: tuple
-) -> None:
+def _write_one(folder: Path, stems: Sequence[str], frames: int, make: Make) -> None:
     if not is_whole(folder, stems, frames):  # another process may have made it meanwhile
-        write_song(folder, make(*arguments), RATE)
+        write_song(folder, make(), RATE)
 
 
 def _put(part: Path, folder: Path, stems: Iterable[str], frames: int) -> None:

@@ -140,10 +140,10 @@ def describe(trainer: Trainer, loss: float | None, sdr: float | None, rate: floa
         sdr: of the last validation, dB.
         rate: segments a second.
     """
-    timer, steps = time_limit(trainer), total_steps(trainer)
+    limit, steps = time_limit(trainer), total_steps(trainer)
     epoch, place = f"epoch {trainer.current_epoch + 1} ", f"step {trainer.global_step:,}"
-    if timer is not None:
-        place += f" {_clock(timer.time_elapsed('train'))}/{_clock(float(timer._duration or math.inf))}"
+    if limit:
+        place += f" {_clock(limit[0])}/{_clock(limit[1])}"
     elif math.isfinite(steps):
         place += f"/{int(steps):,}"
     parts = [place]

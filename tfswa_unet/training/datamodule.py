@@ -22,8 +22,8 @@ from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, Vali
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.augmentation.base import Config
 from tfswa_unet.data.cache import PcmCache, progress_bars
-from tfswa_unet.data.music import Music, listen_to
 from tfswa_unet.data.segments import loader
+from tfswa_unet.data.tempo_key import TempoKey, estimate_tempo_keys
 from tfswa_unet.data.tracks import DataSet, OnError, index, list_data
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.processes import processors
@@ -53,7 +53,7 @@ class LoaderConfig:
     cache_max_gb: float | None
     validation_seconds: float
     validation_per_track: int | None
-    mixing: dict[str, Any]
+    mixing: Mixing
 
     def __post_init__(self) -> None:
         for name, least in (("batch_size", 1), ("workers", 0)):
@@ -77,7 +77,7 @@ class SegmentDataModule(L.LightningDataModule):
 
     Raises:
         DataError: no tracks at the place, or tracks that cannot be used.
-        ConfigError: a stem that the data sets lack, an impossible size, mixing or augmentation.
+        ConfigError: a stem that the data sets lack, an impossible size or augmentation.
     """
 
     training: SegmentDataset
@@ -95,13 +95,12 @@ class SegmentDataModule(L.LightningDataModule):
         super().__init__()
         self.config, self.plan = config, plan
         self.rate, self.channels, self.seed = rate, channels, seed
-        self.mixing = Mixing.from_config(config.mixing)
         self.augmentation = build_augmentation(augmentation, rate=rate)
         self.sets = data_sets(vars(config))
         self._recipes = {name: make_recipe(**asdict(each.make)) for name, each in self.sets.items() if each.make}
         self._cache = None if config.cache is None else PcmCache(config.cache, rate, channels)
         self._tracks = self._foreseen() if self._recipes else self._indexed()
-        self._assemble(self._tracks, [Music(None, None)] * len(self._tracks["train"]))
+        self._assemble(self._tracks, [TempoKey(None, None)] * len(self._tracks["train"]))
 
     @property
     def covers_mixture(self) -> bool:
@@ -126,7 +125,7 @@ class SegmentDataModule(L.LightningDataModule):
             every = [track for split in SPLITS for track in tracks[split]]
             config = self.config
             self._cache.build(every, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=report)
-        self._music(self._cached(tracks)["train"])
+        self._tempo_keys(self._cached(tracks)["train"])
 
     def setup(self, stage: str) -> None:
         """Read what `prepare_data` left.
@@ -134,7 +133,7 @@ class SegmentDataModule(L.LightningDataModule):
         Raises DataError where it is not there any more.
         """
         tracks = self._cached(self._indexed() if self._recipes else self._tracks)
-        self._assemble(tracks, self._music(tracks["train"]))
+        self._assemble(tracks, self._tempo_keys(tracks["train"]))
 
     def ready(self) -> SegmentDataModule:
         """Prepare and set up without a trainer, and return this."""
@@ -168,7 +167,7 @@ class SegmentDataModule(L.LightningDataModule):
     def _workers(self) -> int:
         return min(self.config.workers, processors())
 
-    def _assemble(self, tracks: Tracks, music: Sequence[Music] | None) -> None:
+    def _assemble(self, tracks: Tracks, tempo_keys: Sequence[TempoKey] | None) -> None:
         config = self.config
         self.training = SegmentDataset(
             tracks["train"],
@@ -178,9 +177,9 @@ class SegmentDataModule(L.LightningDataModule):
             self.channels,
             self.seed,
             config.samples_per_epoch,
-            self.mixing,
+            config.mixing,
             config.on_error,
-            music,
+            tempo_keys,
             self.augmentation if len(self.augmentation) else None,
         )
         self.validation = ValidationSegments(
@@ -218,11 +217,11 @@ class SegmentDataModule(L.LightningDataModule):
             raise DataError(f"The cache {cache.folder} has lost stems since it was filled: run again.")
         return cached
 
-    def _music(self, tracks: Sequence[Track]) -> list[Music] | None:
-        if not self.mixing.needs_music:
+    def _tempo_keys(self, tracks: Sequence[Track]) -> list[TempoKey] | None:
+        if not self.config.mixing.needs_tempo_keys:
             return None
         with progress_bars(self._place()[0] == 0) as report:
-            return listen_to(tracks, self.config.cache, on_error=self.config.on_error, on_progress=report)
+            return estimate_tempo_keys(tracks, self.config.cache, on_error=self.config.on_error, on_progress=report)
 
 
 def _planned(name: str, data_set: DataSet, recipe: Recipe) -> list[Track]:

@@ -40,9 +40,8 @@ def run_progress(trainer: Trainer) -> RunProgress:
     if step == 0:
         return RunProgress(0, 0.0, 0.0)
     shares = [step / total_steps(trainer)]
-    timer = time_limit(trainer)
-    if timer is not None:
-        shares.append(timer.time_elapsed("train") / float(timer._duration or math.inf))
+    if limit := time_limit(trainer):
+        shares.append(limit[0] / limit[1])
     return RunProgress(step, step / _steps_per_epoch(trainer), min(1.0, max(shares)))
 
 
@@ -56,10 +55,10 @@ def total_steps(trainer: Trainer) -> float:
     return min(limits)
 
 
-def time_limit(trainer: Trainer) -> Timer | None:
-    """The callback of `trainer.max_time`, where that is set."""
+def time_limit(trainer: Trainer) -> tuple[float, float] | None:
+    """Seconds trained so far and those of `trainer.max_time`, where that is set."""
     timers = (each for each in trainer.callbacks if isinstance(each, Timer))  # type: ignore[attr-defined]
-    return next((timer for timer in timers if timer._duration), None)
+    return next(((timer.time_elapsed("train"), float(timer._duration)) for timer in timers if timer._duration), None)
 
 
 def make_optimizer(config: Mapping[str, Any], model: nn.Module) -> Optimizer:

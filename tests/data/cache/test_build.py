@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from tests.data.conftest import mixing
 from tests.small import STEMS, write_songs
-from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, load_tracks
+from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationSegments, load_tracks
 from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.cache import build as building
 from tfswa_unet.data.cache.pcm import is_whole
@@ -41,17 +42,17 @@ def test_every_stem_becomes_one_file_and_reads_the_same(tmp_path, songs):
     assert cached.bytes == sum(path.stat().st_size for path in files(cache))
     original = load_tracks("auto", songs, "train")
     assert [track.name for track in cached.tracks] == [track.name for track in original]
-    settings = {"seconds": 0.02, "length": 12, "mixing": Mixing("random", 0.5, 0.3)}
-    ours, theirs = SegmentDataset(cached.tracks, PLAN, **settings), SegmentDataset(original, PLAN, **settings)
+    settings = PLAN, 0.02, 44_100, 2, 0, 12, mixing("random", 0.5, mix_audio=0.3)
+    ours, theirs = SegmentDataset(cached.tracks, *settings), SegmentDataset(original, *settings)
     for item in range(30):
         torch.testing.assert_close(ours[item], theirs[item], rtol=0, atol=0)
-    ours, theirs = (ValidationSegments(tracks, PLAN, 0.02) for tracks in (cached.tracks, original))
+    ours, theirs = (ValidationSegments(tracks, PLAN, 0.02, 44_100, 2) for tracks in (cached.tracks, original))
     assert len(ours) == len(theirs)
     assert all(torch.equal(ours[k], theirs[k]) for k in range(len(ours)))
 
 
 def test_examples_do_not_depend_on_workers_or_on_what_was_read_before(tmp_path, songs):
-    data = SegmentDataset(build(tmp_path / "c", songs)[1].tracks, PLAN, 0.02, length=6)
+    data = SegmentDataset(build(tmp_path / "c", songs)[1].tracks, PLAN, 0.02, 44_100, 2, 0, 6, mixing())
     epochs = []
     for workers in (0, 2):
         sampler = EpochSampler(6)
@@ -103,7 +104,7 @@ def test_rate_and_channels_have_files_of_their_own(tmp_path, songs):
     assert (cached.made, len(files(cache))) == (8, 16)
     track = cached.tracks[0]
     assert (track.rate, track.length) == (16_000, -(-3_000 * 16_000 // 44_100))
-    example = SegmentDataset(cached.tracks, PLAN, 0.02, 16_000, 1)[0]
+    example = SegmentDataset(cached.tracks, PLAN, 0.02, 16_000, 1, 0, 1_000, mixing())[0]
     assert example.shape == (2, 1, 320)
     assert build(tmp_path / "c", songs)[1].made == 0
 
@@ -111,7 +112,7 @@ def test_rate_and_channels_have_files_of_their_own(tmp_path, songs):
 def test_a_cached_track_serves_a_model_of_another_rate_too(tmp_path, songs):
     cached = build(tmp_path / "c", songs)[1].tracks
     ours, theirs = (
-        ValidationSegments(tracks, PLAN, 0.05, 16_000)[0] for tracks in (cached, load_tracks("auto", songs, "train"))
+        ValidationSegments(tracks, PLAN, 0.05, 16_000, 2)[0] for tracks in (cached, load_tracks("auto", songs, "train"))
     )
     torch.testing.assert_close(ours, theirs)
 
@@ -199,6 +200,9 @@ def test_impossible_requests_are_refused(tmp_path, songs, make_track):
 
 def test_stems_of_one_content_share_a_file(tmp_path, make_track):
     track = make_track("x", dict.fromkeys(STEMS, np.zeros((2, 100), np.float32)))
+    first, *others = (source.path for source in track.sources.values())
+    for path in others:  # the header of a float wav holds the second in which it was written
+        path.write_bytes(first.read_bytes())
     cached = PcmCache(tmp_path / "c", 8_000, 2).build([track], workers=1)
     assert (cached.stems, cached.made) == (1, 1)  # four silent stems are one content
     assert set(cached.tracks[0].sources) == set(STEMS)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import noise
+from tfswa_unet.audio import SUFFIXES
 from tfswa_unet.data import StemPlan, load_tracks
 from tfswa_unet.data.reading import StemReader, read_source
 from tfswa_unet.data.sets.folders import list_folders
@@ -50,8 +51,17 @@ def test_other_files_and_folders_without_stems_are_passed_over(tmp_path, write_s
 
 
 def test_other_formats_are_read(tmp_path, write_song):
-    write_song(tmp_path / "a", ["guitar.flac", "flute.wav"])
-    assert {s.path.suffix for s in load_tracks("folders", tmp_path)[0].sources.values()} == {".flac", ".wav"}
+    names = ["guitar.flac", "flute.wav", "harp.au", "oboe.ogg"]
+    write_song(tmp_path / "a", names)
+    [track] = load_tracks("folders", tmp_path)
+    assert sorted(source.path.name for source in track.sources.values()) == sorted(names)
+
+
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_every_ending_that_the_decoder_opens_is_a_stem(tmp_path, suffix):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / f"guitar{suffix.upper()}").touch()
+    assert [list(song.sources) for song in list_folders(tmp_path)] == [["guitar"]]
 
 
 def test_two_files_for_one_stem_are_refused(tmp_path, write_song):

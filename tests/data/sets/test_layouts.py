@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from tfswa_unet.config import choice, discover
 from tfswa_unet.data import load_tracks, sets
 from tfswa_unet.data.sets import layouts
-from tfswa_unet.data.sets.layouts import DATA_SETS, detect, kinds
+from tfswa_unet.data.sets.layouts import DATA_SETS, Song, assign, detect, kinds
 from tfswa_unet.data.tracks import bind_lister, find_songs
 from tfswa_unet.errors import ConfigError, DataError
+from tfswa_unet.types import Source
 
 
 def test_what_is_no_data_set_is_refused_in_a_sentence(tmp_path):
@@ -113,3 +115,42 @@ def test_a_new_kind_is_one_new_file(tmp_path, monkeypatch, write_song):
     assert [track.name for track in load_tracks("auto", tmp_path / "songs")] == ["one"]
     with pytest.raises(DataError, match=r"nowhere does not exist, expected <song>/<stem>\.pair\.wav"):
         load_tracks("pairs", tmp_path / "nowhere")
+
+
+def song(name: str, split="train") -> Song:
+    return Song(name, split, {"vocals": Source(Path(name))})
+
+
+def names(songs, split) -> list[str]:
+    return [song.name for song in songs if song.split == split]
+
+
+def test_official_names_validate():
+    songs = assign([song("a"), song("b"), song("c", "test")], official={"b", "c"})
+    assert (names(songs, "train"), names(songs, "valid"), names(songs, "test")) == (["a"], ["b"], ["c"])
+
+
+def test_a_valid_folder_is_kept_as_it_is():
+    songs = assign([song("a"), song("b"), song("v", "valid")])
+    assert (names(songs, "train"), names(songs, "valid")) == (["a", "b"], ["v"])
+
+
+def test_no_song_both_trains_and_validates():
+    songs = assign([song("a"), song("b"), song("b", "valid")])
+    assert (names(songs, "train"), names(songs, "valid")) == (["a"], ["b"])
+
+
+def test_without_either_about_one_in_eight_validates_whatever_the_order():
+    some = [song(f"{i:03}") for i in range(40)]
+    assert names(assign(some), "valid") == [f"{i:03}" for i in range(0, 40, 8)]
+    assert sorted(names(assign(some[::-1]), "valid")) == names(assign(some), "valid")
+    assert len(names(assign(some), "train")) == 35
+
+
+def test_two_songs_give_one_to_validate_and_a_single_one_trains():
+    assert names(assign([song("a"), song("b")]), "valid") == ["a"]
+    assert names(assign([song("a")]), "train") == ["a"]
+
+
+def test_test_songs_never_validate():
+    assert names(assign([song("a", "test"), song("b", "test")]), "valid") == []

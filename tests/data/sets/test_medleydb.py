@@ -89,7 +89,7 @@ def test_broken_songs_are_named(tmp_path, write):
     path = write()
     stem = path.parent / "Band_Song_STEMS" / "Band_Song_STEM_03.wav"
     stem.unlink()
-    with pytest.raises(DataError, match=r"Band_Song lacks Band_Song_STEM_03\.wav"):
+    with pytest.raises(DataError, match=r"Band_Song lacks Band_Song_STEMS/Band_Song_STEM_03\.wav"):
         load_tracks("medleydb", tmp_path)
     path.write_text("stems: [1]")
     with pytest.raises(DataError, match="is no metadata of MedleyDB, expected stems with filename and instrument"):

@@ -49,13 +49,14 @@ class Augmentation(nn.Module, ABC):
     def augment(self, stems: Tensor) -> Tensor:
         """Return the changed stems (b, s, c, t) without writing to those that were given."""
 
+    def to_chosen(self, items: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply `change`, (k, …) → the same, to k of the items (n, …), each chosen with probability p."""
+        chosen = self.chosen(len(items)).nonzero().flatten().to(items.device)
+        return items.index_copy(0, chosen, change(items[chosen])) if len(chosen) else items
+
     def to_chosen_stems(self, stems: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `change`, (k, c, t) → the same, to k stems of (b, s, c, t), each chosen with probability p."""
-        chosen = self.chosen(len(stems) * stems.shape[1]).nonzero().flatten().to(stems.device)
-        if not len(chosen):
-            return stems
-        flat = stems.flatten(0, 1)
-        return flat.index_copy(0, chosen, change(flat[chosen])).view_as(stems)
+        return self.to_chosen(stems.flatten(0, 1), change).view_as(stems)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Draw from the uniform distribution over [low, high)."""
@@ -85,15 +86,6 @@ class Augmentation(nn.Module, ABC):
 
 
 AUGMENTATIONS: Registry[type[Augmentation]] = Registry("augmentation", context=("generator", "rate"))
-
-
-def spans(augmentation: Augmentation, count: int, size: int, longest: int) -> Tensor:
-    """Draw `count` masks (count, size), each True over one span of 1 to `longest` neighbours anywhere inside."""
-    width = 1 + augmentation.uniform(0, min(longest, size), count, 1).floor()
-    width = width.clamp(max=min(longest, size))
-    first = (augmentation.uniform(0, 1, count, 1) * (size - width + 1)).floor()
-    place = torch.arange(size, device=width.device)
-    return (place >= first) & (place < first + width)
 
 
 Config = Mapping[str, Mapping[str, object] | None]

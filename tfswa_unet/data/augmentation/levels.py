@@ -72,13 +72,7 @@ class Loudness(Augmentation):
     """
 
     def __init__(
-        self,
-        *,
-        p: float,
-        spread: float,
-        floor: float,
-        rate: int,
-        generator: torch.Generator | None = None,
+        self, *, p: float, spread: float, floor: float, rate: int, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(p=p, generator=generator)
         self.spread = self.within("spread", spread, 0, 40)

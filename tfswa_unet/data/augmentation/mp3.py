@@ -40,14 +40,7 @@ class Mp3(Augmentation):
 
     in_workers = True
 
-    def __init__(
-        self,
-        *,
-        p: float,
-        kbps: tuple[int, ...],
-        rate: int,
-        generator: torch.Generator | None = None,
-    ) -> None:
+    def __init__(self, *, p: float, kbps: tuple[int, ...], rate: int, generator: torch.Generator | None = None) -> None:
         super().__init__(p=p, generator=generator)
         table = next((table for rates, table in TABLES.items() if rate in rates), None)
         if table is None:

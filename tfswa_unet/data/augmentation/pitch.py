@@ -124,13 +124,7 @@ class TimeStretch(Augmentation):
     in_workers = True
 
     def __init__(
-        self,
-        *,
-        p: float,
-        low: float,
-        high: float,
-        together: bool,
-        generator: torch.Generator | None = None,
+        self, *, p: float, low: float, high: float, together: bool, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(p=p, generator=generator)
         self.low = self.within("low", low, 0.25)
@@ -152,12 +146,9 @@ def _change_examples(
     change: Callable[[Tensor, float], Tensor],
 ) -> Tensor:
     """Apply `change` with an amount of its own to each chosen example (s, c, t), or to each stem unless `together`."""
-    groups = stems if together else stems.flatten(0, 1)
-    drawn = augmentation.uniform(*amounts, len(groups)).tolist()
-    chosen = augmentation.chosen(len(groups)).nonzero().flatten().tolist()
-    if not chosen:
-        return stems
-    groups = groups.clone()
-    for i in chosen:
-        groups[i] = change(groups[i], drawn[i])
-    return groups.view_as(stems)
+
+    def change_each(chosen: Tensor) -> Tensor:
+        drawn = augmentation.uniform(*amounts, len(chosen)).tolist()
+        return torch.stack([change(waveform, amount) for waveform, amount in zip(chosen, drawn, strict=True)])
+
+    return (augmentation.to_chosen if together else augmentation.to_chosen_stems)(stems, change_each)

@@ -1,4 +1,4 @@
-"""A folder of decoded stems: filled once, found again by the content of the files that they come from."""
+"""The cache: a folder of decoded stems, found again by the content of the files that they come from."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from tfswa_unet import audio
 from tfswa_unet.data.cache import pcm
 from tfswa_unet.data.cache.decode import Stem, write_stem
 from tfswa_unet.data.cache.facts import Facts
 from tfswa_unet.data.reading import check_channels, stem_name
-from tfswa_unet.data.tracks import ON_ERROR, OnError
-from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError, unknown
+from tfswa_unet.data.tracks import OnError, check_on_error
+from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError
 from tfswa_unet.files import free_bytes
 from tfswa_unet.processes import in_processes, processors
 from tfswa_unet.types import Source, Track
@@ -44,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cached:
-    """Tracks whose stems lie in a cache: how many stems they have, how many were made just now, and their bytes."""
+    """Tracks read from a cache: number of their stems, of those decoded just now, and bytes of all."""
 
     tracks: list[Track]
     stems: int
@@ -53,8 +52,9 @@ class Cached:
 
 
 class PcmCache:
-    """Decoded stems in a folder, at one rate (Hz) and number of channels.
+    """Cache of decoded stems in a folder, at one rate (Hz) and number of channels.
 
+    `probe` is `audio.probe` without tags, which opens no file that has not changed.
     A stem's file is named after the bytes of the files that it comes from, so that songs may be moved, renamed and
     shared by several data sets. A source file is hashed again only when its size or time of change is another.
     """
@@ -66,13 +66,10 @@ class PcmCache:
         self.rate = rate
         self.channels = channels
         self._facts = Facts(self.folder)
-
-    def probe(self, path: str | Path, stream: int = 0) -> audio.AudioInfo:
-        """What `audio.probe` says but the tags; files that have not changed are not opened."""
-        return self._facts.probe(path, stream)
+        self.probe = self._facts.probe
 
     def lookup(self, tracks: Sequence[Track]) -> list[Track]:
-        """Those of the tracks of which the cache holds every stem, reading from it, at its rate; nothing is decoded."""
+        """Tracks, read from the cache at its rate, of which it holds every stem; nothing is decoded."""
         found = []
         for track in tracks:
             with suppress(UserError):
@@ -91,7 +88,7 @@ class PcmCache:
         on_error: OnError = "raise",
         on_progress: Report | None = None,
     ) -> Cached:
-        """Decode what the cache lacks and return the tracks, reading from the cache, at its rate.
+        """Decode what the cache lacks; the tracks are then read from the cache, at its rate.
 
         Interrupted, it goes on where it was. Several runs may build the same cache at once: they take the stems in an
         order of their own and leave out what another has done.
@@ -125,7 +122,12 @@ class PcmCache:
             with suppress(OSError):  # facts are found anew where they are missing
                 self._facts.save()
         pcm.close_files()
-        cached = [self._moved(track, named) for track, named in plan if not _has_failed(track, named, failed)]
+        cached = []
+        for track, named in plan:
+            if error := next((failed[stem.path] for stem in named.values() if stem.path in failed), None):
+                _log_left_out(track, error)
+            else:
+                cached.append(self._moved(track, named))
         if tracks and not cached:
             raise DataError(f"None of the {len(tracks)} tracks can be cached: see the messages above, or the doctor.")
         return Cached(cached, len(stems), len(missing), sum(stem.size for stem in stems.values()))
@@ -181,7 +183,7 @@ class PcmCache:
 
 @contextmanager
 def progress_bars(shown: bool = True) -> Iterator[Report]:
-    """Give an `on_progress` that draws a bar for each phase on the terminal's error stream."""
+    """Progress bars on the terminal's error stream, one a phase: gives an `on_progress`."""
     columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
         tasks: dict[str, TaskID] = {}
@@ -202,8 +204,7 @@ def _check(workers: int | None, max_gb: float | None, on_error: OnError) -> None
             f"a cache of {max_gb} GB was asked for (--max-gb, or data.cache_max_gb): expected more than 0, or none "
             "for all that the disk has"
         )
-    if on_error not in ON_ERROR:
-        raise unknown("data.on_error", on_error, ON_ERROR)
+    check_on_error(on_error)
 
 
 def _check_space(folder: Path, missing: Sequence[Stem], workers: int, max_gb: float | None) -> None:
@@ -259,13 +260,6 @@ def _make_one(stem: Stem) -> tuple[Path, AudioError | None]:
     except AudioError as error:
         return stem.path, error
     return stem.path, None
-
-
-def _has_failed(track: Track, stems: Mapping[str, Stem], failed: Mapping[Path, AudioError]) -> bool:
-    error = next((failed[stem.path] for stem in stems.values() if stem.path in failed), None)
-    if error is not None:
-        _log_left_out(track, error)
-    return error is not None
 
 
 def _log_left_out(track: Track, error: UserError) -> None:

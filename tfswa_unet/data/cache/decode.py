@@ -1,4 +1,4 @@
-"""From a source, in whatever files and at whatever rate, to one PCM file at the rate and channels of a model."""
+"""Decoding of a stem to one PCM file of a cache, at the rate and channels of a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLOCK = 1 << 21  # samples at a time of a source that is put together from sever
 
 @dataclass(frozen=True)
 class Stem:
-    """A source of `length` samples at `rate` Hz, and the file that is to hold it, as (c, t) at `target_rate` Hz."""
+    """A stem of `length` samples at `rate` Hz, and its file in a cache, (c, t) at `target_rate` Hz."""
 
     name: str
     path: Path
@@ -52,7 +52,7 @@ class Stem:
 
 
 def write_stem(stem: Stem) -> None:
-    """Decode a source once and write its PCM; the file has its name when it is complete.
+    """Decode a stem to its file, which has its name when it is complete.
 
     Memory does not grow with the duration. Raises AudioError for what cannot be decoded or is not as long as it
     was, and DataError for a cache that cannot be written.

@@ -1,15 +1,15 @@
-"""What is known of source files, so that none that has not changed is opened again: one JSON file in a cache."""
+"""Format and digest of source files, kept in one JSON file of a cache so that unchanged ones are not opened again."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tfswa_unet import audio
 from tfswa_unet.errors import AudioError
@@ -19,10 +19,12 @@ NAME = "index.json"
 FORMAT = 1  # of the JSON file
 HASHED = 1 << 20  # bytes at a time
 
+Entry = TypeVar("Entry")
+
 
 @dataclass
 class FileFacts:
-    """A file as it was when it had this size and time of change (ns)."""
+    """Size and time of change (ns) of a file, and what held for it then."""
 
     size: int
     mtime_ns: int
@@ -31,18 +33,18 @@ class FileFacts:
 
 
 class Facts:
-    """Facts of source files, kept in `folder`/index.json.
+    """Format and digest of source files, kept in `folder`/index.json.
 
     Whatever cannot be read there is found anew, so that nothing is lost but time if two processes write it at once.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / NAME
-        self._files = _load(self.path)
+        self._files = self._load()
         self._changed: set[str] = set()
 
     def probe(self, path: str | Path, stream: int = 0) -> audio.AudioInfo:
-        """What `audio.probe` says, without opening a file that has not changed; tags are left out."""
+        """`audio.probe` without tags, which opens no file that has not changed."""
         known = self._of(path)
         if str(stream) not in known.streams:
             info = audio.probe(path, stream)
@@ -53,7 +55,7 @@ class Facts:
         return audio.AudioInfo(Path(path), tags={}, **known.streams[str(stream)])
 
     def digest(self, path: Path) -> str:
-        """A hash of a file's bytes; raises AudioError for a file that cannot be read."""
+        """Hash of a file's bytes; raises AudioError for a file that cannot be read."""
         known = self._of(path)
         if known.digest is None:
             known.digest = _digest(path)
@@ -61,7 +63,7 @@ class Facts:
         return known.digest
 
     def without_digest(self, paths: Iterable[Path]) -> list[Path]:
-        """Those of the files whose digest is not known."""
+        """Files whose digest is not known."""
         return [path for path in dict.fromkeys(paths) if self._of(path).digest is None]
 
     def digest_all(self, paths: Sequence[Path], threads: int) -> Iterator[None]:
@@ -79,10 +81,11 @@ class Facts:
     def save(self) -> None:
         """Write what was found, beside what others have written meanwhile; raises OSError as the file system does."""
         if self._changed:
-            kept = {**_load(self.path), **{name: self._files[name] for name in self._changed}}
-            files = {name: asdict(facts) for name, facts in kept.items()}
-            write_text(self.path, json.dumps({"format": FORMAT, "files": files}))
+            save_entries(self.path, "files", FORMAT, self._load() | {name: self._files[name] for name in self._changed})
             self._changed.clear()
+
+    def _load(self) -> dict[str, FileFacts]:
+        return load_entries(self.path, "files", FORMAT, _checked)
 
     def _of(self, path: str | Path) -> FileFacts:
         try:
@@ -93,6 +96,23 @@ class Facts:
         if known is None or (known.size, known.mtime_ns) != (state.st_size, state.st_mtime_ns):
             known = self._files[_name(path)] = FileFacts(state.st_size, state.st_mtime_ns)
         return known
+
+
+def load_entries(path: Path, key: str, form: int, make: Callable[..., Entry]) -> dict[str, Entry]:
+    """Entries of a JSON file in a cache, made from their fields; none of a file that is missing, damaged or outdated.
+
+    `key` is what the file calls them, `form` the number of its format.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: make(**each) for name, each in stored[key].items()} if stored["format"] == form else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def save_entries(path: Path, key: str, form: int, entries: Mapping[str, Any]) -> None:
+    """Write dataclasses for `load_entries`; raises OSError as the file system does."""
+    write_text(path, json.dumps({"format": form, key: {name: asdict(each) for name, each in entries.items()}}))
 
 
 def _name(path: str | Path) -> str:
@@ -110,17 +130,7 @@ def _digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def _load(path: Path) -> dict[str, FileFacts]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["format"] != FORMAT:
-            return {}
-        return {name: _checked(values) for name, values in stored["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
-def _checked(values: Mapping[str, Any]) -> FileFacts:
+def _checked(**values: Any) -> FileFacts:
     facts = FileFacts(**values)
     for stream in facts.streams.values():
         audio.AudioInfo(path=Path(), tags={}, **stream)

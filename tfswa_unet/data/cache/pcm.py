@@ -1,4 +1,4 @@
-"""The files of a cache: a stem as 16-bit samples behind one page of header, for crops to be read from anywhere."""
+"""PCM files of a cache: a stem in 16 bits behind one page of header, of which any crop is read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 
@@ -22,12 +23,11 @@ LEVELS = 2**15  # of a 16-bit sample, on each side of zero
 CHUNK = 1 << 18  # samples at a time
 BLOCK = 1 << 16  # samples converted at a time: what was just read is still in the processor's cache
 OPEN_FILES = 64
-TYPES = {"rate": int, "channels": int, "length": int, "scale": float, "checksum": str, "format": str}  # of a header
 
 
 @dataclass(frozen=True)
 class PcmHeader:
-    """What a file holds: integers (c, t), channel after channel, each worth `scale` of full scale; rate in Hz.
+    """Header of a PCM file: integers (c, t), channel after channel, each worth `scale` of full scale; rate in Hz.
 
     The samples are within half of `scale` of what was written, and float32's rounding. `scale` is 2^-15 for audio that
     was 16-bit already, which is so kept exactly, and a 32767th of the peak for all other, whatever that peak is.
@@ -42,12 +42,12 @@ class PcmHeader:
 
 
 def size_in_bytes(channels: int, length: int) -> int:
-    """The size in bytes of a complete file of `length` samples per channel."""
+    """Size in bytes of a complete file of `length` samples per channel."""
     return PAGE + SAMPLE.itemsize * channels * length
 
 
 def step(peak: float, is_16_bit: bool) -> float:
-    """The scale for audio of this peak; exact in float32."""
+    """Scale for audio of this peak; exact in float32."""
     if is_16_bit:
         return 1 / LEVELS
     return float(max(np.float32(peak / (LEVELS - 1)), np.finfo(np.float32).tiny))
@@ -80,7 +80,7 @@ def read_pcm(path: Path, start: int, length: int) -> np.ndarray:
 
 
 def read_into(path: Path, start: int, audio: np.ndarray, add: bool = False) -> None:
-    """Write the samples of a file from `start` on to `audio`, float32 (c, t), or add them; mono goes to every channel.
+    """Read samples of a file from `start` on into `audio`, float32 (c, t), or add them; mono goes to every channel.
 
     The file has 1 or c channels, see `read_header`. Raises as `read_pcm` does.
     """
@@ -112,7 +112,7 @@ def read_header(path: Path) -> PcmHeader:
 
 
 def is_whole(path: Path) -> bool:
-    """Read a whole file and say whether its size and its checksum are right."""
+    """Whether size and checksum of a file, which is read whole, are right."""
     try:
         header = _Opened(path).header
         if path.stat().st_size != size_in_bytes(header.channels, header.length):
@@ -144,7 +144,9 @@ class _Opened:
             raise _damaged(path, error.strerror or "unreadable") from None
         except ValueError:
             raise _damaged(path, "no header") from None
-        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != TYPES:
+        if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != get_type_hints(
+            PcmHeader
+        ):
             raise _damaged(path, "another header")
         self.header = PcmHeader(**values)
 

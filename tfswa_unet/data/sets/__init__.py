@@ -1,4 +1,4 @@
-"""The data sets that can be read: each file here registers one, or a few of one family, by a lister of its songs."""
+"""Data sets that can be read: each file registers the listers of one kind, or of a family."""
 
 from tfswa_unet.config import discover
 

@@ -1,15 +1,14 @@
-"""Folders of one's own songs: a folder a song, a file or a folder of parts a stem, its name being the stem's."""
+"""Folders of songs: a folder a song, a file or a folder of parts a stem, its name being the stem's."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
 
-from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries, summed
+from tfswa_unet.audio import SUFFIXES
+from tfswa_unet.data.sets.layouts import Song, collect, data_set, entries, summed
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
-
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".w64", ".caf"})
 
 
 @data_set("folders", "[train|valid|test/]<song>/<stem>.wav (or flac, ogg, mp3, …)", Path.is_dir, rank=100)
@@ -21,12 +20,12 @@ def list_folders(root: Path) -> list[Song]:
     carries the fault.
     """
     splits: list[tuple[Split, Path]] = [(split, root / split) for split in SPLITS if (root / split).is_dir()]
-    return [
-        song
+    return collect(
+        (path.name, split, partial(_song, path, split))
         for split, folder in splits or [("train", root)]
         for path in entries(folder)
-        if path.is_dir() and (song := attempt(path.name, split, partial(_song, path, split))) is not None
-    ]
+        if path.is_dir()
+    )
 
 
 def _song(folder: Path, split: Split) -> Song | None:

@@ -1,17 +1,26 @@
-"""The data sets that are known: how each lists its songs, what tells it apart, and which split a song is in."""
+"""Kinds of data sets: their registry, detection, the splits of their songs, and what listers of songs share."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
 
 from tfswa_unet.config import Registry
 from tfswa_unet.errors import DataError, UserError
 from tfswa_unet.types import Source, Split
 
 ONE_IN = 8  # training songs, of which one validates where a data set says nothing
+AUTO = "auto"  # the kind that looks which it is
+Lister = Callable[..., list["Song"]]
+# Each maps the root of a data set, and its options by keyword, to its songs.
+DATA_SETS: Registry[Lister] = Registry("data.kind", positional=1)
+LAYOUTS: dict[str, Layout] = {}
 
 
 @dataclass(frozen=True)
@@ -30,73 +39,9 @@ class Song:
     fault: UserError | None = None
 
 
-def attempt(name: str, split: Split, find: Callable[[], Song | None]) -> Song | None:
-    """The song that `find` finds, or one that carries the error with which it refuses."""
-    try:
-        return find()
-    except UserError as error:
-        return Song(name, split, fault=error)
-
-
-def summed(sources: Sequence[Source]) -> Source:
-    """The sum of several sources as one."""
-    return replace(sources[0], more=tuple(sources[1:]))
-
-
-def key(name: str) -> str:
-    """What names of the same song have in common across data sets, whatever their spaces, dashes and numbers.
-
-    "055 - Angels In Amplifiers - I'm Alright" of DSD100 is MUSDB18's "Angels In Amplifiers - I'm Alright".
-    """
-    return re.sub(r"[\W_]", "", re.sub(r"^\d{3} - ", "", name)).casefold()
-
-
-def entries(folder: Path) -> list[Path]:
-    """What lies in `folder`, in the order of names, without hidden files; nothing where there is no such folder.
-
-    Raises DataError for a folder that must not be read.
-    """
-    if not folder.is_dir():
-        return []
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(
-            f"The folder {folder} cannot be read ({error.strerror}): allow reading it, or move it away."
-        ) from None
-
-
-def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
-    """Give every song its final split, so that no song both trains and validates.
-
-    Training songs with a name in `official`, or one that differs in spaces and the like, validate, as do the songs of a
-    valid folder. Where that leaves no song to validate with, the first of every eight training songs by name does, as
-    long as there are two or more.
-    """
-    keys = {key(name) for name in official}
-    songs = [
-        replace(song, split="valid") if song.split == "train" and key(song.name) in keys else song for song in songs
-    ]
-    valid = {song.name for song in songs if song.split == "valid"}
-    if not valid:
-        train = sorted(song.name for song in songs if song.split == "train")
-        valid = set(train[::ONE_IN]) if len(train) > 1 else set()
-        return [
-            replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs
-        ]
-    return [song for song in songs if song.split != "train" or song.name not in valid]
-
-
-AUTO = "auto"  # the kind that looks which it is
-Lister = Callable[..., list[Song]]
-# Each maps the root of a data set, and its options by keyword, to its songs.
-DATA_SETS: Registry[Lister] = Registry("data.kind", positional=1)
-LAYOUTS: dict[str, Layout] = {}
-
-
 @dataclass(frozen=True)
 class Layout:
-    """How the songs of one kind of data set lie on disk.
+    """Layout of one kind of data set on disk.
 
     Args:
         expected: the files and folders under the root, in words.
@@ -140,3 +85,84 @@ def detect(root: Path) -> str:
         what = "is neither a folder nor a table of songs" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}: give a folder of songs, or their table (.csv, .json).")
     return kind
+
+
+def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
+    """Give every song its final split, so that no song both trains and validates.
+
+    Training songs with a name in `official`, or one that differs in spaces and the like, validate, as do the songs of a
+    valid folder. Where that leaves no song to validate with, the first of every eight training songs by name does, as
+    long as there are two or more.
+    """
+    keys = {key(name) for name in official}
+    songs = [
+        replace(song, split="valid") if song.split == "train" and key(song.name) in keys else song for song in songs
+    ]
+    if valid := {song.name for song in songs if song.split == "valid"}:
+        return [song for song in songs if song.split != "train" or song.name not in valid]
+    train = sorted(song.name for song in songs if song.split == "train")
+    valid = set(train[::ONE_IN]) if len(train) > 1 else set()
+    return [replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs]
+
+
+def collect(candidates: Iterable[tuple[str, Split, Callable[[], Song | None]]]) -> list[Song]:
+    """Songs of (name, split, finder); a finder's UserError gives a song with that fault, its None no song."""
+    songs = []
+    for name, split, find in candidates:
+        try:
+            song = find()
+        except UserError as error:
+            song = Song(name, split, fault=error)
+        if song is not None:
+            songs.append(song)
+    return songs
+
+
+def summed(sources: Sequence[Source]) -> Source:
+    """Sum of several sources as one."""
+    return replace(sources[0], more=tuple(sources[1:]))
+
+
+def check_files(folder: Path, stems: Mapping[str, Sequence[Source]]) -> None:
+    """Raise DataError where the song in `folder` has no stems, or lacks one of their files."""
+    missing = [source.path for sources in stems.values() for source in sources if not source.path.is_file()]
+    if missing or not stems:
+        what = f"lacks {missing[0].relative_to(folder)}" if missing else "has no stems"
+        raise DataError(f"The song {folder} {what}: fetch it again, or move the folder away.")
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the JSON or YAML file that describes a song; raises DataError where that is impossible."""
+    form = path.suffix[1:].upper()
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if form == "JSON" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{path} cannot be read as {form} ({reason}): fetch it again, or move the song's folder away."
+        ) from None
+    return values if isinstance(values, dict) else {}
+
+
+def key(name: str) -> str:
+    """A song's name without what differs between data sets: spaces, dashes, numbers.
+
+    "055 - Angels In Amplifiers - I'm Alright" of DSD100 is MUSDB18's "Angels In Amplifiers - I'm Alright".
+    """
+    return re.sub(r"[\W_]", "", re.sub(r"^\d{3} - ", "", name)).casefold()
+
+
+def entries(folder: Path) -> list[Path]:
+    """Files and folders in `folder` by name but hidden ones; none where there is no such folder.
+
+    Raises DataError for a folder that must not be read.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(
+            f"The folder {folder} cannot be read ({error.strerror}): allow reading it, or move it away."
+        ) from None

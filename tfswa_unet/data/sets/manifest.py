@@ -1,4 +1,4 @@
-"""Tables of one's own songs, in CSV or JSON: files that lie anywhere, and stretches of files."""
+"""Tables of songs, in CSV or JSON: files that lie anywhere, and stretches of files."""
 
 from __future__ import annotations
 
@@ -6,38 +6,24 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from tfswa_unet import audio
-from tfswa_unet.data.sets.layouts import Song, attempt, data_set, summed
+from tfswa_unet.data.sets.layouts import Song, collect, data_set, summed
 from tfswa_unet.errors import AudioError, DataError, did_you_mean
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split
 
 COLUMNS = ("track", "stem", "path", "split", "start", "duration", "stream")
 NEEDED = COLUMNS[:3]
-SUFFIXES = (".csv", ".json")
+TABLES = (".csv", ".json")
+Row = tuple[str, Mapping[str, str]]  # the file and line, or entry, for messages; texts by column
 
 
 def is_manifest(root: Path) -> bool:
     """Whether `root` is a table of songs."""
-    return root.is_file() and root.suffix.lower() in SUFFIXES
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One row, and what to call it in a message: the file and the line, or the entry."""
-
-    where: str
-    track: str
-    stem: str
-    path: Path
-    split: str
-    start: float  # s
-    duration: float | None  # s; None: to the end
-    stream: int
+    return root.is_file() and root.suffix.lower() in TABLES
 
 
 @data_set("manifest", "a table, songs.csv or .json", is_manifest, rank=0)
@@ -51,71 +37,63 @@ def list_manifest(path: Path) -> list[Song]:
     Raises:
         DataError: the table cannot be read, lacks a column that is needed or has one that is unknown.
     """
-    tracks: dict[str, list[tuple[str, Mapping[str, str]]]] = {}
+    tracks: dict[str, list[Row]] = {}
     for where, values in _values(path):
         tracks.setdefault(values["track"], []).append((where, values))
-    found = (
-        attempt(name, _split_or_train(rows[0][1]), partial(_song, name, rows, path.parent))
-        for name, rows in tracks.items()
+    return collect(
+        (name, _split_or_train(rows[0][1]), partial(_song, name, rows, path.parent)) for name, rows in tracks.items()
     )
-    return [song for song in found if song is not None]
 
 
-def _song(name: str, values: Sequence[tuple[str, Mapping[str, str]]], folder: Path) -> Song | None:
-    rows = [_row(where, row, folder) for where, row in values]
-    other = next((row for row in rows if row.split != rows[0].split), None)
-    if other:
-        raise DataError(
-            f"{other.where}: the track {name!r} is in the split {other.split!r} here and in {rows[0].split!r} above: "
-            "give all its rows one split."
-        )
+def _song(name: str, rows: Sequence[Row], folder: Path) -> Song | None:
+    splits = [_split(where, values) for where, values in rows]
+    for (where, _), split in zip(rows, splits, strict=True):
+        if split != splits[0]:
+            raise DataError(
+                f"{where}: the track {name!r} is in the split {split!r} here and in {splits[0]!r} above: give all its "
+                "rows one split."
+            )
     stems: dict[str, list[Source]] = {}
-    for row in rows:
-        stems.setdefault(row.stem, []).append(_source(row))
+    for where, values in rows:
+        stems.setdefault(values["stem"], []).append(_source(where, values, folder))
     sources = {stem: summed(parts) for stem, parts in stems.items()}
     mixture = sources.pop(MIXTURE, None)
-    return Song(name, cast(Split, rows[0].split), sources, mixture) if sources else None
+    return Song(name, splits[0], sources, mixture) if sources else None
 
 
-def _source(row: _Row) -> Source:
-    if not row.path.is_file():
-        raise DataError(f"{row.where}: there is no file {row.path}: correct the path, or remove the row.")
-    if row.start == 0 and row.duration is None:
-        return Source(row.path, row.stream)
-    try:
-        info = audio.probe(row.path, row.stream)
-    except AudioError as error:
-        raise AudioError(f"{row.where}: {error}") from None
-    start = round(row.start * info.rate)
-    length = info.length - start if row.duration is None else round(row.duration * info.rate)
-    if length < 1 or start + length > info.length:
-        end = "its end" if row.duration is None else f"{row.start + row.duration:g} s"
-        raise DataError(
-            f"{row.where}: {row.start:g} s to {end} of {row.path} is asked for, which lasts {info.seconds:g} s: choose "
-            "an earlier start or a shorter duration."
-        )
-    return Source(row.path, row.stream, start, length)
-
-
-def _row(where: str, values: Mapping[str, str], folder: Path) -> _Row:
+def _source(where: str, values: Mapping[str, str], folder: Path) -> Source:
     for column in NEEDED:
         if not values.get(column):
             raise DataError(f"{where}: {column} is empty: give it a value, or remove the row.")
+    path = folder / values["path"]
+    if not path.is_file():
+        raise DataError(f"{where}: there is no file {path}: correct the path, or remove the row.")
+    seconds, duration = _number(where, "start", values) or 0.0, _number(where, "duration", values)
+    stream = int(_number(where, "stream", values) or 0)
+    if seconds == 0 and duration is None:
+        return Source(path, stream)
+    try:
+        info = audio.probe(path, stream)
+    except AudioError as error:
+        raise AudioError(f"{where}: {error}") from None
+    start = round(seconds * info.rate)
+    length = info.length - start if duration is None else round(duration * info.rate)
+    if length < 1 or start + length > info.length:
+        end = "its end" if duration is None else f"{seconds + duration:g} s"
+        raise DataError(
+            f"{where}: {seconds:g} s to {end} of {path} is asked for, which lasts {info.seconds:g} s: choose an "
+            "earlier start or a shorter duration."
+        )
+    return Source(path, stream, start, length)
+
+
+def _split(where: str, values: Mapping[str, str]) -> Split:
     split = values.get("split") or "train"
     if split not in SPLITS:
         raise DataError(
             f"{where}: the split is {split!r}{did_you_mean(split, SPLITS)}, expected one of {', '.join(SPLITS)}."
         )
-    return _Row(
-        where,
-        values["track"],
-        values["stem"],
-        folder / values["path"],
-        split,
-        _number(where, "start", values) or 0.0,
-        _number(where, "duration", values),
-        int(_number(where, "stream", values) or 0),
-    )
+    return split
 
 
 def _number(where: str, column: str, values: Mapping[str, str]) -> float | None:
@@ -131,8 +109,7 @@ def _number(where: str, column: str, values: Mapping[str, str]) -> float | None:
     return number
 
 
-def _values(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """The rows as text, with what to call each."""
+def _values(path: Path) -> Iterator[Row]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text)
@@ -148,7 +125,7 @@ def _values(path: Path) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield where, row
 
 
-def _from_csv(path: Path, text: str) -> list[tuple[str, dict[str, str]]]:
+def _from_csv(path: Path, text: str) -> list[Row]:
     reader = csv.DictReader(
         io.StringIO(text, newline=""), skipinitialspace=True, restkey="what follows the last column"
     )
@@ -158,7 +135,7 @@ def _from_csv(path: Path, text: str) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def _from_json(path: Path, text: str) -> list[tuple[str, dict[str, str]]]:
+def _from_json(path: Path, text: str) -> list[Row]:
     rows = json.loads(text)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is no list of objects")

@@ -1,4 +1,4 @@
-"""MedleyDB 1 and 2."""
+"""MedleyDB 1 and 2: songs as recorded stems, summed to four by the instruments in their metadata."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
-from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries, summed
+from tfswa_unet.data.sets.layouts import Song, check_files, collect, data_set, entries, read_metadata, summed
 from tfswa_unet.errors import DataError, did_you_mean, unknown
 from tfswa_unet.types import STEMS, Source
 
@@ -73,8 +70,7 @@ def list_medleydb(root: Path, *, bleed: bool, instruments: Mapping[str, str]) ->
         if stem not in STEMS:
             raise unknown(f"stem for data.sets.medleydb.options.instruments.{label}", stem, STEMS)
     table = {**STEM_OF, **{label.lower(): stem for label, stem in instruments.items()}}
-    found = (attempt(path.name, "train", partial(_song, root, path, bleed, table)) for path in _folders(root))
-    return [song for song in found if song is not None]
+    return collect((path.name, "train", partial(_song, root, path, bleed, table)) for path in _folders(root))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -83,7 +79,8 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _song(root: Path, folder: Path, bleed: bool, table: Mapping[str, str]) -> Song | None:
-    metadata, where = _metadata(root, folder)
+    where = _metadata(root, folder)
+    metadata = read_metadata(where)
     stems: dict[str, list[Source]] = {}
     bleeds = str(metadata.get("has_bleed", "no")).lower() in ("yes", "true")
     try:
@@ -101,10 +98,7 @@ def _song(root: Path, folder: Path, bleed: bool, table: Mapping[str, str]) -> So
         ) from None
     if bleeds and not bleed:
         return None
-    missing = [source.path.name for sources in stems.values() for source in sources if not source.path.is_file()]
-    if missing or not stems:
-        what = f"lacks {missing[0]}" if missing else "has no stems"
-        raise DataError(f"The song {folder} {what}: fetch it again, or move the folder away.")
+    check_files(folder, stems)
     mix = folder / f"{folder.name}_MIX.wav"
     # The mix has been mastered: it is not the sum of the stems.
     sources = {stem: summed(stems[stem]) for stem in STEMS if stem in stems}
@@ -122,15 +116,10 @@ def _target(label: str, table: Mapping[str, str], where: Path) -> str | None:
     return table[label.lower()]
 
 
-def _metadata(root: Path, folder: Path) -> tuple[dict[str, Any], Path]:
+def _metadata(root: Path, folder: Path) -> Path:
     name = f"{folder.name}_METADATA.yaml"
     places = [folder / name, root / "Metadata" / name, root.parent / "Metadata" / name]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DataError(f"The song {folder} has no {name}: put it there, or into {root / 'Metadata'}.")
-    try:
-        metadata = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as YAML ({reason}): fetch it again, or move {folder} away.") from None
-    return (metadata if isinstance(metadata, dict) else {}), path
+    return path

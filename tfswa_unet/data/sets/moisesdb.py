@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries, summed
+from tfswa_unet.data.sets.layouts import Song, check_files, collect, data_set, entries, read_metadata, summed
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import STEMS, Source
 
@@ -37,8 +36,7 @@ def list_moisesdb(root: Path, *, grouping: Grouping, bleed: bool) -> list[Song]:
         bleed: whether to take songs of which a track is marked with bleed.
     """
     stems = GROUPINGS[grouping]
-    found = (attempt(path.name, "train", partial(_song, path, stems, bleed)) for path in _folders(root))
-    return [song for song in found if song is not None]
+    return collect((path.name, "train", partial(_song, path, stems, bleed)) for path in _folders(root))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -48,7 +46,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _song(folder: Path, kept: tuple[str, ...] | None, bleed: bool) -> Song | None:
-    info = _read(folder / INFO)
+    info = read_metadata(folder / INFO)
     files: dict[str, list[Source]] = {}
     try:
         for stem in info["stems"]:
@@ -64,18 +62,7 @@ def _song(folder: Path, kept: tuple[str, ...] | None, bleed: bool) -> Song | Non
             f"{folder / INFO} is no song of MoisesDB, expected stems with stemName and tracks with id and extension: "
             "fetch it again, or move the folder away."
         ) from None
-    missing = [source.path for sources in files.values() for source in sources if not source.path.is_file()]
-    if missing or not files:
-        what = f"lacks {missing[0].relative_to(folder)}" if missing else "names no tracks"
-        raise DataError(f"The song {folder} {what}: fetch it again, or move the folder away.")
+    check_files(folder, files)
     # Two songs may share a name; the folder's is unique.
     name = f"{info.get('artist', 'unknown')} - {info.get('song', 'untitled')} [{folder.name[:8]}]"
     return Song(name, "train", {stem: summed(sources) for stem, sources in files.items()}, ragged=True)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({error}): fetch it again, or move the folder away.") from None
-    return info if isinstance(info, dict) else {}

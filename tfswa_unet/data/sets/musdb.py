@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from tfswa_unet.data.sets.folders import list_folders
-from tfswa_unet.data.sets.layouts import Song, attempt, data_set, entries
+from tfswa_unet.data.sets.layouts import Song, collect, data_set, entries
 from tfswa_unet.errors import DataError
 from tfswa_unet.types import MIXTURE, SPLITS, STEMS, Source, Split
 
@@ -71,12 +71,9 @@ def list_musdb18hq(root: Path) -> list[Song]:
 
     A song that lacks a stem carries the fault.
     """
-    found = (
-        attempt(folder.name, split, partial(_hq_song, folder, split))
-        for split in SPLITS
-        for folder in entries(root / split)
+    return collect(
+        (folder.name, split, partial(_hq_song, folder, split)) for split in SPLITS for folder in entries(root / split)
     )
-    return [song for song in found if song is not None]
 
 
 def is_dsd100(root: Path) -> bool:
@@ -90,17 +87,16 @@ def list_dsd100(root: Path) -> list[Song]:
 
     root/Mixtures/Dev|Test/<song>/mixture.wav is optional. A song that lacks a stem carries the fault.
     """
-    found = [
-        attempt(folder.name, split, partial(_dsd100_song, root, folder, split))
+    return collect(
+        (folder.name, split, partial(_dsd100_song, root, folder, split))
         for part, split in DSD100_SPLITS.items()
         for folder in entries(root / "Sources" / part)
         if folder.is_dir()
-    ]
-    return [song for song in found if song is not None]
+    )
 
 
 def _hq_song(folder: Path, split: Split) -> Song | None:
-    files = {path.stem: Source(path) for path in entries(folder) if path.suffix == ".wav"}
+    files = _wavs(folder)
     if not any(stem in files for stem in STEMS):
         return None
     way_on = "or set data.kind=folders, which takes a missing stem as silence"
@@ -108,10 +104,13 @@ def _hq_song(folder: Path, split: Split) -> Song | None:
 
 
 def _dsd100_song(root: Path, folder: Path, split: Split) -> Song:
-    files = {path.stem: Source(path) for path in entries(folder) if path.suffix == ".wav"}
-    mixture = root / "Mixtures" / folder.parent.name / folder.name / f"{MIXTURE}.wav"
-    sources = _four(folder, files, "or remove the folder")
-    return Song(folder.name, split, sources, Source(mixture) if mixture.is_file() else None)
+    mixtures = _wavs(root / "Mixtures" / folder.parent.name / folder.name)
+    sources = _four(folder, _wavs(folder), "or remove the folder")
+    return Song(folder.name, split, sources, mixtures.get(MIXTURE))
+
+
+def _wavs(folder: Path) -> dict[str, Source]:
+    return {path.stem: Source(path) for path in entries(folder) if path.suffix == ".wav"}
 
 
 def _four(folder: Path, files: Mapping[str, Source], way_on: str) -> dict[str, Source]:

@@ -14,7 +14,7 @@ from tfswa_unet.processes import in_processes
 
 KILLED = """
 import time
-from tests.data.test_processes import note
+from tests.test_processes import note
 from tfswa_unet.processes import in_processes
 if __name__ == "__main__":
     list(in_processes(note, [({folder!r}, k, 60) for k in range(4)], 2))
@@ -49,7 +49,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(KILLED.format(folder=str(tmp_path / "noted")))
     (tmp_path / "noted").mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     parent = subprocess.Popen([sys.executable, script], env=environment)
     while len(workers := list((tmp_path / "noted").iterdir())) < 2:
         assert parent.poll() is None
