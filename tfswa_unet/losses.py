@@ -104,9 +104,9 @@ def spectrum_snr(estimate: Signals, target: Signals, limit: float) -> Tensor:
         target: true stems.
         limit: dB below the energy of all stems of an example.
     """
-    truth = torch.view_as_real(target.spectrum(*estimate.own))
-    error = (torch.view_as_real(estimate.spectrum(*estimate.own)) - truth).square().sum(dim=(-4, -3, -2, -1))
-    energy = truth.square().sum(dim=(-5, -4, -3, -2, -1)).unsqueeze(-1) + 1e-8
+    truth = target.spectrum(*estimate.own)
+    error = _SquaredError.apply(estimate.spectrum(*estimate.own), truth)
+    energy = _squares(truth).sum(dim=-1, keepdim=True) + 1e-8
     return 10 * (error / energy + 10 ** (-limit / 10)).log10().mean()
 
 
@@ -255,6 +255,27 @@ class _Distance(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * outputs[0], None, None
+
+
+class _SquaredError(torch.autograd.Function):
+    """Σ |E − T|² over each stem's channels, frames and bins: complex (b, s, c, n, f) → (b, s), in two passes."""
+
+    @staticmethod
+    def forward(ctx: Any, estimate: Tensor, target: Tensor) -> Tensor:
+        difference = estimate - target
+        ctx.save_for_backward(difference)
+        return _squares(difference)
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        slope = (2 * outputs[0])[..., None, None, None, None]
+        return torch.view_as_complex(torch.view_as_real(difference) * slope), None
+
+
+def _squares(spectrum: Tensor) -> Tensor:
+    """Σ |X|² over the last three axes."""
+    return torch.linalg.vector_norm(torch.view_as_real(spectrum).flatten(-4), dim=-1).square()
 
 
 def _waveform_share(estimate: Tensor, target: Tensor, gradient: Tensor | None, count: int) -> Tensor:

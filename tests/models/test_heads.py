@@ -12,7 +12,15 @@ HEADS = [
     STEMS,
     ("kick", "snare", "piano", "guitar", "rest"),
 ]
-NARROW = {"widths": [8] * 4, "depths": [1] * 4, "mlp_ratios": [1] * 4, "detail": 4, "head_width": 8, "window": [4, 4]}
+NARROW = {
+    "convolutions": [8] * 4,
+    "widths": [8] * 4,
+    "depths": [1] * 4,
+    "mlp_ratios": [1] * 4,
+    "detail": 4,
+    "head_width": 8,
+    "window": [4, 4],
+}
 SMALLER = {
     "tfswa_unet": NARROW,
     "tfswa_multiscale": NARROW,

@@ -18,7 +18,7 @@ class SequenceAttention(nn.Module):
     """Multi-head self-attention along frames for every bin (TSA), or along bins for every frame (FSA).
 
     Maps queries, keys and values side by side (b, n, f, 3·d) to (b, n, f, d); what projects tokens to these is the
-    block's. Source: TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0, and rotary positions from RoFormer, arXiv 2104.09864.
+    block's. Source: TFSWA-ResUNet, doi 10.1186/s13634-025-01249-0; rotary positions: RoFormer, arXiv 2104.09864.
 
     Args:
         width: features d of a token.
@@ -81,7 +81,7 @@ def rotary_table(positions: int, width: int) -> Tensor:
 
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
-    """Turn neighbouring features (…, e) pairwise, as complex numbers would be, by the angles of a rotary table (2, …, e).
+    """Turn neighbouring features (…, e) pairwise, as complex numbers, by the angles of a rotary table (2, …, e).
 
     Source: RoFormer, arXiv 2104.09864.
     """
@@ -120,8 +120,8 @@ def merge_windows(windows: Tensor, window: Window, n: int, f: int) -> Tensor:
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learned bias for each relative position.
 
-    Maps queries, keys and values side by side (b, n, f, 3·d) to (b, n, f, d) for any n and f: the plane is padded at run
-    time and padding is never attended to. A shifted grid starts half a window earlier, which gives the same windows as
+    Maps queries, keys and values side by side (b, n, f, 3·d) to (b, n, f, d) for any n and f: the plane is padded at
+    run time and padding is never attended to. A shifted grid starts half a window earlier, which gives the same windows as
     Swin's roll and mask without the roll. Source: Swin Transformer, arXiv 2103.14030.
 
     Args:
