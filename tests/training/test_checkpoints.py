@@ -4,6 +4,7 @@ import csv
 import errno
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -274,7 +275,10 @@ def test_the_command_ends_with_the_signals_status(songs, tmp_path, number, statu
         process.send_signal(number)
         _, told = process.communicate()
     assert process.returncode == status, told
-    assert re.search(rf"error: stopped by {number.name} after step \d+: go on with resume=\S+interrupted\.ckpt\n", told)
+    going_on = shlex.join([*command[1:], f"resume={last.with_name('interrupted.ckpt')}"])
+    assert re.search(
+        rf"error: stopped by {number.name} after step \d+: go on with python {re.escape(going_on)}\n", told
+    )
     assert load(last)["global_step"] == load(last.with_name("interrupted.ckpt"))["global_step"]
 
 
