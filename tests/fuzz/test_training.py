@@ -48,7 +48,9 @@ def train(folder, *overrides):
 
 
 def break_off(process, way, generator, last):
-    """Break a run off: mostly within its first steps after last.ckpt is there, else at any time before."""
+    """Break a run off: mostly soon after last.ckpt is there, else at any time since its folder is."""
+    while process.poll() is None and not last.parents[1].is_dir():
+        time.sleep(0.02)
     patience = 1e9 if generator.random() < 0.75 else generator.uniform(0, 6)
     began = time.monotonic()
     while process.poll() is None and not last.is_file() and time.monotonic() - began < patience:
