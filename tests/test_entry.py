@@ -1,5 +1,6 @@
 """train.py and eval.py as a user runs them: what is wrong is one sentence, status 1, and nothing is left behind."""
 
+import errno
 import runpy
 import shlex
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from tfswa_unet.config import choice
 from tfswa_unet.data import data_sets
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, StoppedError
 
 ROOT = Path(__file__).parents[1]
 
@@ -116,6 +117,43 @@ def test_songs_to_be_made_are_one_of_several_data_sets(trained_with):
     sets = trained_with("data=[synthetic,musdb18hq]", "data.sets.synthetic.make.tracks=5")["data"]["sets"]
     assert sets["synthetic"]["make"]["tracks"] == 5
     assert "make" not in sets["musdb18hq"]
+
+
+@pytest.mark.parametrize(
+    ("given", "checkpoint", "going_on"),
+    [
+        (["data.root=/a b"], "/runs/last.ckpt", "'data.root=/a b' hydra.run.dir=run resume=/runs/last.ckpt"),
+        (["resume=/older.ckpt"], "/runs/last.ckpt", "hydra.run.dir=run resume=/runs/last.ckpt"),
+        ([], "/müsik (1)/last.ckpt", "hydra.run.dir=run 'resume=\"/müsik (1)/last.ckpt\"'"),
+    ],
+)
+def test_a_stop_gives_the_whole_command_that_goes_on(trained_with, monkeypatch, capsys, given, checkpoint, going_on):
+    def stopped(*_):
+        raise StoppedError("stopped by SIGTERM after step 3", Path(checkpoint), 15)
+
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", stopped)
+    with pytest.raises(SystemExit) as left:
+        trained_with(*given)
+    assert left.value.code == 143
+    said = f"error: stopped by SIGTERM after step 3: go on with python {ROOT / 'train.py'} {going_on}\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/runs/x"), "error: /runs/x cannot be written (No space"),
+        (KeyboardInterrupt(), "error: interrupted: start it again"),
+    ],
+)
+def test_a_full_disk_and_an_interrupt_anywhere_are_one_sentence(trained_with, monkeypatch, capsys, error, sentence):
+    def failing(*_):
+        raise error
+
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", failing)
+    with pytest.raises(SystemExit) as left:
+        trained_with()
+    assert sentence in f"{left.value.code}{capsys.readouterr().err}"
 
 
 def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeypatch):

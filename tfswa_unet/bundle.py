@@ -6,6 +6,7 @@ Lightning checkpoints are read too, but nothing in any file is ever unpickled in
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -65,9 +66,10 @@ def load_model(path_or_name: str | Path, device: str | torch.device = "cpu", *, 
     """
     if allow_random and str(path_or_name) in models.names():
         return models.build(models.preset(str(path_or_name))).to(device).eval()
-    description, weights = _read(_existing(path_or_name))
-    model, weights = _build(path_or_name, description["config"], weights)
-    _check_fit(path_or_name, model.state_dict(), weights)
+    path = _existing(path_or_name)
+    description, weights = _read(path)
+    model, weights = _build(path, description["config"], weights)
+    _check_fit(path, model.state_dict(), weights)
     model.load_state_dict(weights)
     return model.to(device).eval()
 
@@ -100,20 +102,25 @@ def _describe(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _existing(path_or_name: str | Path) -> Path:
-    path = Path(path_or_name)
-    if path.is_file():
+def _existing(path_or_name: object) -> Path:
+    if not isinstance(path_or_name, str | bytes | os.PathLike):
+        raise ModelError(
+            f"got {type(path_or_name).__name__} where a model's file is expected: "
+            "give the path of a bundle (.safetensors) or a checkpoint (.ckpt)"
+        )
+    name = os.fsdecode(path_or_name)
+    path = Path(name)
+    if os.path.isfile(path):  # which is false, not an error, for a name that no file system takes
         return path
     presets = models.names()
-    if str(path_or_name) in presets:
+    if name in presets:
         raise ModelError(
-            f"{path_or_name} is a preset, which has no trained weights: "
-            "give a bundle (.safetensors) or a checkpoint (.ckpt)"
+            f"{name} is a preset, which has no trained weights: give a bundle (.safetensors) or a checkpoint (.ckpt)"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path} is a folder: give a bundle (.safetensors) or a checkpoint (.ckpt) inside it")
-    hint = did_you_mean(path_or_name, presets)
-    raise ModelError(f"{path_or_name}: no such bundle or checkpoint{hint}: check the path")
+    hint = did_you_mean(name, presets)
+    raise ModelError(f"{name}: no such bundle or checkpoint{hint}: check the path")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

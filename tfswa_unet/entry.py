@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shlex
@@ -10,14 +11,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tfswa_unet.config import plain
-from tfswa_unet.errors import UserError
+from tfswa_unet.errors import RunError, UserError
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk
 INTERNALS = ("full_key:", "object_type", "reference_type")  # lines of OmegaConf's that say nothing to a user
 # Where a key went that a data set has for itself.
 MOVED = {"data.options": "data.sets.NAME.options", "data.make": "data.sets.NAME.make", "data.mixture": "data.sets"}
@@ -39,10 +43,18 @@ def in_one_sentence(main: Callable[..., Any]) -> Callable[..., Any]:
     def run(*arguments: Any, **options: Any) -> Any:
         try:
             return main(*arguments, **options)
+        except RunError as error:
+            _leave(_with_command(error), error.status)
         except UserError as error:
             _leave(str(error), error.status)
+        except KeyboardInterrupt:
+            _leave("interrupted: start it again", 130)
         except (HydraException, OmegaConfBaseException) as error:
             _leave(_unreadable(sys.argv[1:]) or _sentence(error))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            _leave(f"{error.filename or os.getcwd()} cannot be written ({error.strerror}): make room for it there")
         except ValueError as error:
             if not _hydras(error):
                 raise
@@ -58,24 +70,44 @@ def _leave(sentence: str, status: int = 1) -> NoReturn:
     sys.exit(status)
 
 
+def _with_command(error: RunError) -> str:
+    """Its sentence, with the whole command that goes on where it says `resume=`."""
+    if error.checkpoint is None:
+        return str(error)
+    words = sys.argv[1:]
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        words = list(HydraConfig.get().overrides.task)  # of this job
+    words = [word for word in words if not word.startswith("resume=")]
+    given = f"resume={error.checkpoint}"
+    resume = given if _is_readable(given) else _quoted(given)
+    return str(error).replace(given, f"python {shlex.join([sys.argv[0], *words, resume])}")
+
+
 def _unreadable(words: Sequence[str]) -> str | None:
     """What to write in the shell instead of the first override that Hydra's grammar cannot read, if there is one."""
-    parser = OverridesParser.create()
     for word in words:
-        if word.startswith("-"):
+        if word.startswith("-") or _is_readable(word):
             continue
-        try:
-            parser.parse_override(word)
-        except HydraException:
-            key, _, value = word.partition("=")
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            quoted = f'{key}="{escaped}"'
-            try:
-                parser.parse_override(quoted if value else word)
-            except HydraException:
-                return f"the override {word} cannot be read: expected KEY=VALUE, such as optimizer.lr=1e-3"
-            return f"the value in {word} cannot be read as it stands: write {shlex.quote(quoted)}, quotes included"
+        quoted = _quoted(word)
+        if word.endswith("=") or "=" not in word or not _is_readable(quoted):
+            return f"the override {word} cannot be read: expected KEY=VALUE, such as optimizer.lr=1e-3"
+        return f"the value in {word} cannot be read as it stands: write {shlex.quote(quoted)}, quotes included"
     return None
+
+
+def _is_readable(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
+def _quoted(word: str) -> str:
+    """The override with its value in the quotes of Hydra's grammar."""
+    key, _, value = word.partition("=")
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{escaped}"'
 
 
 def plain_values(config: DictConfig) -> dict[str, Any]:

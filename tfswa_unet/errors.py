@@ -33,16 +33,21 @@ class ModelError(UserError):
 
 
 class RunError(UserError):
-    """A training run cannot go on: its disk is full, or its numbers are no longer finite."""
+    """A training run cannot go on: its disk is full, or its numbers are no longer finite.
 
+    `checkpoint` is the state to go on from, where there is one; the sentence names it as `resume=`.
+    """
 
-class StoppedError(UserError):
-    """A training run was stopped by a signal, its state kept in `checkpoint`."""
-
-    def __init__(self, what: str, checkpoint: Path, number: int) -> None:
-        super().__init__(f"{what}: go on with resume={checkpoint}")
-        self.what = what
+    def __init__(self, sentence: str, checkpoint: Path | None = None) -> None:
+        super().__init__(sentence)
         self.checkpoint = checkpoint
+
+
+class StoppedError(RunError):
+    """A training run was stopped by the signal of that number."""
+
+    def __init__(self, what: str, checkpoint: Path | None, number: int) -> None:
+        super().__init__(f"{what}: {f'go on with resume={checkpoint}' if checkpoint else 'start it again'}", checkpoint)
         self.status = 128 + number
 
 

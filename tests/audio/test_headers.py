@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+import soundfile
 
 from tests.audio.sounds import chirp
 from tfswa_unet import audio
@@ -117,3 +118,71 @@ def test_names_that_are_not_utf8_are_written_and_read(tmp_path, format):
     path.parent.mkdir()
     audio.write(path, chirp(0.5), 44100, format)
     assert audio.read(path).shape == (2, 22050)
+
+
+SIZES = {"wav": ("<I", 4), "aiff": (">I", 4), "caf": (">q", 4), "w64": ("<q", 16)}  # of the data chunk, behind its name
+
+
+def sized(path, change, subtype="PCM_16"):
+    """A file of 1 s whose header announces what `change` makes of the size that it has; gives the samples."""
+    soundfile.write(path, chirp(1.0).T, 44100, subtype=subtype)
+    whole, content = audio.read(path), bytearray(path.read_bytes())
+    form, behind = SIZES[path.suffix[1:]]
+    at = content.index(b"SSND" if path.suffix == ".aiff" else b"data") + behind
+    struct.pack_into(form, content, at, change(struct.unpack_from(form, content, at)[0]))
+    path.write_bytes(content)
+    return whole
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("change", [lambda n: 0, lambda n: n + 1, lambda n: n + 2, lambda n: n + 8])
+@pytest.mark.parametrize("ending", SIZES)
+def test_a_size_of_none_or_a_few_bytes_too_many_loses_no_sample(tmp_path, ending, change, subtype):
+    check(tmp_path / f"a.{ending}", sized(tmp_path / f"a.{ending}", change, subtype))
+
+
+@pytest.mark.parametrize("size", [-1, 4])  # unknown, as the format allows; and no more than its number of edits
+def test_a_caf_that_was_never_closed_is_read_whole(tmp_path, size):
+    check(tmp_path / "a.caf", sized(tmp_path / "a.caf", lambda n: size))
+
+
+@pytest.mark.parametrize("ending", SIZES)
+def test_a_size_a_frame_too_small_loses_that_frame_alone(tmp_path, ending):
+    whole = sized(tmp_path / f"a.{ending}", lambda n: n - 4)
+    read = audio.read(tmp_path / f"a.{ending}")
+    assert whole.shape[1] - read.shape[1] in (0, 1)
+    np.testing.assert_allclose(read, whole[:, : read.shape[1]], atol=2e-6)
+
+
+def test_rifx_that_announces_nothing_is_refused_rather_than_read_as_noise(tmp_path):
+    path = tmp_path / "big.wav"
+    big_endian(path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(">I", content, content.index(b"data") + 4, 0)
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match="holds 0 samples where audio is expected"):
+        audio.read(path)
+
+
+@pytest.mark.parametrize(
+    ("format", "ending"),
+    [("WAV", "wav"), ("RF64", "wav"), ("AIFF", "aiff"), ("CAF", "caf"), ("W64", "w64"), ("AU", "au")],
+)
+def test_half_a_file_is_refused(tmp_path, format, ending):
+    path = tmp_path / f"a.{ending}"
+    soundfile.write(path, chirp(2.0).T, 44100, subtype="PCM_16", format=format)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for attempt in (audio.probe, audio.read):
+        with pytest.raises(AudioError, match=r"decoded (1\.00|0\.99) s of 2\.00 s announced: the file is cut short"):
+            attempt(path)
+
+
+@pytest.mark.parametrize("zeros", [1, 1000, 100_000])
+@pytest.mark.parametrize("length", [88_200, 88_201])
+def test_zeros_behind_an_mp3_are_no_samples(tmp_path, length, zeros):
+    path = tmp_path / "a.mp3"
+    audio.write(path, chirp(length / 44100), 44100, "mp3")
+    whole = audio.read(path)
+    assert whole.shape[1] == length
+    path.write_bytes(path.read_bytes() + bytes(zeros))
+    check(path, whole)

@@ -53,6 +53,29 @@ def test_the_public_names_are_there():
         _ = tfswa_unet.separate
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (None, "got NoneType where a model's file is expected: give the path of a bundle"),
+        (3, "got int where"),
+        (["a.ckpt"], "got list where"),
+        ("", "is a folder: give a bundle"),
+        ("m" * 300, "no such bundle or checkpoint"),
+        (b"gone.ckpt", r"gone\.ckpt: no such bundle or checkpoint"),
+    ],
+)
+def test_what_is_no_model_file_is_one_sentence(given, sentence):
+    with pytest.raises(UserError, match=sentence) as refused:
+        tfswa_unet.load(given)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [None, 3, "model.safetensors", ["a.ckpt"]])
+def test_a_separator_of_no_model_is_one_sentence(given):
+    with pytest.raises(UserError, match=f"got {type(given).__name__} where a model is expected: give what tfswa_unet"):
+        Separator(given)
+
+
 def test_the_help_names_the_commands(capsys):
     assert main([]) == 0
     assert re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE) == list(cli.COMMANDS)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import MISSING, fields
 
 import numpy as np
@@ -154,6 +157,49 @@ def test_a_picture_of_the_song_and_its_stems(bundle, song, tmp_path, capsys):
     (picture,) = out.rglob("*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 10_000
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_and_the_summary_still_printed(
+    bundle, song, tmp_path, capsys, monkeypatch
+):
+    def undrawn(*_):
+        raise OSError("no ink")
+
+    monkeypatch.setattr("tfswa_unet.evaluation.plots.spectrograms", undrawn)
+    out = tmp_path / "out"
+    assert main(["separate", str(song), "-o", str(out), "--model", str(bundle), *FAST, "--picture", "--json"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["done"] == 1
+    assert told.err == f"error: {song}: its picture cannot be drawn: no ink\n"
+    assert len(wavs(out)) == 4
+
+
+def test_the_name_of_a_picture_is_refused_before_the_work(bundle, song, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(SpectralModel, "forward", None)  # nothing is separated
+    long = song.rename(tmp_path / f"{'s' * 240}.wav")
+    command = ["separate", str(long), "-o", str(tmp_path / "out"), "--model", str(bundle), *FAST, "--json"]
+    assert main([*command, "--picture"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["failed"] == 1
+    assert "spectrograms.png' has 261 bytes, the file system takes 255: shorten the template" in told.err
+    assert wavs(tmp_path) == [long.name]
+
+
+def test_an_output_that_is_latin_1_shows_what_it_can(bundle, song, tmp_path):
+    command = [sys.executable, "-m", "tfswa_unet", "separate", str(song), "-o", "out", "--model", str(bundle), *FAST]
+    latin = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, cwd=tmp_path, env=latin, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u2192 out/song: vocals.wav" in done.stdout
+
+
+def test_too_many_channels_name_the_song(bundle, tmp_path, capsys):
+    soundfile.write(tmp_path / "six.wav", np.full((44_100, 6), 0.1), 44_100)
+    command = ["separate", str(tmp_path / "six.wav"), "-o", str(tmp_path / "out"), "--model", str(bundle), *FAST]
+    assert main(command) == 1
+    assert capsys.readouterr().err.startswith(
+        f"error: {tmp_path / 'six.wav'}: the audio has 6 channels, the model separates 2 (or 1): mix it down first"
+    )
 
 
 def _bad_files(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from tests.audio.sounds import chirp
 from tfswa_unet import audio
+from tfswa_unet.cli import main, separate
 from tfswa_unet.inference import Separator, separate_files
 
 COUNT = int(os.environ.get("FUZZ_FILES", "300"))
@@ -54,8 +56,22 @@ def damage(generator, whole):
     return path.suffix, bytes(content)
 
 
+@pytest.fixture
+def command(monkeypatch):
+    """Run `tfswa separate` with the separator of these tests, and give its exit status and its summary."""
+    separator = Separator(Halves(), device="cpu", segment_seconds=1, overlap_seconds=0.1, precision="fp32")
+    monkeypatch.setattr(separate, "_separator", lambda args: separator)
+
+    def run(songs, out, capsys):
+        status = main(["separate", *map(str, songs), "-o", str(out), "--model", "halves", "--json"])
+        return status, json.loads(capsys.readouterr().out)
+
+    return run
+
+
 @pytest.mark.parametrize("first", range(0, COUNT, BATCH))
-def test_a_damaged_file_gives_its_stems_or_one_sentence(first, whole, tmp_path):
+def test_a_damaged_file_gives_its_stems_or_one_sentence(first, whole, tmp_path, command, capsys):
+    done = []
     separator = Separator(Halves(), device="cpu", segment_seconds=1, overlap_seconds=0.1, precision="fp32")
     for number in range(first, min(first + BATCH, COUNT)):
         suffix, content = damage(np.random.default_rng(number), whole)
@@ -63,11 +79,21 @@ def test_a_damaged_file_gives_its_stems_or_one_sentence(first, whole, tmp_path):
         path.write_bytes(content)
         (result,) = separate_files(separator, [path], tmp_path / "out")
         if result.status == "done":
+            done.append(path)
             length = audio.read(path).shape[1]
-            assert all(audio.read(stem).shape[1] == length for stem in result.files.values()), number
+            stems = [audio.read(stem, allow_nonfinite=True) for stem in result.files.values()]
+            assert all(stem.shape[1] == length and np.isfinite(stem).all() for stem in stems), number
         else:
             assert result.error, number
             assert "\n" not in result.error, number
             assert "unexpected" not in result.error, (number, result.error)
             assert not (tmp_path / "out" / str(number)).exists(), number
         assert not list(tmp_path.rglob(".*")), number
+
+    songs = [*tmp_path.glob("*.*")]
+    status, summary = command(songs, tmp_path / "all", capsys)
+    assert {song["song"] for song in summary["songs"] if song["status"] == "done"} == {str(path) for path in done}
+    assert status == (1 if len(done) < len(songs) else 0)
+    if done:
+        status, summary = command(done, tmp_path / "good", capsys)
+        assert (status, summary["failed"]) == (0, 0)

@@ -225,7 +225,7 @@ def test_a_full_disk_is_refused(separator, song, tmp_path, monkeypatch, format, 
 
 def test_more_channels_than_the_model_takes_are_refused(separator, tmp_path, noise):
     audio.write(tmp_path / "x.wav", noise(6, 100), RATE)
-    with pytest.raises(AudioError, match="the audio has 6 channels, the model separates 2"):
+    with pytest.raises(AudioError, match=r"x\.wav: the audio has 6 channels, the model separates 2"):
         separate_file(separator, tmp_path / "x.wav", tmp_path / "out")
 
 

@@ -138,4 +138,4 @@ def test_names_too_long_are_refused_in_bytes(tmp_path):
     request = Request([InputFile(Path("song.mp3"), "ä" * 128)], tmp_path)
     (job,) = request.jobs(["vocals"])
     with pytest.raises(ConfigError, match="has 256 bytes, the file system takes 255"):
-        request.check_lengths(job.paths.values())
+        request.check_lengths(job)

@@ -4,9 +4,11 @@ import csv
 import errno
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -131,6 +133,65 @@ def test_a_signal_stops_after_the_step(make_config, tmp_path, whole, with_callba
     with_callback(Callback())
     fit(make_config(*WHOLE, f"resume={path}"), tmp_path / "second")
     assert torch.allclose(weights(tmp_path / "second" / "checkpoints" / "last.ckpt"), whole, atol=1e-7)
+
+
+class BeforeTraining(Callback):
+    """Send a signal before the first step."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def on_fit_start(self, *_):
+        os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_step_names_no_file_that_is_not_there(make_config, tmp_path, with_callback, number):
+    with_callback(BeforeTraining(number))
+    said = f"stopped by {number.name} before the first checkpoint: start it again"
+    with pytest.raises(StoppedError, match=f"^{said}$") as stopped:
+        fit(make_config(*WHOLE), tmp_path / "first")
+    assert stopped.value.status == 128 + number
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+    gone = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    for named in (gone, gone.parent, gone.parent.parent):
+        with pytest.raises(ConfigError) as refused:
+            fit(make_config(*WHOLE, f"resume={named}"), tmp_path / "second")
+        assert str(refused.value) == (
+            f"resume={named}: no such checkpoint, since that run ended before its first one; start it again without "
+            "resume="
+        )
+
+
+def test_a_signal_before_going_on_names_what_was_given(make_config, tmp_path, with_callback):
+    fit(make_config(*WHOLE, "trainer.max_steps=2"), tmp_path / "first")
+    last = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    with_callback(BeforeTraining(signal.SIGTERM))
+    with pytest.raises(StoppedError, match=f"^stopped by SIGTERM after step 2: go on with resume={last}$"):
+        fit(make_config(*WHOLE, f"resume={last}"), tmp_path / "second")
+    with pytest.raises(ConfigError, match=rf"is a folder; expected a file, such as {last}$"):
+        fit(make_config(*WHOLE, f"resume={last.parent.parent}"), tmp_path / "second")
+
+
+def test_a_second_signal_stops_at_once(make_config, tmp_path, with_callback):
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with_callback(At(5, twice))
+    with pytest.raises(StoppedError) as stopped:
+        fit(make_config(*WHOLE), tmp_path)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    assert str(stopped.value) == f"stopped by SIGINT after step 4: go on with resume={last}"
+    assert load(last)["global_step"] == 4
+
+
+def test_a_checkpoint_needs_no_room_elsewhere(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "full"))
+    fit(make_config("trainer.max_epochs=1"), tmp_path / "run")
+    assert load(tmp_path / "run" / "checkpoints" / "last.ckpt")["global_step"] == 4
 
 
 def test_an_error_leaves_the_state_to_go_on_from(make_config, tmp_path, whole, with_callback):
@@ -267,14 +328,18 @@ def test_the_command_ends_with_the_signals_status(songs, tmp_path, number, statu
     root = Path(__file__).parents[2]
     settings = [*SMALL, f"data.root={songs}", "trainer.max_epochs=100000", "data.samples_per_epoch=80"]
     command = [sys.executable, str(root / "train.py"), *settings, "paths.cache=cache", "hydra.run.dir=run"]
+    command.append("data.workers=1")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while process.poll() is None and not last.is_file():
             time.sleep(0.05)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does, to the loader's workers too
         _, told = process.communicate()
     assert process.returncode == status, told
-    assert re.search(rf"error: stopped by {number.name} after step \d+: go on with resume=\S+interrupted\.ckpt\n", told)
+    going_on = shlex.join([*command[1:], f"resume={last.with_name('interrupted.ckpt')}"])
+    what = rf"error: stopped by {number.name} after step \d+: go on with python {re.escape(going_on)}\n"
+    assert re.search(what, told)
+    assert "Traceback" not in told
     assert load(last)["global_step"] == load(last.with_name("interrupted.ckpt"))["global_step"]
 
 

@@ -231,6 +231,8 @@ class ContainerDecoder:
             return self._counted
         if self._stream.duration and self._demuxer == "mov":
             return round(self._stream.duration * self._tick)
+        if self._demuxer == "caf":
+            return self._stream.frames if self.codec.startswith("pcm") else 0
         if self._demuxer == "matroska" and len(self._container.streams) == 1 and self._container.duration:
             return round(self._container.duration * self.rate / 1_000_000)
         return 0

@@ -7,6 +7,7 @@ import mmap
 import os
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,20 +24,33 @@ SUFFIXES = frozenset([
 ])
 # fmt: on
 OGG_CODECS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ", b"\x80theora", b"fishead\0", b"BBCD\0", b"OVP80")
+# What may follow the samples of a wav, and of a caf.
 KNOWN_CHUNKS = (
-    b"LIST",
-    b"id3 ",
-    b"ID3 ",
-    b"PEAK",
-    b"fact",
-    b"JUNK",
-    b"bext",
-    b"cue ",
-    b"iXML",
-    b"PAD ",
-    b"smpl",
-    b"inst",
+    *(b"LIST", b"id3 ", b"ID3 ", b"PEAK", b"fact", b"JUNK", b"bext", b"cue ", b"iXML", b"PAD ", b"smpl", b"inst"),
+    *(b"strg", b"info", b"free", b"peak", b"kuki", b"mark", b"regn", b"umid", b"uuid", b"chan", b"pakt"),
+    b"",
 )
+# Sizes from here on are what programs write into a wav header when they cannot go back to fill it in.
+UNKNOWN_BYTES = 0x7FFF0000
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Where a container's chunks begin, the name of that of the samples, the form and alignment of their headers."""
+
+    first: int
+    name: bytes
+    form: str
+    align: int
+
+
+CHUNKS = {
+    b"RIFF": Chunks(12, b"data", "<4sI", 2),
+    b"RF64": Chunks(12, b"data", "<4sI", 2),
+    b"RIFX": Chunks(12, b"data", ">4sI", 2),
+    b"riff": Chunks(40, b"data", "<16sq", 8),
+    b"caff": Chunks(8, b"data", ">4sq", 1),
+}
 # The song's tags, FFmpeg's name of each and libsndfile's where it has one. Everything else in a file's metadata
 # (encoder, brands, handler names) describes the file, not the song, and is dropped.
 TAGS = {
@@ -148,22 +162,46 @@ def mp3_length(path: Path) -> int | None:
     return max(0, count * samples - trimmed)
 
 
-def hides_samples(path: Path) -> bool:
-    """Whether samples follow a wav's data chunk that announces none, as a recorder leaves it that was cut off."""
+def data_sizes(path: Path) -> tuple[int, int]:
+    """Bytes of samples that a wav, w64, caf or au announces, 0 where it does not say, and those that are there.
+
+    Both are 0 for other files.
+    """
     with open(path, "rb") as file:
         at = skip_id3(file)
         size = os.fstat(file.fileno()).st_size
-        if file.read(4) not in (b"RIFF", b"RF64"):
-            return False
-        at += 12
-        while at + 8 < size:
+        magic = file.read(4)
+        if magic == b".snd":
+            start, announced = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
+            return known_size(announced), max(0, size - start)
+        if magic not in CHUNKS:
+            return 0, 0
+        at += CHUNKS[magic].first
+        name, form, align = CHUNKS[magic].name, CHUNKS[magic].form, CHUNKS[magic].align
+        width, large = struct.calcsize(form), 0
+        while at + width <= size:
             file.seek(at)
-            name, length = struct.unpack("<4sI", file.read(8))
-            at += 8
-            if name == b"data":
-                return length == 0 and file.read(4) not in KNOWN_CHUNKS
-            at += length + length % 2
-    return False
+            found, length = struct.unpack(form, file.read(width))
+            if magic == b"riff":
+                length -= width  # counts itself
+            if found == b"ds64":
+                large = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
+            at += width
+            if found[:4] == name:
+                if magic == b"caff":  # a number of edits comes first
+                    at, length = at + 4, length - 4
+                    file.seek(at)
+                announced = large or (length if align == 8 or magic == b"caff" else known_size(length))
+                # FFmpeg, which reads such files, takes a RIFX for a RIFF, and so reads noise.
+                none = announced <= 0 and (magic == b"RIFX" or file.read(4) in KNOWN_CHUNKS)
+                return max(0, announced), 0 if none else max(0, size - at)
+            at += max(0, length) + -length % align
+    return 0, 0
+
+
+def known_size(length: int) -> int:
+    """A size of 32 bits, or 0 where it says that nobody knows."""
+    return 0 if length >= UNKNOWN_BYTES else length
 
 
 def tags_from_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfswa_unet.audio.decode import TOLERANCE, truncated
-from tfswa_unet.audio.headers import FilePart, hides_samples, tags_from_soundfile
+from tfswa_unet.audio.headers import FilePart, data_sizes, known_size, tags_from_soundfile
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ SUBTYPES = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE",
 # Vorbis seeks miss by some samples in the last page, which is 255 packets of 1024 samples at most, and in a file
 # that was already read from: one seek to before that page, then only reading on.
 LAST_PAGE = 1 << 18
-# Sizes from here on are what programs write into a wav header when they cannot go back to fill it in.
-UNKNOWN_BYTES = 0x7FFF0000
+SIZED = {"WAV", "WAVEX", "RF64", "W64", "CAF", "AU"}  # formats whose headers `data_sizes` reads
 CHUNK = 1 << 16  # samples read at once
 MOST_FRAMES = 1 << 48  # from here on, libsndfile does not know the length
 
@@ -54,8 +53,12 @@ class PcmDecoder:
             file = _open(path, part)
         except (soundfile.LibsndfileError, RuntimeError, TypeError):  # TypeError: a name that ends in .raw
             return None
-        empty = file.frames == 0 and part is None and hides_samples(path)
-        if file.subtype not in SUBTYPES or file.frames >= MOST_FRAMES or empty:
+        announced, present = data_sizes(path) if file.format in SIZED else (0, 0)
+        # A recorder that was cut off leaves a header that announces nothing.
+        hidden = file.frames == 0 and announced == 0 and present > 0
+        # libsndfile leaves out the end of a caf whose size is a little too large.
+        too_large = file.format == "CAF" and announced > present
+        if file.subtype not in SUBTYPES or file.frames >= MOST_FRAMES or hidden or too_large:
             file.close()
             return None
         try:
@@ -63,7 +66,7 @@ class PcmDecoder:
                 raise AudioError(f"{path}: has 1 audio stream, so stream {stream} does not exist: choose stream 0")
             if file.frames == 0:
                 raise AudioError(f"{path}: holds 0 samples where audio is expected: export it again")
-            _check_complete(path, file)
+            _check_complete(path, file, announced, present)
         except AudioError:
             file.close()
             raise
@@ -132,14 +135,13 @@ def _open(path: Path, part: tuple[int, int] | None) -> soundfile.SoundFile:
     return soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
 
 
-def _check_complete(path: Path, file: soundfile.SoundFile) -> None:
-    # libsndfile quietly shortens a wav or aiff whose header announces more than the file holds; its log tells.
-    found = re.search(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    if found is None:
-        return
-    announced, present = int(found[1]), int(found[2])
+def _check_complete(path: Path, file: soundfile.SoundFile, announced: int, present: int) -> None:
+    # libsndfile quietly shortens a file whose header announces more than it holds; of an aiff its log tells.
+    found = re.search(r"^ ?SSND : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if found:
+        announced, present = known_size(int(found[1])), int(found[2])
     frames = file.frames * announced // max(present, 1)
     # A little too much is a pad byte or a chunk behind the samples that was counted in, but not half of a short file.
     tolerated = min(TOLERANCE * file.samplerate, 0.1 * frames)
-    if present < announced < UNKNOWN_BYTES and frames - file.frames > tolerated:
+    if present < announced and frames - file.frames > tolerated:
         raise truncated(path, file.frames, frames, file.samplerate)

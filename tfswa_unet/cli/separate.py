@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         skip_existing=args.skip_existing,
         stream=args.stream,
         tags=not args.no_tags,
+        picture=args.picture,
     )
     if request.passed_over and not args.quiet:
         count = sum(request.passed_over.values())
@@ -144,13 +145,14 @@ def _draw(result: FileResult, stream: int) -> Path | None:
     """Draw the song's first half minute; give the picture's path, or None for a song that was not separated."""
     from tfswa_unet import audio
     from tfswa_unet.evaluation.plots import spectrograms
+    from tfswa_unet.inference.request import picture_path
 
     if result.status != "done":
         return None
     song = audio.probe(result.song, stream)
     length = min(30 * song.rate, song.length)
     stems = {stem: audio.read(path, 0, length) for stem, path in result.files.items()}
-    picture = next(iter(result.files.values())).parent / f"{result.song.name} spectrograms.png"
+    picture = picture_path(result.song, result.files)
     spectrograms(picture, audio.read(result.song, 0, length, stream), stems, song.rate, result.song.name)
     return picture
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import prod
@@ -240,8 +242,16 @@ def loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         collate_fn=_as_it_is,
+        worker_init_fn=_start_worker,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def _start_worker(_number: int) -> None:
+    # Ctrl-C and batch systems signal the whole group; the training process ends its workers itself, after its step.
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def empty(shape: Sequence[int]) -> Tensor:

@@ -158,13 +158,13 @@ def _run_job(
     separator: Separator, request: Request, job: Job, on_progress: OnProgress | None, cancel: Cancel | None
 ) -> FileResult:
     path, paths, targets = job.file.path, job.paths, job.targets
-    request.check_lengths(paths.values())
+    request.check_lengths(job)
     if request.skip_existing and all(path.is_file() for path in paths.values()):
         return FileResult(path, "skipped", paths)
     began = time.perf_counter()
     info = audio.probe(path, request.stream)
     request.check_job(job, info)
-    separator.check_channels(info.channels)
+    separator.check_channels(info.channels, path)
 
     mixture, null, done = Delay(), NullError(), 0
     blocks = mixture.remember(audio.blocks(path, max(1, int(BLOCK_SECONDS * info.rate)), request.stream))

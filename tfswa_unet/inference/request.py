@@ -55,6 +55,7 @@ class Request:
         skip_existing: leave files alone whose stems are all there.
         stream: which audio stream of each file.
         tags: copy the file's tags.
+        picture: a picture is drawn beside the stems of each, at its `picture_path`.
         passed_over: how many files of each ending a search left out.
 
     Raises:
@@ -72,6 +73,7 @@ class Request:
     skip_existing: bool = False
     stream: int = 0
     tags: bool = True
+    picture: bool = False
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -149,13 +151,14 @@ class Request:
                 written.update(paths)
         return [file for file in self.inputs if file.path.resolve() not in written]
 
-    def check_lengths(self, paths: Iterable[Path]) -> None:
-        """Refuse names that are too long for the file system, in bytes.
+    def check_lengths(self, job: Job) -> None:
+        """Refuse a file whose stems, or picture, have names that are too long for the file system, in bytes.
 
         Raises:
             ConfigError: for the first of them.
         """
-        for path in paths:
+        pictures = [picture_path(job.file.path, job.paths)] if self.picture else []
+        for path in [*job.paths.values(), *pictures]:
             try:
                 most = os.pathconf(nearest_folder(self.out / "x"), "PC_NAME_MAX")
             except (AttributeError, OSError, ValueError):
@@ -207,6 +210,11 @@ class Request:
                 f"the template {self.template!r} gives all stems of {file.track} one name: add {{stem}} to it"
             )
         return paths
+
+
+def picture_path(song: Path, paths: Mapping[str, Path]) -> Path:
+    """Where a picture of a song and its stems, at `paths`, is drawn."""
+    return next(iter(paths.values())).parent / f"{song.name} spectrograms.png"
 
 
 def _found(given: Path, out: Path, passed_over: Counter[str]) -> list[InputFile]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
@@ -50,6 +51,7 @@ class Separator:
 
     Raises:
         ConfigError: for impossible values.
+        ModelError: for what is no model.
     """
 
     def __init__(
@@ -63,6 +65,10 @@ class Separator:
         precision: Precision | Literal["auto"] = "auto",
         compile: bool = False,
     ) -> None:
+        if not all(hasattr(model, name) for name in ("stems", "rate", "channels")):
+            raise ModelError(
+                f"got {type(model).__name__} where a model is expected: give what tfswa_unet.load makes of a file"
+            )
         if batch is not None and batch < 1:
             raise ConfigError(f"batch={batch}: at least one segment must run at a time")
         self.device = pick_device(device)
@@ -159,15 +165,16 @@ class Separator:
             raise AudioError(f"got a rate of {rate} Hz: give the rate at which the audio was sampled")
         return self._stream(blocks, rate, channels, names, cancel)
 
-    def check_channels(self, channels: int) -> None:
-        """Refuse audio whose channels the model cannot take.
+    def check_channels(self, channels: int, song: Path | None = None) -> None:
+        """Refuse audio whose channels the model cannot take, with a sentence that names the song.
 
         Raises:
             AudioError: for more than one channel where the model has another number of them.
         """
         if channels not in (1, self.model.channels) and self.model.channels != 1:
+            where = f"{song}: " if song else ""
             raise AudioError(
-                f"the audio has {channels} channels, the model separates {self.model.channels} (or 1): "
+                f"{where}the audio has {channels} channels, the model separates {self.model.channels} (or 1): "
                 f"mix it down first, for example with ffmpeg -i IN -ac {self.model.channels} OUT.wav"
             )
 

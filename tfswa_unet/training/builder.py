@@ -19,7 +19,7 @@ from tfswa_unet.data.augmentation import split
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
-from tfswa_unet.training.checkpoints import Resumable, read_resumable
+from tfswa_unet.training.checkpoints import CheckpointFiles, Resumable, read_resumable
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
@@ -113,6 +113,7 @@ def make_trainer(config: TrainConfig, folder: Path, resumed_step: int | None = N
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resumed_step),
             callbacks=make_callbacks(config.callbacks, folder),
+            plugins=CheckpointFiles(),
             default_root_dir=folder,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 import shutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins import TorchCheckpointIO
 
 from tfswa_unet.errors import ConfigError, RunError, StoppedError
 from tfswa_unet.files import replacing
@@ -40,7 +42,8 @@ class Checkpoints(Checkpoint):
 
     The last state is written after epochs, every few minutes, and where the run ends, always between two steps, so
     that going on repeats and leaves out nothing. SIGINT and SIGTERM end the run after the step that is under way, with
-    the same state in interrupted.ckpt; a second signal ends it at once. An error leaves interrupted.ckpt too.
+    the same state in interrupted.ckpt; a second signal, or one before the first step, ends it at once. An error leaves
+    interrupted.ckpt too.
 
     Args:
         folder: of the checkpoints.
@@ -58,15 +61,26 @@ class Checkpoints(Checkpoint):
         self.best = -math.inf
         self.best_step: int | None = None
         self.saved_at = 0.0
+        self.state: Resumable | None = None  # to go on from
         self.unwritable = False  # since a checkpoint could not be written
         self.signal: signal.Signals | None = None
         self.stopping = False  # since a process got one, and last.ckpt is written
-        self._handlers: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # in training, those before it
 
     @property
     def best_path(self) -> Path | None:
         """best.ckpt, where a validation gave a score."""
         return None if self.best_step is None else self.folder / BEST
+
+    @contextmanager
+    def stoppable(self, resumed: Resumable | None) -> Iterator[None]:
+        """Let SIGINT and SIGTERM end what is done before training with a StoppedError that names `resumed`."""
+        self.state = resumed
+        before = self._catch_signals()
+        try:
+            yield
+        finally:
+            _restore(before)
 
     def state_dict(self) -> dict[str, Any]:
         return {"monitor": MONITOR, "current_score": self.score, "best_score": self.best, "best_step": self.best_step}
@@ -78,8 +92,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at = time.monotonic()
         # After Lightning's own, whose way of ending at SIGTERM has exit status 0.
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        self._handlers = self._catch_signals()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -131,6 +144,12 @@ class Checkpoints(Checkpoint):
             with suppress(RunError):
                 self._save(trainer, INTERRUPTED)
 
+    def full_disk(self, what: str) -> RunError:
+        """The error for what could not be written."""
+        path = self.state.path if self.state else None
+        then = f", then go on with resume={path}" if path else ""
+        return RunError(f"{what}: make room for it there{then}", path)
+
     def _is_signalled(self, trainer: Trainer) -> bool:
         return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
 
@@ -141,6 +160,7 @@ class Checkpoints(Checkpoint):
 
     def _save_last(self, trainer: Trainer) -> None:
         self._save(trainer, LAST)
+        self.state = Resumable(self.folder / LAST, trainer.global_step)
         self.saved_at = time.monotonic()
 
     def _save(self, trainer: Trainer, name: str) -> None:
@@ -153,31 +173,47 @@ class Checkpoints(Checkpoint):
                 trainer.save_checkpoint(path)  # takes part; the first process alone writes
         except OSError as error:
             self.unwritable = True
-            last = self.folder / LAST
-            then = f", then go on with resume={last}" if last.is_file() else ""
-            raise RunError(f"{path} cannot be written ({error.strerror}): make room for it there{then}") from None
+            raise self.full_disk(f"{path} cannot be written ({error.strerror})") from None
 
     def _stop(self, trainer: Trainer) -> None:
         path = self.folder / INTERRUPTED
-        if trainer.is_global_zero:
-            try:
+        with suppress(OSError):  # last.ckpt is the same
+            if trainer.is_global_zero:
                 with replacing(path) as temporary:
                     shutil.copyfile(self.folder / LAST, temporary)
-            except OSError:
-                path = self.folder / LAST
-        name = (self.signal or signal.SIGTERM).name
-        raise StoppedError(f"stopped by {name} after step {trainer.global_step}", path, self.signal or signal.SIGTERM)
+            self.state = Resumable(path, trainer.global_step)
+        raise self._stopped()
+
+    def _stopped(self) -> StoppedError:
+        number = self.signal or signal.SIGTERM  # which another process got
+        if self.state is None:
+            return StoppedError(f"stopped by {number.name} before the first checkpoint", None, number)
+        return StoppedError(f"stopped by {number.name} after step {self.state.step}", self.state.path, number)
 
     def _receive(self, number: int, _frame: Any) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
+        under_way = bool(self._handlers) and self.signal is None
         self.signal = signal.Signals(number)
+        if not under_way:
+            raise self._stopped()
         print("stopping after this step; once more to stop at once", file=sys.stderr)
 
+    def _catch_signals(self) -> dict[int, Any]:
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        return {number: signal.signal(number, self._receive) for number in SIGNALS}
+
     def _restore_signals(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        _restore(self._handlers)
         self._handlers = {}
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Checkpoints written straight to where they go; Lightning's own way needs their room in the system's /tmp too."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()  # torch gives a RuntimeError for a full disk
+        torch.save(checkpoint, buffer)
+        Path(path).write_bytes(buffer.getbuffer())
 
 
 def read_resumable(path: str | None, hparams: Mapping[str, Any]) -> Resumable | None:
@@ -194,7 +230,7 @@ def read_resumable(path: str | None, hparams: Mapping[str, Any]) -> Resumable | 
         return None
     found = Path(path).expanduser().resolve()
     if not found.is_file():
-        raise ConfigError(f"resume={path}: no such checkpoint; expected a file such as runs/…/checkpoints/last.ckpt")
+        raise ConfigError(f"resume={path}: {_missing(found)}")
     try:
         checkpoint = torch.load(found, map_location="cpu", weights_only=True, mmap=True)
         step, theirs = checkpoint["global_step"], checkpoint["hyper_parameters"]
@@ -214,6 +250,23 @@ def read_resumable(path: str | None, hparams: Mapping[str, Any]) -> Resumable | 
             "with, or take its weights alone by init_from="
         )
     return Resumable(found, step)
+
+
+def _missing(path: Path) -> str:
+    """Why there is no checkpoint there, and what to give instead."""
+    for folder in (path, path / "checkpoints", path.parent, path.parent.parent / "checkpoints"):
+        there = next((folder / name for name in (INTERRUPTED, LAST) if (folder / name).is_file()), None)
+        if there:
+            kind = "is a folder" if path.is_dir() else "no such checkpoint"
+            return f"{kind}; expected a file, such as {there}"
+    if any((folder / "config.yaml").is_file() for folder in (path, path.parent, path.parent.parent)):
+        return "no such checkpoint, since that run ended before its first one; start it again without resume="
+    return "no such checkpoint; expected a file such as runs/…/checkpoints/last.ckpt"
+
+
+def _restore(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:

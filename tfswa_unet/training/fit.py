@@ -12,10 +12,8 @@ from typing import Any
 from lightning import Callback
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-from tfswa_unet.errors import RunError, StoppedError
 from tfswa_unet.processes import keep_pages
 from tfswa_unet.training.builder import Run, build_run
 from tfswa_unet.training.callbacks import EarlyStopping
@@ -36,6 +34,7 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
     keep_pages()
     _quiet()
     run = build_run(values, folder)
+    checkpoints = _callback(run, Checkpoints)
     console = Console(stderr=True, highlight=False)
     if run.trainer.is_global_zero:
         parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
@@ -46,21 +45,18 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
         )
     try:
         path = run.resume.path if run.resume else None
-        run.trainer.fit(run.module, run.data, ckpt_path=path, weights_only=True)
-    except SIGTERMException:
-        last = folder / "checkpoints" / LAST
-        raise StoppedError("stopped by SIGTERM before training", last, 15) from None
+        with checkpoints.stoppable(run.resume):
+            run.trainer.fit(run.module, run.data, ckpt_path=path, weights_only=True)
     except OSError as error:
         if error.errno is None or isinstance(error, ConnectionError):
             raise
-        raise RunError(f"the run in {folder} cannot go on ({error.strerror}): make room for it there") from None
+        raise checkpoints.full_disk(f"the run in {folder} cannot go on ({error.strerror})") from None
     finally:
         # Runs of one sweep share a process: an open W&B run would swallow the next one.
         if any(isinstance(logger, WandbLogger) for logger in run.trainer.loggers):
             import wandb
 
             wandb.finish()
-    checkpoints = _callback(run, Checkpoints)
     if run.trainer.is_global_zero:
         console.print(f"ended after step {run.trainer.global_step}: {_reason(run)}")
         console.print(_outcome(checkpoints, folder))
