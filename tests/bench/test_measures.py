@@ -14,6 +14,7 @@ from tfswa_unet.bench.measures import (
     PeakMemory,
     Stopwatch,
     count_flops,
+    count_operations,
     flops_per_second,
     lstm_flops,
     median_seconds,
@@ -120,10 +121,20 @@ def test_flops_are_those_of_the_closed_form():
     assert flops_per_second(Filter()) == 2 * 8000 * 2 * 6 * 5
 
 
-@pytest.mark.parametrize("tokens", [16, 256])  # plain products, and the fused kernel
-def test_attention_counts_whichever_kernel_computes_it(tokens):
-    q, k, v = torch.randn(3, 2, 3, tokens, 8)
-    assert count_flops(lambda: attend(q, k, v)) == 2 * 2 * (2 * 3) * tokens * tokens * 8
+@pytest.mark.parametrize("tokens", [16, 256])
+@pytest.mark.parametrize("bias", [None, torch.zeros(1, requires_grad=True)])  # the fused kernel, and plain products
+def test_attention_counts_whichever_kernel_computes_it(tokens, bias):
+    qkv = torch.randn(2, tokens, 3 * 24)
+    assert count_flops(lambda: attend(qkv, 3, bias=bias)) == 2 * 2 * (2 * 3) * tokens * tokens * 8
+
+
+def test_operations_are_what_computes():
+    x = torch.randn(4, 6, requires_grad=True)
+    assert count_operations(lambda: x.view(2, 12).t()[1:].unbind(0)) == 0  # views
+    assert count_operations(lambda: torch.empty(3)) == 0
+    assert count_operations(lambda: x.t().contiguous().exp_()) == 2
+    product = (x * 3).exp()
+    assert count_operations(lambda: torch.autograd.grad(product, x, torch.ones(4, 6))) == 3  # ones, two products
 
 
 def test_an_lstms_products():

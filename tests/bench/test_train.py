@@ -7,8 +7,10 @@ from lightning import Callback
 from torch.utils.data import DataLoader, Dataset
 
 from tests.small import write_songs
+from tfswa_unet import models
 from tfswa_unet.bench.settings import TrainSetting
-from tfswa_unet.bench.train import PARTS, SplitStep, measure, run_steps
+from tfswa_unet.bench.subject import Subject
+from tfswa_unet.bench.train import PARTS, SplitStep, measure, run_steps, step_operations
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.losses import WeightedLoss
@@ -44,6 +46,14 @@ def _step(module, subject):
 
 def _watch(module, subject, seconds=0.0):
     return run_steps(_step(module, subject), iter(DataLoader(Stems(seconds), 1)), 4, drain=1)
+
+
+@pytest.mark.parametrize(("name", "most"), [("tfswa_tiny", 600), ("tfswa_base", 1850)])
+def test_a_step_dispatches_few_operations(name, most):
+    """Each is a kernel on a GPU, which small networks wait for; counted in bf16, whose casts count too."""
+    model = models.build(models.preset(name))
+    subject = Subject(name, model, torch.device("cpu"), "bf16")
+    assert 300 < step_operations(subject, WeightedLoss(choice("loss", "default"))) <= most
 
 
 def test_gradients_are_those_of_the_trainer(module, subject):

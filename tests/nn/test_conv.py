@@ -15,6 +15,7 @@ from tfswa_unet.nn import (
     PatchStem,
     TokenRCM,
 )
+from tfswa_unet.nn.conv import PointConv, WholeConv
 
 
 def _composition(rcm):
@@ -47,6 +48,16 @@ def test_rcm_equals_torch_layers(training):
     main.train(training)
     expected = main(maps) + shortcut(maps)
     assert torch.allclose(rcm(maps), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [PointConv, WholeConv])
+def test_a_convolution_of_one_point_equals_torch(kind):
+    torch.manual_seed(0)
+    ours, theirs = kind(3, 5), nn.Conv2d(3, 5, 1)
+    theirs.load_state_dict(ours.state_dict())
+    maps = torch.randn(2, 3, 7, 6).contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(ours(maps), theirs(maps), atol=1e-6)
+    assert ours(maps).is_contiguous() == (kind is WholeConv)
 
 
 def test_rcm_on_tokens_is_the_rcm_on_maps():

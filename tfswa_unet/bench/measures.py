@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 STATUS = Path("/proc/self/status")
@@ -161,6 +162,24 @@ def count_flops(work: Callable[[], object]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
+
+
+def count_operations(work: Callable[[], object]) -> int:
+    """Operations that a call dispatches, each of which a GPU runs as a kernel: views and empty memory are left out."""
+    with _Dispatches() as dispatches:
+        work()
+    return dispatches.count
+
+
+class _Dispatches(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        returns = function._schema.returns
+        is_view = any(each.alias_info is not None and not each.alias_info.is_write for each in returns)
+        if not is_view and not any(part in function._schema.name for part in ("empty", "_unsafe_view")):
+            self.count += 1
+        return function(*args, **(kwargs or {}))
 
 
 def flops_per_second(model: Any) -> int:

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tfswa_unet.bench.data import data_module
-from tfswa_unet.bench.measures import BYTES, PeakMemory, Stopwatch, count_flops, peak_bytes
+from tfswa_unet.bench.measures import BYTES, PeakMemory, Stopwatch, count_flops, count_operations, peak_bytes
 from tfswa_unet.bench.settings import TrainSetting
 from tfswa_unet.bench.subject import Subject, mixtures, prepare
 from tfswa_unet.config import choice
 from tfswa_unet.data.augmentation import split
-from tfswa_unet.losses import compare_stems, estimate_stems
+from tfswa_unet.losses import WeightedLoss, compare_stems, estimate_stems, objective
 from tfswa_unet.songs import write_dataset
 from tfswa_unet.training.datamodule import SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
@@ -29,6 +29,7 @@ from tfswa_unet.training.optimization import make_optimizer
 PARTS = ("data", "augmentation", "forward", "loss", "loss_backward", "network_backward", "optimizer")
 WARM_UP = 2  # steps: the first makes the optimizer's state, the second is the first of the usual ones
 PREFETCHED = 2  # batches that each of a loader's workers has in store
+COUNTED = 0.1  # s of audio while operations are counted: CPUs transform longer signals in pieces, whose number varies
 SONGS = 3  # the fewest of which one validates, as the data module asks
 
 
@@ -67,11 +68,32 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
         "audio_seconds_per_second": segments * seconds,
         **plain.memory,
         "activations_mb": plain.activations_mb,
+        "operations": step_operations(subject, module.loss),
         "shares": plain.watch.shares(),
         "tflops": tflops,
         "model_flop_utilisation": tflops / setting.peak_tflops if setting.peak_tflops else None,
         "checkpointing": _compared(plain, second) if second else None,
     }
+
+
+def step_operations(subject: Subject, loss: WeightedLoss) -> int:
+    """Operations of the forward pass, the loss and the backward pass of a step, at the subject's precision.
+
+    A GPU launches each of them, which takes longer than most of them do. The optimizer has its own.
+    """
+    model = subject.model.train()
+    samples = round(COUNTED * model.rate)
+    stems = 0.1 * torch.randn(1, len(model.stems), model.channels, samples, device=subject.device)
+    model.zero_grad(set_to_none=True)
+
+    def step() -> None:
+        with subject.autocast():
+            total, _ = objective(model, loss, stems, step=0)
+        total.backward()
+
+    count = count_operations(step)
+    model.zero_grad(set_to_none=True)
+    return count
 
 
 class SplitStep:

@@ -187,13 +187,13 @@ def _overlap_add(cut: Tensor, hop: int) -> Tensor:
     """Sum frames (signals, n, n_fft), each `hop` samples after the last: (signals, (n − 1) · hop + n_fft)."""
     signals, n, n_fft = cut.shape
     parts = -(-n_fft // hop)
-    if n_fft % hop:
-        cut = F.pad(cut, (0, parts * hop - n_fft))
-    cut = cut.view(signals, n, parts, hop)
-    total = cut.new_zeros(signals, n + parts - 1, hop)
-    for part in range(parts):
-        total[:, part : part + n] += cut[:, :, part]
-    return total.view(signals, -1)[:, : (n - 1) * hop + n_fft]
+    # Each frame as parts of a hop, silent frames around all of them: what sounds together lies on a diagonal.
+    padded = F.pad(cut, (0, parts * hop - n_fft, parts - 1, parts - 1))
+    along, frame = parts * hop, n + 2 * (parts - 1)
+    diagonals = padded.as_strided(
+        (signals, n + parts - 1, parts, hop), (frame * along, along, along - hop, 1), (parts - 1) * hop
+    )
+    return diagonals.sum(dim=2).view(signals, -1)[:, : (n - 1) * hop + n_fft]
 
 
 # Cached outside inference mode, or the first inference would leave tensors that training cannot use.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 # Each attention of a TFSWA block had a projection of its own; those of the paper's modules belonged to the attention.
 OF_BLOCK = ".attention.tsa.qkv.weight"
+COUNTS = ".num_batches_tracked"  # of batch norms
 OF_MODULE = re.compile(r"^(?!.*\.blocks\.)(.+)\.attention\.qkv\.(weight|bias)$")
 
 
@@ -24,7 +25,7 @@ def as_today(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[
 
     Projections that followed each other without anything between them become their product.
     """
-    config, weights = dict(config), dict(weights)
+    config, weights = dict(config), {name: value for name, value in weights.items() if not name.endswith(COUNTS)}
     if config.get("architecture") == "tfswa_resunet":
         config["network"] = {"residual": False, **config["network"]}
     for name in list(weights):

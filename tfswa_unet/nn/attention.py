@@ -53,22 +53,22 @@ def attend(qkv: Tensor, heads: int, turns: Tensor | None = None, bias: Tensor | 
     """Softmax attention of every token of a sequence over all of them, the heads apart.
 
     Args:
-        qkv: queries, keys and values side by side (sequences, tokens, 3·d).
+        qkv: queries, keys and values side by side (…, tokens, 3·d); leading axes are independent sequences.
         heads: d / heads features e each.
         turns: rotary table (2, tokens, e) that queries and keys are turned by.
-        bias: added to the scores before the softmax, broadcast to (sequences, heads, tokens, tokens).
+        bias: added to the scores before the softmax, broadcast to (…, heads, tokens, tokens).
 
     Returns:
-        (sequences, tokens, d).
+        (…, tokens, d).
     """
     split = qkv.unflatten(-1, (3, heads, -1))
     if turns is None:
-        q, k, v = split.unbind(2)
+        q, k, v = split.unbind(-3)
     else:
-        both, v = split.split([2, 1], dim=2)
-        q, k, v = *rotate(both, turns[:, :, None, None]).unbind(2), v.squeeze(2)
-    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(-2)
+        both, v = split.split([2, 1], dim=-3)
+        q, k, v = *rotate(both, turns[:, :, None, None]).unbind(-3), v.squeeze(-3)
+    q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(-3, -2).flatten(-2)
 
 
 def rotary_table(positions: int, width: int) -> Tensor:
@@ -121,8 +121,8 @@ class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with a learned bias for each relative position.
 
     Maps queries, keys and values side by side (b, n, f, 3·d) to (b, n, f, d) for any n and f: the plane is padded at
-    run time and padding is never attended to. A shifted grid starts half a window earlier, which gives the same windows as
-    Swin's roll and mask without the roll. Source: Swin Transformer, arXiv 2103.14030.
+    run time and padding is never attended to. A shifted grid starts half a window earlier, which gives the same windows
+    as Swin's roll and mask without the roll. Source: Swin Transformer, arXiv 2103.14030.
 
     Args:
         width: features d of a token.
@@ -142,16 +142,16 @@ class WindowAttention(nn.Module):
         self.register_buffer("relative", _relative_positions(rows, columns), persistent=False)
 
     def forward(self, qkv: Tensor) -> Tensor:
-        b, n, f, _ = qkv.shape
+        n, f = qkv.shape[1:3]
         padding = self._padding(n, f)
         padded = F.pad(qkv, (0, 0, *padding)) if any(padding) else qkv
         rows, columns = padded.shape[1:3]
 
         windows = partition_windows(padded, self.window)
-        bias = self.position_bias[self.relative].permute(2, 0, 1).to(qkv.dtype)[None]
+        bias = self.position_bias[self.relative].permute(2, 0, 1)[None]
         if any(padding):
-            bias = (bias + self._padding_mask(n, f, padding, bias)).repeat(b, 1, 1, 1)
-        out = attend(windows.flatten(0, 1), self.heads, bias=bias).unflatten(0, windows.shape[:2])
+            bias = bias + self._padding_mask(n, f, padding, bias)
+        out = attend(windows, self.heads, bias=bias.to(qkv.dtype))
 
         merged = merge_windows(out, self.window, rows, columns)
         return F.pad(merged, (0, 0, *(-side for side in padding))) if any(padding) else merged

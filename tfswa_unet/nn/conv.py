@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,17 +34,38 @@ class Chain(nn.Sequential):
         return x
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm of maps (b, d, n, f) that does not count its batches: nothing here reads their number."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.num_batches_tracked = None
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        nn.Module._load_from_state_dict(self, *args, **kwargs)  # torch's own would add the number where it is missing
+
+
 class PointConv(nn.Conv2d):
     """Convolution of 1 × 1 of channels-last maps (b, d, n, f) → (b, d', n, f) as the matrix product that it is.
 
     Torch's own is several times slower on CPUs where few features meet many points.
     """
 
+    bias: nn.Parameter
+
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__(width_in, width_out, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
         return F.linear(maps.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+class WholeConv(PointConv):
+    """`PointConv` that leaves each map whole in memory, as what takes them apart wants it."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        weights = self.weight.flatten(1).expand(len(maps), -1, -1)
+        return torch.baddbmm(self.bias[:, None], weights, maps.flatten(2)).unflatten(2, maps.shape[2:])
 
 
 class RCM(nn.Module):
@@ -55,9 +77,9 @@ class RCM(nn.Module):
     def __init__(self, width_in: int, width_out: int) -> None:
         super().__init__()
         # What follows is a norm, and the shortcut's bias: another would be without effect.
-        self.norm1 = nn.BatchNorm2d(width_in)
+        self.norm1 = BatchNorm(width_in)
         self.conv1 = nn.Conv2d(width_in, width_out, 3, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(width_out)
+        self.norm2 = BatchNorm(width_out)
         self.conv2 = nn.Conv2d(width_out, width_out, 3, padding=1, bias=False)
         self.shortcut = PointConv(width_in, width_out)
 
@@ -146,15 +168,13 @@ class ConvHead(nn.Module):
         self.expand = nn.Linear(width, widths[-1])
         outputs = (widths[0], *widths[:-1])
         self.blocks = nn.ModuleList(ConvDecoder(w, w, o, 1) for w, o in zip(widths, outputs, strict=True))
-        self.project = nn.Conv2d(widths[0], maps, 1)
+        self.project = WholeConv(widths[0], maps)
 
     def forward(self, tokens: Tensor, skips: Sequence[Tensor]) -> Tensor:
         maps = self.expand(self.norm(tokens)).permute(0, 3, 1, 2)
         for block, skip in zip(reversed(self.blocks), reversed(skips), strict=True):
             maps = block(maps, skip)
-        # A matrix product on this side leaves each map whole in memory, as what follows wants it.
-        weights = self.project.weight.flatten(1).expand(len(maps), -1, -1)
-        return torch.baddbmm(self.project.bias[:, None], weights, maps.flatten(2)).unflatten(2, maps.shape[2:])
+        return self.project(maps)
 
 
 class PatchStem(nn.Module):
@@ -229,16 +249,11 @@ def _contexts(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractC
 @contextmanager
 def _statistics_left_alone(layer: nn.Module) -> Iterator[None]:
     """Keep the batch norms of a layer from counting a batch twice because it is computed twice."""
-    kept = [
-        (norm, norm.momentum, norm.num_batches_tracked)
-        for norm in layer.modules()
-        if isinstance(norm, nn.BatchNorm2d) and norm.num_batches_tracked is not None
-    ]
-    for norm, _, count in kept:
-        # Without running statistics at all the recomputation would save other tensors than the forward pass did.
-        norm.momentum, norm.num_batches_tracked = 0.0, count.clone()
+    kept = [(norm, norm.momentum) for norm in layer.modules() if isinstance(norm, BatchNorm)]
+    for norm, _ in kept:
+        norm.momentum = 0.0  # without running statistics the recomputation would save other tensors
     try:
         yield
     finally:
-        for norm, momentum, count in kept:
-            norm.momentum, norm.num_batches_tracked = momentum, count
+        for norm, momentum in kept:
+            norm.momentum = momentum
