@@ -30,6 +30,14 @@ from tfswa_unet.training.fit import fit
 WHOLE = ("trainer.max_epochs=3", "callbacks.early_stopping.patience=null", "scheduler.floor=1.0")
 
 
+@pytest.fixture(autouse=True)
+def _interruptible():
+    """Python's own handler of Ctrl-C, which a test run in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def load(path):
     return torch.load(path, weights_only=True)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tfswa_unet.dsp import unstack_subbands
 
@@ -22,8 +23,9 @@ def receptive_field(model: Any, seconds: float = 1.0) -> dict[str, float | bool]
     Time is read at the waveform. The level that the model divides it by depends on every sample whatever the network
     sees, and adds to the gradient a multiple of the waveform; so this is silent at every other sample, which is where
     the gradient is read. Frequency is read at the maps (b, c·k, n, f) that the model, in eval mode, gives its network.
-    No window leaks there.
+    No window leaks there. Branches of a fresh network, which begin at zero, are given weights for it.
     """
+    model = _opened(model)
     shape = (1, model.channels, 2 * max(1, round(seconds * model.rate / 2)))
     mixture = 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     mixture[..., 1::2] = 0
@@ -55,6 +57,15 @@ def receptive_field(model: Any, seconds: float = 1.0) -> dict[str, float | bool]
         "fills_band": low == 0 and high == top,
         "effective_hertz": effective_high - effective_low,
     }
+
+
+def _opened(model: Any) -> Any:
+    """A copy of a model in which no linear layer is zero."""
+    model = copy.deepcopy(model)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear) and not layer.weight.any():
+            nn.init.normal_(layer.weight, std=0.1)
+    return model
 
 
 def _band(bins: list[Tensor], own: float, top: float, threshold: float) -> tuple[float, float]:
