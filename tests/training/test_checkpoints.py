@@ -319,6 +319,16 @@ def test_a_checkpoint_of_another_run_is_refused(make_config, tmp_path, overrides
     assert not (tmp_path / "second").exists()
 
 
+def test_a_checkpoint_of_an_earlier_layout_is_refused(make_config, tmp_path):
+    fit(make_config("trainer.max_epochs=1"), tmp_path / "first")
+    last = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    checkpoint = load(last)
+    checkpoint["state_dict"]["model.network.head.blocks.0.block.0.norm1.num_batches_tracked"] = torch.tensor(4)
+    torch.save(checkpoint, last)
+    with pytest.raises(ConfigError, match=r"written before the networks were laid out as they are now: .*init_from="):
+        fit(make_config(f"resume={last}"), tmp_path / "second")
+
+
 def test_what_is_no_checkpoint_is_refused(make_config, tmp_path):
     text = tmp_path / "notes.ckpt"
     text.write_text("not a checkpoint")

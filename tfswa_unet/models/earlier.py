@@ -17,7 +17,7 @@ OF_MODULE = re.compile(r"^(?!.*\.blocks\.)(.+)\.attention\.qkv\.(weight|bias)$")
 
 def is_earlier(names: Iterable[str]) -> bool:
     """Whether weights of these names are of format 1."""
-    return any(name.endswith(OF_BLOCK) or OF_MODULE.match(name) for name in names)
+    return any(name.endswith((OF_BLOCK, COUNTS)) or OF_MODULE.match(name) for name in names)
 
 
 def as_today(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -22,6 +22,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 
 from tfswa_unet.errors import ConfigError, RunError, StoppedError
 from tfswa_unet.files import replacing
+from tfswa_unet.models import is_earlier
 from tfswa_unet.training.config import CheckpointConfig
 
 MONITOR = "val/sdr"
@@ -233,6 +234,7 @@ def read_resumable(path: str | None, hparams: Mapping[str, Any]) -> Resumable | 
         raise ConfigError(f"resume={path}: {_missing(found)}")
     try:
         checkpoint = torch.load(found, map_location="cpu", weights_only=True, mmap=True)
+        earlier = is_earlier(checkpoint["state_dict"])
         step, theirs = checkpoint["global_step"], checkpoint["hyper_parameters"]
         theirs = {"model": theirs["model"], "optimizer": {"name": theirs["optimizer"]["name"]}}
         _ = checkpoint["loops"], checkpoint["optimizer_states"]
@@ -241,6 +243,11 @@ def read_resumable(path: str | None, hparams: Mapping[str, Any]) -> Resumable | 
             f"resume={path} is no checkpoint of a run: expected runs/…/checkpoints/last.ckpt; weights alone, such as a "
             "bundle's, are taken by init_from="
         ) from None
+    if earlier:
+        raise ConfigError(
+            f"resume={path} was written before the networks were laid out as they are now: go on with the version that "
+            "wrote it, or take its weights alone by init_from="
+        )
     ours = {"model": hparams["model"], "optimizer": {"name": hparams["optimizer"]["name"]}}
     differences = _differences(theirs, ours)
     if differences:
