@@ -159,3 +159,12 @@ def test_convolutions_in_place_of_patches():
     assert model(torch.randn(2, 2, 1_001)).shape == (2, 4, 2, 1_001)
     with pytest.raises(ConfigError, match=r"takes either convolutions, with patch=null detail=null, or"):
         small(network={**network, "patch": [2, 2]})
+
+
+def test_the_network_compiles_as_one_graph():
+    """Without complex numbers and without breaks, in training too; traced only, which needs no C++ compiler."""
+    torch.manual_seed(0)
+    model = awake(small())
+    maps = torch.randn(1, model.model_config.maps_in, 16, model.model_config.bins)
+    compiled = torch.compile(model.network, backend="eager", fullgraph=True)
+    assert torch.allclose(compiled(maps), model.network(maps), atol=1e-5)
