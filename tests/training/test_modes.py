@@ -58,8 +58,8 @@ def trained(make_config, name, *changes):
     return in_both_modes(network.model, songs)
 
 
-# The other presets are tfswa_tiny with other sizes.
-@pytest.mark.parametrize("name", ["tfswa_tiny", "tfswa_classic", "tfswa_multiscale", "tfswa_resunet"])
+# The other presets are tfswa_tiny in other sizes, but for tfswa_classic, which has no batch norms.
+@pytest.mark.parametrize("name", ["tfswa_tiny", "tfswa_resunet"])
 def test_training_and_evaluation_agree(make_config, name):
     training, evaluation = trained(make_config, name)
     assert training > 5  # it has learned
