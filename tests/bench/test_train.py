@@ -137,6 +137,7 @@ def test_training_on_songs_made_for_it(bundle):
     assert gain["activations_mb"] == pytest.approx(gain["activations_ratio"] * record["activations_mb"])
     assert 0 < gain["activations_ratio"] < 0.9
     assert gain["time_ratio"] > 0
+    assert record["operations"] == _measured(bundle)["operations"]  # of a step without it
 
 
 def test_training_on_a_data_set_with_workers(bundle, tmp_path):

@@ -47,6 +47,7 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
     subject = replace(subject, model=model)  # the one that was loaded may go
     with tempfile.TemporaryDirectory() as folder:
         data = _data(setting, model, augmentation, Path(folder) / "songs")
+        operations = step_operations(subject, module.loss)
         plain = _measure(setting.steps, subject, module, data, False)
         second = _measure(setting.steps, subject, module, data, True) if setting.checkpointing else None
     total = sum(plain.seconds())
@@ -68,7 +69,7 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
         "audio_seconds_per_second": segments * seconds,
         **plain.memory,
         "activations_mb": plain.activations_mb,
-        "operations": step_operations(subject, module.loss),
+        "operations": operations,
         "shares": plain.watch.shares(),
         "tflops": tflops,
         "model_flop_utilisation": tflops / setting.peak_tflops if setting.peak_tflops else None,
@@ -79,21 +80,21 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
 def step_operations(subject: Subject, loss: WeightedLoss) -> int:
     """Operations of the forward pass, the loss and the backward pass of a step, at the subject's precision.
 
-    A GPU launches each of them, which takes longer than most of them do. The optimizer has its own.
+    A GPU launches each of them, which takes longer than most of them do. The optimizer has its own. A first step is not
+    counted, which makes what later ones find: windows of transforms.
     """
     model = subject.model.train()
     samples = round(COUNTED * model.rate)
     stems = 0.1 * torch.randn(1, len(model.stems), model.channels, samples, device=subject.device)
-    model.zero_grad(set_to_none=True)
 
     def step() -> None:
         with subject.autocast():
             total, _ = objective(model, loss, stems, step=0)
         total.backward()
+        model.zero_grad(set_to_none=True)
 
-    count = count_operations(step)
-    model.zero_grad(set_to_none=True)
-    return count
+    step()
+    return count_operations(step)
 
 
 class SplitStep:
