@@ -79,7 +79,8 @@ def test_a_run_broken_off_goes_on(number, songs, tmp_path):
         break_off(process, way, generator, last)
         _, told = process.communicate(timeout=120)
 
-    assert "Traceback" not in told
+    # Of processes that are killed one by one, the last may still tell that another is gone.
+    assert way == "SIGKILL" or "Traceback" not in told
     begun = (run / "config.yaml").is_file()
     statuses = {"SIGKILL": [-9], "full disk": [1], "SIGTERM": [143], "SIGINT": [130]}[way]
     assert process.returncode in (statuses if begun else [*statuses, -signal.SIGTERM]), told
