@@ -251,7 +251,7 @@ class _Distance(torch.autograd.Function):
         total = sum(others, first)
         if gradient is not None:
             ctx.save_for_backward(gradient.view(estimate.shape))
-        return total.to(estimate.real.dtype)
+        return total
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:

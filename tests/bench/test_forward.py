@@ -152,6 +152,7 @@ def test_the_parts_of_the_architecture_have_their_names():
     with torch.no_grad():
         shares = module_shares(model, lambda: model(torch.randn(1, 2, 8192)), 1, CPU)
     assert {BEFORE, AFTER, "TSA", "FSA", "W-MSA", "MLP", "convolutions", "stem", "head", "down, up"} <= set(shares)
+    assert not {"BatchNorm", "PointConv", "WholeConv"} & set(shares)  # which are parts of parts
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
 

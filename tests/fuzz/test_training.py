@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.small import OVERRIDES, write_songs
+from tests.small import write_songs
+from tests.training.conftest import SMALL
 from tfswa_unet.config import compose_values
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.training.fit import fit
@@ -25,14 +26,9 @@ RUNS = int(os.environ.get("FUZZ_RUNS", "2"))
 WAYS = ("SIGKILL", "full disk", "SIGTERM", "SIGINT")
 TRAIN = str(Path(__file__).parents[2] / "train.py")
 SETTINGS = [
-    "model=tfswa_tiny",
-    "augmentation=none",
-    "loss=fast",
-    "logger=csv",
-    *(override for override in OVERRIDES if not override.startswith(("trainer.max_epochs", "callbacks.progress_bar"))),
+    *(override for override in SMALL if not override.startswith(("trainer.max_epochs", "callbacks.progress_bar"))),
     "trainer.max_epochs=-1",
     "trainer.log_every_n_steps=1",
-    "callbacks.samples.every_n_epochs=null",
     "callbacks.early_stopping.patience=null",
 ]
 

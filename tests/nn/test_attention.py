@@ -88,7 +88,7 @@ def test_sequences_longer_than_the_table_get_positions_too():
     layer = _layer("frame", rotary=True).eval()
     tokens = _tokens(1, POSITIONS + 5, 1)
     with torch.no_grad():
-        assert torch.allclose(layer(tokens)[:, :3].isfinite().float(), torch.ones(1, 3, 1, 16))
+        assert layer(tokens).isfinite().all()
         attention = layer[1]
         kept, attention.turns = attention.turns, rotary_table(POSITIONS + 5, 8)
         expected = layer(tokens)

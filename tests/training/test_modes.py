@@ -33,11 +33,11 @@ def batches(seed):
 def in_both_modes(model, songs):
     """Median SDR in dB of single examples, in training mode and in evaluation mode; statistics stay as they are."""
     norms = [each for each in model.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 0.0
     scores = []
     for training in (True, False):
         model.train(training)
-        for norm in norms:
-            norm.momentum = 0.0
         with torch.no_grad():
             scores.append(torch.cat([sdr(stems, model(stems.sum(dim=1))) for stems in songs]).median())
     for norm in norms:

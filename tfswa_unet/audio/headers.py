@@ -191,7 +191,7 @@ def data_sizes(path: Path) -> tuple[int, int]:
                 if magic == b"caff":  # a number of edits comes first
                     at, length = at + 4, length - 4
                     file.seek(at)
-                announced = large or (length if align == 8 or magic == b"caff" else known_size(length))
+                announced = large or (known_size(length) if form.endswith("I") else length)
                 # FFmpeg, which reads such files, takes a RIFX for a RIFF, and so reads noise.
                 none = announced <= 0 and (magic == b"RIFX" or file.read(4) in KNOWN_CHUNKS)
                 return max(0, announced), 0 if none else max(0, size - at)

@@ -20,10 +20,10 @@ AROUND = "projections, norms, fusion"
 MODULES = {  # classes by the kind that their time is filed under
     "W-MSA": ["WindowAttention"],
     "MLP": ["LocalMLP"],
-    "convolutions": ["RCM", "TokenRCM", "ConvBlock", "ConvEncoder", "ConvDecoder"],
+    "convolutions": ["RCM", "TokenRCM", "BatchNorm", "PointConv", "ConvBlock", "ConvEncoder", "ConvDecoder"],
     AROUND: ["TFSWABlock", "ParallelAttention", "SerialAttention", "SerialTFSWA", "SequenceBlock", "SwinBlock"],
     "stem": ["ConvStem", "PatchStem"],
-    "head": ["ConvHead", "PatchHead"],
+    "head": ["ConvHead", "PatchHead", "WholeConv"],
     "down, up": ["Down", "Up"],
 }
 KINDS = {name: kind for kind, names in MODULES.items() for name in names}

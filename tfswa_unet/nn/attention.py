@@ -27,7 +27,7 @@ class SequenceAttention(nn.Module):
         rotary: turn queries and keys by their position along the axis.
     """
 
-    def __init__(self, width: int, head_width: int, axis: Axis, rotary: bool = True) -> None:
+    def __init__(self, width: int, head_width: int, axis: Axis, rotary: bool) -> None:
         super().__init__()
         self.axis = axis
         self.heads = width // head_width
