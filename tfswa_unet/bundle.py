@@ -192,12 +192,14 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _training_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """What a Lightning checkpoint knows of its own making, as JSON values."""
-    callbacks = (state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict))
+    callbacks = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
     scores = {
         state["monitor"]: round(float(state["current_score"]), 4)
         for state in callbacks
         if state.get("monitor") and state.get("current_score") is not None
     }
+    # Those that `training.pieces` keeps.
+    kept = next((state for state in callbacks if {"pieces", "sources"} <= state.keys()), {})
     recipe = {key: value for key, value in checkpoint["hyper_parameters"].items() if key != "model"}
     return {
         "epoch": checkpoint.get("epoch"),
@@ -206,6 +208,7 @@ def _training_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         # Lightning's WeightAveraging callback puts the average in state_dict and the raw weights beside it.
         "averaged": "current_model_state" in checkpoint,
         "recipe": json.loads(json.dumps(recipe, default=str)),
+        **{key: json.loads(json.dumps(kept[key], default=str)) for key in ("pieces", "sources") if key in kept},
     }
 
 

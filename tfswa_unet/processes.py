@@ -1,28 +1,42 @@
-"""Processors, worker processes, and memory that stays with the process."""
+"""Processors and their names, worker processes, and memory that stays with the process."""
 
 from __future__ import annotations
 
 import ctypes
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from tfswa_unet.errors import DataError
 
+CPU_FACTS = Path("/proc/cpuinfo")
 Result = TypeVar("Result")
 
 
 def processors() -> int:
     """Return how many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name(device: torch.device) -> str:
+    """The device as its maker calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if CPU_FACTS.is_file():
+        for line in CPU_FACTS.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def in_processes(work: Callable[..., Result], calls: Sequence[tuple], workers: int) -> Iterator[Result]:

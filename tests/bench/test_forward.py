@@ -38,7 +38,7 @@ def test_bf16_is_held_against_fp32(bundle):
 
 def test_emulation_is_told_by_the_processor(bundle, tmp_path, monkeypatch):
     facts = tmp_path / "cpuinfo"
-    monkeypatch.setattr("tfswa_unet.bench.subject.CPU_FACTS", facts)
+    monkeypatch.setattr("tfswa_unet.processes.CPU_FACTS", facts)
     for flags, emulated in (("sse2 avx2", True), ("sse2 avx512_bf16", False)):
         facts.write_text(f"model name\t: A Processor\nflags\t: {flags}\n")
         record = measure(ForwardSetting(model=bundle, seconds=0.2, runs=1, device="cpu", precision="bf16"))

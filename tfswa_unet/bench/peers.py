@@ -16,11 +16,12 @@ from tfswa_unet.bench.measures import step_flops
 from tfswa_unet.bench.networks import PUBLISHED, ways
 from tfswa_unet.bench.results import MEASURED, Failure, attempt, time_in_turns
 from tfswa_unet.bench.settings import PeersSetting
-from tfswa_unet.bench.subject import CHANNELS, RATE, as_in_training, device_name, emulated, mixtures, set_up
+from tfswa_unet.bench.subject import CHANNELS, RATE, as_in_training, emulated, mixtures, set_up
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.inference.precision import Precision, pick_device
 from tfswa_unet.losses import WeightedLoss, objective
+from tfswa_unet.processes import device_name
 from tfswa_unet.training.optimization import make_optimizer
 from tfswa_unet.types import STEMS
 

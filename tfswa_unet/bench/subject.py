@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tfswa_unet import models
+from tfswa_unet import models, processes
 from tfswa_unet.bench.settings import ModelSetting
 from tfswa_unet.bundle import load_model, read_facts
 from tfswa_unet.config import choice
 from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
-from tfswa_unet.processes import keep_pages
+from tfswa_unet.processes import device_name, keep_pages
 from tfswa_unet.songs import synthesize
 
-CPU_FACTS = Path("/proc/cpuinfo")
 BF16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them on x86 and on Arm
 RATE, CHANNELS = 44_100, 2  # of songs that are made
 SHORTEST = 1.0  # s, of a synthetic song
@@ -87,20 +84,9 @@ def emulated(precision: str, device: torch.device) -> bool | None:
         return False
     if device.type == "cuda":
         return not torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu" or not CPU_FACTS.is_file():
+    if device.type != "cpu" or not processes.CPU_FACTS.is_file():
         return None
-    return not BF16_UNITS & set(CPU_FACTS.read_text().split())
-
-
-def device_name(device: torch.device) -> str:
-    """The device as its maker calls it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if CPU_FACTS.is_file():
-        for line in CPU_FACTS.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return not BF16_UNITS & set(processes.CPU_FACTS.read_text().split())
 
 
 def mixtures(batch: int, channels: int, seconds: float, rate: int) -> Tensor:

@@ -75,7 +75,8 @@ class Info:
         from rich.tree import Tree
 
         console = Console(highlight=False, soft_wrap=True)
-        for name, value in {**facts, "receptive_field": _field(facts["receptive_field"])}.items():
+        shown = {**facts, "receptive_field": _field(facts["receptive_field"]), **_origin(facts.get("origin"))}
+        for name, value in shown.items():
             console.print(f"{name.replace('_', ' '):>24}  {_written(value)}", markup=False)
         tree = Tree(_label("", model))
         _grow(tree, model, args.depth)
@@ -118,6 +119,24 @@ def _field(field: dict[str, Any]) -> str:
         f"{time} of a segment of {field['segment_seconds']:.2f} s, {band}; "
         f"with these weights mostly {field['effective_seconds']:.2f} s, {field['effective_hertz']:,.0f} Hz"
     )
+
+
+def _origin(origin: dict[str, Any] | None) -> dict[str, Any]:
+    """Facts of training, the pieces and sources of it in a line each."""
+    if origin is None:
+        return {}
+    shown: dict[str, Any] = {
+        "origin": {name: value for name, value in origin.items() if name not in ("pieces", "sources")}
+    }
+    if pieces := origin.get("pieces"):
+        hours = sum(piece["seconds"] for piece in pieces) / 3600
+        steps = sum(piece["steps"][1] - piece["steps"][0] for piece in pieces)
+        places = dict.fromkeys(f"{piece['devices']} {piece['device']} ({piece['device_name']})" for piece in pieces)
+        count = f"{len(pieces)} piece{'s' if len(pieces) > 1 else ''}"
+        shown["trained"] = f"{hours:.2f} h, {steps:,} steps in {count} on {', '.join(places)}"
+    if sources := origin.get("sources"):
+        shown["sources"] = f"{len(sources)}, with their licences in --json"
+    return shown
 
 
 def _written(value: Any) -> str:

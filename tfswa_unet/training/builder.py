@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import lightning as L
 import torch
 from omegaconf import OmegaConf
 
-from tfswa_unet.bundle import load_model
+from tfswa_unet.bundle import load_model, read_facts
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
+from tfswa_unet.data.provenance import read_sources
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
@@ -23,6 +24,7 @@ from tfswa_unet.training.checkpoints import CheckpointFiles, Resumable, read_res
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
+from tfswa_unet.training.pieces import Source
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,16 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
 
     Raises:
         ConfigError: for unknown keys, names or values.
-        DataError: for a data set that is missing or unusable.
+        DataError: for a data set, or its table of sources, that is missing or unusable.
         ModelError: for a checkpoint to start from that does not fit.
     """
     config = from_values(TrainConfig, values, "")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
     module = make_module(config, data.covers_mixture)
+    sources = make_sources(config, data)
     resume = read_resumable(config.resume, module.hparams)
-    trainer = make_trainer(config, folder, resume.step if resume else None)
+    trainer = make_trainer(config, folder, resume.step if resume else None, sources)
     if trainer.is_global_zero:
         _write_facts(values, folder)
     return Run(config, module, data, trainer, folder, resume)
@@ -103,7 +106,17 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
     return module
 
 
-def make_trainer(config: TrainConfig, folder: Path, resumed_step: int | None = None) -> L.Trainer:
+def make_sources(config: TrainConfig, data: SegmentDataModule) -> list[Source]:
+    """What a model learns from: the data sets' tables of sources, and those of the weights that it starts from."""
+    sources = read_sources(data.sets)
+    if config.init_from:
+        sources = [*read_facts(config.init_from).get("training", {}).get("sources", []), *sources]
+    return sources
+
+
+def make_trainer(
+    config: TrainConfig, folder: Path, resumed_step: int | None = None, sources: Sequence[Source] = ()
+) -> L.Trainer:
     """The Lightning trainer with its loggers and callbacks."""
     arguments = {name: value for name, value in vars(config.trainer).items() if name != "gradient_clip"}
     try:
@@ -112,7 +125,7 @@ def make_trainer(config: TrainConfig, folder: Path, resumed_step: int | None = N
             strategy=config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resumed_step),
-            callbacks=make_callbacks(config.callbacks, folder),
+            callbacks=make_callbacks(config.callbacks, folder, sources),
             plugins=CheckpointFiles(),
             default_root_dir=folder,
             enable_progress_bar=False,

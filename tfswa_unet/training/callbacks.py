@@ -7,6 +7,7 @@ import logging
 import math
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tfswa_unet.files import replacing
 from tfswa_unet.training.checkpoints import MONITOR, Checkpoints
 from tfswa_unet.training.config import CallbackConfig, LoggerConfig
 from tfswa_unet.training.optimization import time_limit, total_steps
+from tfswa_unet.training.pieces import Pieces, Source
 
 COLUMNS = 80  # of a terminal at least
 REFRESH = 0.5  # s between changes of the line on a terminal
@@ -33,12 +35,13 @@ REPORT = 30.0  # s between lines where there is no terminal
 log = logging.getLogger(__name__)
 
 
-def make_callbacks(config: CallbackConfig, folder: Path) -> list[Callback]:
-    """Callbacks of a run whose checkpoints lie under `folder`/checkpoints."""
+def make_callbacks(config: CallbackConfig, folder: Path, sources: Sequence[Source]) -> list[Callback]:
+    """Callbacks of a run on data of these `sources` whose checkpoints lie under `folder`/checkpoints."""
     callbacks: list[Callback] = [
         Checkpoints(folder / "checkpoints", config.checkpoint),
         LearningRateMonitor("step"),
         SilentValidation(),
+        Pieces(sources),
     ]
     if config.early_stopping.patience is not None:
         callbacks.append(EarlyStopping(config.early_stopping.patience))
