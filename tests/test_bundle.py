@@ -73,6 +73,18 @@ def test_a_checkpoint_gives_the_same_samples_and_its_facts(model, tmp_path):
     }
 
 
+def test_pieces_and_sources_of_a_checkpoint_are_facts(model, tmp_path):
+    kept = {
+        "pieces": [{"steps": [0, 1200], "seconds": 60.5}],
+        "sources": [{"source": "an album", "licence": "CC0-1.0"}],
+    }
+    path = checkpoint(tmp_path / "last.ckpt", model, callbacks={"Pieces": kept, "Other": {"sources": ["theirs"]}})
+    training = read_facts(path)["training"]
+    assert {name: training[name] for name in kept} == kept
+    bundled = save_bundle(tmp_path / "m.safetensors", model, training)
+    assert read_facts(bundled)["training"] == training
+
+
 def test_averaged_weights_are_what_a_checkpoint_gives(model, tmp_path):
     raw = {f"model.{name}": torch.zeros_like(value) for name, value in model.state_dict().items()}
     path = checkpoint(tmp_path / "last.ckpt", model, current_model_state=raw)

@@ -56,6 +56,26 @@ def test_info_shows_layers_to_the_depth_asked_for(bundle, small, capsys):
     assert f"stem ConvStem {stem:,}" in capsys.readouterr().out
 
 
+def test_info_sums_pieces_and_counts_sources(checkpoint, capsys):
+    piece = {"seconds": 5400.0, "device": "cpu", "device_name": "A Processor", "devices": 1}
+    kept = {
+        "pieces": [{**piece, "steps": [0, 1000]}, {**piece, "steps": [1000, 2500]}],
+        "sources": [{"data_set": "mine", "source": "an album", "licence": "CC0-1.0"}],
+    }
+    torch.save({**torch.load(checkpoint), "callbacks": {"Pieces": kept}}, checkpoint)
+    assert main(["bundle", str(checkpoint)]) == 0
+    capsys.readouterr()
+    for path in (checkpoint, checkpoint.with_suffix(".safetensors")):
+        assert main(["info", str(path), "--depth", "0"]) == 0
+        shown = capsys.readouterr().out
+        assert " trained  3.00 h, 2,500 steps in 2 pieces on 1 cpu (A Processor)\n" in shown
+        assert " sources  1, with their licences in --json\n" in shown
+        assert "an album" not in shown
+    assert main(["info", str(checkpoint), "--json"]) == 0
+    origin = json.loads(capsys.readouterr().out)["origin"]
+    assert {name: origin[name] for name in kept} == kept
+
+
 def test_info_takes_a_preset_and_a_checkpoint(checkpoint, capsys):
     torch.set_num_threads(1)
     assert main(["info", "tfswa_tiny", "--json"]) == 0
