@@ -46,9 +46,11 @@ def _read_table(path: Path) -> list[dict[str, str]]:
             f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}: expected a first line "
             f"with {', '.join(COLUMNS)}, separated by tabs"
         )
-    if SET in header or len(set(header)) < len(header):
-        twice = next((column for column in header if header.count(column) > 1), SET)
-        raise DataError(f"{path} has the column {twice!r} {_too_often(twice)}: give each column a name of its own")
+    if repeated := [column for column in header if [SET, *header].count(column) > 1]:
+        raise DataError(
+            f"{path} has a column {repeated[0]!r} too many: expected a name of its own for each column, and {SET!r} is "
+            "added here"
+        )
     for number, fields in lines[1:]:
         if len(fields) != len(header):
             raise DataError(
@@ -56,7 +58,3 @@ def _read_table(path: Path) -> list[dict[str, str]]:
                 "by tabs; leave a field empty where nothing is known"
             )
     return [dict(zip(header, map(str.strip, fields), strict=True)) for _, fields in lines[1:]]
-
-
-def _too_often(column: str) -> str:
-    return "which is added here" if column == SET else "more than once"
