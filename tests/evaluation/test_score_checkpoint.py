@@ -39,6 +39,7 @@ def settings(files, tmp_path):
         "ckpt": str(files / "model.safetensors"),
         "data": {**choice("data", "musdb18hq"), "root": str(files / "songs")},
         "split": "test",
+        "equaliser": None,
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",
         "max_tracks": None,
