@@ -119,7 +119,7 @@ def fit(tracks: Sequence[Track], plan: StemPlan, rate: int, channels: int, data:
     Raises:
         ConfigError: the songs lack stems of the plan.
         AudioError: a file cannot be read.
-        DataError: a song's channels cannot be matched, or it holds NaN.
+        DataError: a song's channels cannot be matched.
     """
     reader = StemReader(tracks, plan, rate, channels)
     drawn = _pieces(reader.lengths, rate)
@@ -155,11 +155,6 @@ def _read(reader: StemReader, track: int, start: int) -> Audio:
     stems = np.empty((len(reader.names), reader.channels, size), np.float32)
     for number, crop in enumerate(stems):
         reader.fill(crop, track, number, start)
-    if not np.isfinite(stems).all():
-        raise DataError(
-            f"Track {reader.tracks[track].name!r} holds NaN or infinite samples, so that no equaliser can be fitted: "
-            "remove the song; tfswa data doctor finds all that are like it."
-        )
     return stems
 
 
