@@ -251,6 +251,23 @@ def test_a_source_that_one_track_lacks_is_silent_there(run):
     assert run(stems, separate=separate).methods[MODEL].stems["bass"].silent_tracks == ("song 1",)
 
 
+def test_a_source_that_the_first_tracks_lack_is_silent_where_only_they_are_scored(run):
+    stems = songs(2)
+    del stems[0]["bass"]
+    scores = run(stems, separate=lambda mixture, rate: {"vocals": mixture, "bass": mixture}, max_tracks=1)
+    assert scores.record["tracks"] == ["song 0"]
+    assert scores.methods[MODEL].stems["bass"].silent_tracks == ("song 0",)
+
+
+def test_a_mono_source_among_stereo_ones_is_on_both_sides(run):
+    stems = songs(1)
+    stems[0]["bass"] = stems[0]["bass"][:1]
+    both = {"vocals": stems[0]["vocals"], "bass": np.repeat(stems[0]["bass"], 2, axis=0)}
+    found = run(stems, separate=Separator([both])).methods[MODEL].tracks["song 0"]
+    estimate = torch.from_numpy(Separator([both])(sum(both.values()), RATE)["bass"])
+    assert found["bass"]["uSDR"] == pytest.approx(sdr(torch.from_numpy(both["bass"]), estimate).item(), abs=1e-5)
+
+
 def test_progress_counts_every_track_and_method(tmp_path, make_track):
     stems = songs()
     tracks = [make_track(f"song {n}", sources) for n, sources in enumerate(stems)]
@@ -298,8 +315,8 @@ def test_tracks_that_cannot_be_evaluated_are_refused(run, tmp_path, make_track):
         evaluate(Separator([]), [track, track], TWO, tmp_path / "out", settings=settings())
     with pytest.raises(ConfigError, match=r"source 'bass' of track 'song 0' belongs to more than one stem"):
         run(songs(1), StemPlan((("bass", ("bass",)), ("all", ("vocals", "bass")))))
-    with pytest.raises(DataError, match=r"sources of track 'song 0' differ in shape"):
-        run([{"vocals": noise(1, 1.0), "bass": noise(2, 1.0)[:1]}])
+    with pytest.raises(DataError, match=r"sources of track 'song 0' differ in their number of channels: .*'bass': 3"):
+        run([{"vocals": noise(1, 1.0), "bass": noise(2, 1.0)[[0, 1, 0]]}])
 
 
 @pytest.mark.parametrize(

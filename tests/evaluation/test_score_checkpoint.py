@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.small import write_songs
 from tfswa_unet import models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.config import choice
@@ -39,6 +40,7 @@ def settings(files, tmp_path):
         "ckpt": str(files / "model.safetensors"),
         "data": {**choice("data", "musdb18hq"), "root": str(files / "songs")},
         "split": "test",
+        "equaliser": None,
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",
         "max_tracks": None,
@@ -66,6 +68,40 @@ def test_scores_table_and_files(settings, tmp_path, capsys):
     assert (tmp_path / "scores" / "pictures" / "song.png").is_file()
 
 
+def test_an_equaliser_fitted_on_other_songs_has_its_row_and_record(settings, tmp_path, capsys):
+    songs = write_songs(tmp_path / "studio", songs=[("train", "a"), ("train", "b"), ("valid", "c")])
+    score_checkpoint({**settings, "equaliser": str(songs), "pictures": 0})
+    assert capsys.readouterr().out.count("│ equaliser") == 5  # four stems and their average
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert {key: scores["equaliser"][key] for key in ("data", "songs", "seconds", "rate")} == {
+        "data": "studio",
+        "songs": 2,
+        "seconds": 1.0,
+        "rate": 44_100,
+    }
+    # A quarter of the mixture each, as for a fresh model; a fit on one second is not quite as good.
+    assert scores["scores"]["equaliser"]["average"]["SDR"] == pytest.approx(-10 * np.log10(0.75), abs=0.2)
+
+
+@pytest.mark.parametrize("kind", ["folders", "auto"])
+def test_folders_of_songs_some_without_a_stem_some_with_a_mono_one_are_scored(settings, tmp_path, kind):
+    write_songs(tmp_path / "corpus", songs=[("valid", "a"), ("valid", "b")])
+    for path in (tmp_path / "corpus").rglob("*.wav"):
+        sound, rate = soundfile.read(path)
+        if path.name != "mixture.wav" and path.parts[-2:] != ("a", "bass.wav"):
+            mono = path.parts[-2:] == ("a", "other.wav")
+            soundfile.write(path.with_suffix(".flac"), sound[:, 0] if mono else sound, rate)
+        path.unlink()
+    data = {**choice("data", "folders"), "root": str(tmp_path / "corpus"), "kind": kind}
+    scores = score_checkpoint({**settings, "data": data, "split": "valid", "pictures": 0})
+    model = scores.methods["model"]
+    assert list(model.tracks) == ["a", "b"]
+    assert {stem: scores.silent_tracks for stem, scores in model.stems.items() if scores.silent_tracks} == {
+        "bass": ("a",)
+    }
+    assert np.isfinite(model.average["SDR"])
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -76,6 +112,7 @@ def test_scores_table_and_files(settings, tmp_path, capsys):
         ({"workers": "two"}, ConfigError, r"workers is 'two', expected a whole number"),
         ({"max_tracks": 0}, ConfigError, r"max_tracks=0: expected 1 or more"),
         ({"split": "train"}, DataError, r"train"),
+        ({"equaliser": "gone"}, DataError, r"gone does not exist, .*: set equaliser=/path/to/songs"),
         ({"spilt": "test"}, ConfigError, r"unknown key spilt \(did you mean split\?\)"),
     ],
 )

@@ -178,7 +178,12 @@ def list_data(sets: Mapping[str, DataSet]) -> dict[str, list[Song]]:
 
 
 def find_songs(
-    kind: str, root: str | Path, options: Mapping[str, Any] | None = None, name: str | None = None
+    kind: str,
+    root: str | Path,
+    options: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    *,
+    way_on: str | None = None,
 ) -> tuple[Layout, list[Song]]:
     """List the songs of a data set with their final splits; no audio file is opened.
 
@@ -187,6 +192,7 @@ def find_songs(
         root: the data set's folder, or its table.
         options: of the kind; what is left out is as conf/data says.
         name: what the configuration calls the data set where there are several, for messages.
+        way_on: what messages tell the user to do where there are no songs; by default, to set the root.
 
     Raises:
         ConfigError: an unknown kind or option.
@@ -195,9 +201,10 @@ def find_songs(
     root = Path(root).expanduser()
     if kind not in kinds():
         raise unknown(DATA_SETS.key, kind, kinds())
-    way_on = "set data.root=/path/to/musdb18hq, or make songs to train on with data=synthetic"
-    if name is not None:
-        way_on = f"set data.sets.{name}.root=/path/to/it"
+    if way_on is None:
+        way_on = "set data.root=/path/to/musdb18hq, or make songs to train on with data=synthetic"
+        if name is not None:
+            way_on = f"set data.sets.{name}.root=/path/to/it"
     _check_root(kind, root, way_on)
     found = detect(root) if kind == AUTO else kind
     songs = bind_lister(found, options or {}, name)(root)

@@ -63,6 +63,7 @@ def describe(settings: EvaluationSettings, songs: Sequence[ScoredTrack], checkpo
         "tracks": [song.name for song in songs],
         "max_seconds": settings.max_seconds,
         "stems": {stem: list(sources) for stem, sources in songs[0].plan.items()},
+        "equaliser": settings.equaliser.record() if settings.equaliser else None,
         "overlap": settings.overlap,
         "segment_seconds": settings.segment_seconds,
         "shifts": 1,  # a track is separated once; averages over shifted passes are not offered

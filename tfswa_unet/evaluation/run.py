@@ -18,6 +18,7 @@ from tfswa_unet.data import StemPlan, data_sets, load_data
 from tfswa_unet.data.stems import source_names
 from tfswa_unet.errors import DataError
 from tfswa_unet.evaluation.bsseval import load_museval
+from tfswa_unet.evaluation.equaliser import Equaliser, fit, training_songs
 from tfswa_unet.evaluation.plots import spectrograms
 from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, table
 from tfswa_unet.evaluation.scorer import OnScored, Scorer, ScoreStore, scoring_processes
@@ -56,7 +57,7 @@ def evaluate(
 
     Raises:
         ConfigError: a plan that overlaps, museval missing, or scoring out of memory.
-        DataError: no tracks, two of one name, or sources that differ in length or channels.
+        DataError: no tracks, two of one name, or sources that differ in channels.
         ModelError: the model's stems are missing, misshapen or not finite.
     """
     songs = _songs(tracks, plan, settings)
@@ -66,7 +67,7 @@ def evaluate(
     record = describe(settings, songs, checkpoint_hash)
     out.mkdir(parents=True, exist_ok=True)
 
-    methods = (MODEL, *settings.references)
+    methods = (MODEL, *settings.compared)
     store = ScoreStore(out, settings, checkpoint_hash, len(songs) * len(methods), on_progress)
     for method in methods:
         for stale in store.museval_folder(method).glob("*.json"):
@@ -89,8 +90,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     config = from_values(EvaluationConfig, values, "")
     model = load_model(config.ckpt)
     sets = data_sets(config.data)
-    found = load_data(sets, config.split, on_error=config.data["on_error"])
-    tracks = found[: config.max_tracks]
+    tracks = load_data(sets, config.split, on_error=config.data["on_error"])
     plan = StemPlan.from_config(model.config["stems"])
     separator = Separator(
         model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
@@ -105,6 +105,8 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         precision=separator.precision,
         metrics=config.metrics,
         max_seconds=config.max_seconds,
+        max_tracks=config.max_tracks,
+        equaliser=_equaliser(config, plan, max(track.rate for track in tracks), model.channels),
         workers=config.workers,
         pictures=config.pictures,
     )
@@ -121,6 +123,15 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     Console().print(table(scores))
     Console().print(f"scores: {out / 'scores.json'}", soft_wrap=True)
     return scores
+
+
+def _equaliser(config: EvaluationConfig, plan: StemPlan, rate: int, channels: int) -> Equaliser | None:
+    if config.equaliser is None:
+        return None
+    root = Path(config.equaliser).expanduser()
+    songs = training_songs(root, plan, config.data["on_error"])
+    with Console(stderr=True).status("fitting the equaliser"):
+        return fit(songs, plan, rate, channels, root.resolve().name)
 
 
 def _score(separate: Separate, wanted: Sequence[tuple[ScoredTrack, Sequence[str]]], store: ScoreStore) -> None:
@@ -157,8 +168,9 @@ def _picture(song: ScoredTrack, stems: Mapping[str, Audio], out: Path) -> None:
 def _songs(tracks: Sequence[Track], plan: StemPlan, settings: EvaluationSettings) -> list[ScoredTrack]:
     if not tracks:
         raise DataError("there are no tracks to evaluate: check data.root and the split")
+    resolved = plan.resolve(source_names(tracks))  # before the cut: a stem that the first songs lack is silent there
+    tracks = tracks[: settings.max_tracks]
     names = [file_name(track.name) for track in tracks]
     if twice := [name for name in names if names.count(name) > 1]:
         raise DataError(f"two tracks are named {twice[0]!r}: rename one, scores are filed by name")
-    resolved = plan.resolve(source_names(tracks))
     return [ScoredTrack(track, resolved, settings.max_seconds) for track in tracks]

@@ -20,6 +20,7 @@ import torch
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import TrackScores, museval_json, score
+from tfswa_unet.evaluation.equaliser import EQUALISER
 from tfswa_unet.evaluation.report import MODEL, source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import REFERENCES, ScoredTrack, Stems, file_name
@@ -36,7 +37,7 @@ class ScoreStore:
 
     Each is kept as a JSON file in `out/tracks/<method>`. A model's scores hold for the same checkpoint, way of applying
     it and code of this package; those of a reference method depend on the data and the metric only, so that every
-    checkpoint shares them.
+    checkpoint shares them, and those of an equaliser on its gains too.
     """
 
     out: Path  # folder of the evaluation
@@ -102,6 +103,8 @@ class ScoreStore:
                 return None
             parts += [self.checkpoint_hash, source_hash(), settings.model]
             parts += [settings.overlap, settings.segment_seconds, settings.precision]
+        if method == EQUALISER and settings.equaliser is not None:
+            parts.append(settings.equaliser.sha256)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -117,7 +120,10 @@ def score_saved(song: ScoredTrack, method: str, settings: EvaluationSettings, sa
 def score_track(song: ScoredTrack, method: str, estimates: Stems | None, settings: EvaluationSettings) -> TrackScores:
     """Score stems (c, t) under the names of `song.targets`; without any, those that the reference `method` gives."""
     if estimates is None:
-        estimates = REFERENCES[method](song.mixture, song.targets)
+        if method == EQUALISER and settings.equaliser is not None:
+            estimates = song.complete(settings.equaliser.separate(song.mixture, song.rate))
+        else:
+            estimates = REFERENCES[method](song.mixture, song.targets)
     # Truncated, as museval turns seconds into samples.
     window, hop = (max(1, int(seconds * song.rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
     return score(song.name, song.targets, estimates, window, hop, settings.metrics)

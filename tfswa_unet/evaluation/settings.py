@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tfswa_unet.errors import ConfigError, unknown
+from tfswa_unet.evaluation.equaliser import EQUALISER, Equaliser
 from tfswa_unet.evaluation.tracks import REFERENCES
 from tfswa_unet.types import Split
 
@@ -34,7 +35,9 @@ class EvaluationSettings:
     window_seconds: float = 1.0
     hop_seconds: float = 1.0
     max_seconds: float | None = None  # score only the beginning of each track
+    max_tracks: int | None = None  # score only the first so many
     references: tuple[str, ...] = tuple(REFERENCES)
+    equaliser: Equaliser | None = None  # fitted on other songs and scored beside the references
     workers: int | None = None
     pictures: int = 1  # spectrograms of the first so many tracks
 
@@ -43,8 +46,9 @@ class EvaluationSettings:
             raise unknown("metrics", self.metrics, get_args(Metrics))
         for name in self.references:
             REFERENCES[name]  # refuses an unknown one
-        if not self.model or self.model in REFERENCES:
-            raise ConfigError(f"model is {self.model!r}, expected a name other than {', '.join(REFERENCES)}")
+        if not self.model or self.model in (*REFERENCES, EQUALISER):
+            taken = ", ".join((*REFERENCES, EQUALISER))
+            raise ConfigError(f"model is {self.model!r}, expected a name other than {taken}")
         for name in ("window_seconds", "hop_seconds", "max_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -53,6 +57,11 @@ class EvaluationSettings:
             raise ConfigError(f"workers is {self.workers}, expected 1 or more, or none for one a core")
         if self.checkpoint is not None and not self.checkpoint.exists():
             raise ConfigError(f"checkpoint {self.checkpoint} does not exist: give the path of a checkpoint or bundle")
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Methods that are scored beside the model."""
+        return self.references if self.equaliser is None else (*self.references, EQUALISER)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class EvaluationConfig:
     ckpt: str
     data: dict[str, Any]
     split: Split
+    equaliser: str | None
     out: str | None
     metrics: Metrics
     max_tracks: int | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -37,7 +37,7 @@ class ScoredTrack:
 
     Raises:
         ConfigError: a source belongs to two stems, so that the stems do not add up to the mixture.
-        DataError: on reading, where the sources differ in length or channels.
+        DataError: on reading, where the sources differ in channels; mono among others is copied to all of them.
     """
 
     track: Track
@@ -70,10 +70,13 @@ class ScoredTrack:
     def sources(self) -> dict[str, Audio]:
         """Every source of the track, (c, t)."""
         read = {name: read_source(source, 0, self.length) for name, source in self.track.sources.items()}
-        shapes = {name: values.shape for name, values in read.items()}
-        if len(set(shapes.values())) > 1:
-            raise DataError(f"the sources of track {self.name!r} differ in shape: {shapes}; make them equal")
-        return read
+        channels = {name: len(values) for name, values in read.items()}
+        most = max(channels.values())
+        if set(channels.values()) - {1, most}:
+            raise DataError(
+                f"the sources of track {self.name!r} differ in their number of channels: {channels}; make them equal"
+            )
+        return {name: np.broadcast_to(values, (most, values.shape[1])) for name, values in read.items()}
 
     @cached_property
     def mixture(self) -> Audio:
@@ -154,13 +157,19 @@ def ideal_ratio_mask(mixture: Audio, targets: Stems) -> dict[str, Audio]:
     length = mixture.shape[-1]
     stacked = np.stack(list(targets.values()))
     estimate = np.empty_like(stacked)
+    for read, kept, within in blocks(length):
+        masked = _mask(torch.from_numpy(mixture[:, read]), torch.from_numpy(stacked[..., read]))
+        estimate[..., kept] = masked.numpy()[..., within]
+    return dict(zip(targets, estimate, strict=True))
+
+
+def blocks(length: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Blocks of a signal whose STFT is changed: samples to read, those of them to keep, and these within the former."""
     for start in range(0, length, BLOCK):
         stop = min(start + BLOCK, length)
         # Frames that reach into the block need samples up to one window length beyond it.
         low, high = max(0, start - N_FFT), min(length, stop + N_FFT)
-        masked = _mask(torch.from_numpy(mixture[:, low:high]), torch.from_numpy(stacked[..., low:high]))
-        estimate[..., start:stop] = masked.numpy()[..., start - low : stop - low]
-    return dict(zip(targets, estimate, strict=True))
+        yield slice(low, high), slice(start, stop), slice(start - low, stop - low)
 
 
 def _mask(mixture: Tensor, targets: Tensor) -> Tensor:
