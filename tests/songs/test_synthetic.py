@@ -15,9 +15,10 @@ from tfswa_unet.data import load_tracks
 from tfswa_unet.errors import DataError
 from tfswa_unet.songs import synthesize, write_dataset
 from tfswa_unet.songs.compose import compose, played_by
+from tfswa_unet.songs.mixdown import apply_strip, overlap_add
 from tfswa_unet.songs.score import Strip
 from tfswa_unet.songs.sounds import Room, impulse
-from tfswa_unet.songs.synthetic import PEAK, apply_strip, make_recipe, overlap_add
+from tfswa_unet.songs.synthetic import PEAK, make_recipe
 from tfswa_unet.types import STEMS
 
 RATE = 44_100

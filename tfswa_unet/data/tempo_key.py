@@ -126,7 +126,12 @@ def estimate_key(audio: np.ndarray, rate: int) -> Key | None:
     Krumhansl and Schmuckler with the profiles of Krumhansl and Kessler, doi 10.1037/0033-295X.89.4.334.
     """
     chroma = _chroma(audio.mean(axis=0), rate)
-    if chroma is None or chroma.std() < UNEVEN * chroma.mean():
+    return None if chroma is None else key_of_chroma(chroma)
+
+
+def key_of_chroma(chroma: np.ndarray) -> Key | None:
+    """Key whose profile correlates best with the shares of C, C#, …, B (12,); None where no key fits."""
+    if chroma.std() < UNEVEN * chroma.mean():
         return None
     profiles = np.stack([np.roll(profile, tonic) for profile in (MAJOR, MINOR) for tonic in range(12)])
     fits = [float(np.corrcoef(chroma, profile)[0, 1]) for profile in profiles]

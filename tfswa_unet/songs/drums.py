@@ -64,16 +64,16 @@ Strike = Callable[[Kit, np.random.Generator, int], np.ndarray]
 def drums(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
     """Drum stem before the mix: a groove with fills, each piece panned; (2, t)."""
     kit, length = KITS[score.kit], round(score.seconds * rate)
-    hits = list(_hits(score, rng))
+    played = list(hits(score, rng))
     side = rng.choice([-1, 1])
     takes = {}
-    for name in sorted({name for name, _, _ in hits}):
+    for name in sorted({name for name, _, _ in played}):
         piece = PIECES[name]
         gain = piece.loudness * 10 ** (rng.uniform(-3, 3) / 20)
         position = np.clip(side * piece.position * rng.uniform(0.3, 1.0), -1, 1)
         takes[name] = [pan(gain * piece.strike(kit, rng, rate), position) for _ in range(TAKES)]
     out = np.zeros((2, length), np.float32)
-    for name, start, velocity in hits:
+    for name, start, velocity in played:
         late = abs(rng.normal(0, score.looseness)) if start < score.looseness else rng.normal(0, score.looseness)
         take = takes[name][rng.integers(TAKES)]
         place(out, take, round((start + late) * rate), velocity**1.5 * rng.uniform(0.85, 1.0))
@@ -165,7 +165,8 @@ PIECES = {
 }
 
 
-def _hits(score: Score, rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
+def hits(score: Score, rng: np.random.Generator) -> Iterator[tuple[str, float, float]]:
+    """Hits of a song's groove and its fills: piece of the kit, start in s, velocity."""
     groove = GROOVES[score.groove]
     chorus_time = str(rng.choice(TIMEKEEPERS))
     for bar in score.playing("drums"):
