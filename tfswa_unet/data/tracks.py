@@ -56,6 +56,18 @@ class Make:
 
 
 @dataclass(frozen=True)
+class Render:
+    """Songs rendered from recordings, written to a data set's root where missing; see `songs.write_rendered`."""
+
+    samples: str  # folder of recordings
+    midi: str | None  # folder of MIDI files
+    songs: int
+    seconds: float
+    seed: int
+    on_error: OnError  # of a recording
+
+
+@dataclass(frozen=True)
 class DataSet:
     """One data set, see conf/data.
 
@@ -64,7 +76,8 @@ class DataSet:
         root: its folder, or its table of songs.
         weight: how often it is drawn from, relative to the other data sets.
         options: of its kind; what is left out is as conf/data says.
-        make: the songs to make where they are missing.
+        make: synthetic songs to make where they are missing.
+        render: songs to render where they are missing.
     """
 
     kind: str
@@ -72,6 +85,7 @@ class DataSet:
     weight: float
     options: Mapping[str, Any] = field(default_factory=dict)
     make: Make | None = None
+    render: Render | None = None
 
     def __post_init__(self) -> None:
         if not (isfinite(self.weight) and self.weight > 0):

@@ -54,6 +54,11 @@ class LoopRecipe(SongRecipe):
                 f"{SLOWEST:g}-{FASTEST:g}, the slower first"
             )
 
+    @property
+    def count(self) -> int:
+        """Number of songs."""
+        return self.songs
+
     def split(self, index: int) -> Split:
         """Split of a song: a tenth validate, the last ones, and one at least where there are two songs."""
         valid = max(1, self.songs // VALID_SHARE) if self.songs > 1 else 0

@@ -73,6 +73,11 @@ class RenderRecipe(SongRecipe):
             raise DataError(f"{self.songs} songs were asked for; ask for 2 or more, one of which validates")
         check_song(self.seed, self.seconds)
 
+    @property
+    def count(self) -> int:
+        """Number of songs."""
+        return self.songs
+
     def split(self, index: int) -> Split:
         """Split of a song: one in twenty validates, the last ones, and one at least."""
         return "valid" if index >= self.songs - max(1, self.songs // VALID_SHARE) else "train"

@@ -41,6 +41,11 @@ class Recipe(SongRecipe):
     band: int | None = None  # None: each song has a band of its own
     generator: int = GENERATOR
 
+    @property
+    def count(self) -> int:
+        """Number of songs."""
+        return self.tracks
+
     def split(self, index: int) -> Split:
         """Split of a song: training songs come first, test songs last."""
         if index >= self.tracks - self.test_tracks:

@@ -41,6 +41,11 @@ class SongRecipe:
     seconds: float  # length of a song
 
     @property
+    def count(self) -> int:
+        """Number of songs."""
+        raise NotImplementedError
+
+    @property
     def frames(self) -> int:
         """Samples per channel of a song."""
         return round(self.seconds * RATE)

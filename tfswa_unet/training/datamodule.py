@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from tfswa_unet.data.tempo_key import TempoKey, estimate_tempo_keys
 from tfswa_unet.data.tracks import DataSet, OnError, index, list_data
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.processes import processors
-from tfswa_unet.songs import write_dataset
-from tfswa_unet.songs.synthetic import RATE, Recipe, make_recipe
+from tfswa_unet.songs.making import make_songs, recipe_of
+from tfswa_unet.songs.writing import RATE, SongRecipe
 from tfswa_unet.types import STEMS, Source, Split, Track
 
 SPLITS: tuple[Split, ...] = ("train", "valid")
@@ -97,7 +97,8 @@ class SegmentDataModule(L.LightningDataModule):
         self.rate, self.channels, self.seed = rate, channels, seed
         self.augmentation = build_augmentation(augmentation, rate=rate)
         self.sets = data_sets(vars(config))
-        self._recipes = {name: make_recipe(**asdict(each.make)) for name, each in self.sets.items() if each.make}
+        recipes = {name: recipe_of(each) for name, each in self.sets.items()}
+        self._recipes = {name: recipe for name, recipe in recipes.items() if recipe}
         self._cache = None if config.cache is None else PcmCache(config.cache, rate, channels)
         self._tracks = self._foreseen() if self._recipes else self._indexed()
         self._assemble(self._tracks, [TempoKey(None, None)] * len(self._tracks["train"]))
@@ -116,9 +117,8 @@ class SegmentDataModule(L.LightningDataModule):
             AudioError: a file that cannot be decoded.
         """
         with progress_bars() as report:
-            for each in self.sets.values():
-                if each.make:
-                    write_dataset(each.root, **asdict(each.make), on_progress=partial(report, "making"))
+            for name in self._recipes:
+                make_songs(self.sets[name], partial(report, "making"))
             if self._cache is None:
                 return
             tracks = self._indexed() if self._recipes else self._tracks
@@ -224,8 +224,8 @@ class SegmentDataModule(L.LightningDataModule):
             return estimate_tempo_keys(tracks, self.config.cache, on_error=self.config.on_error, on_progress=report)
 
 
-def _planned(name: str, data_set: DataSet, recipe: Recipe) -> list[Track]:
-    folders = [recipe.folder(Path(data_set.root).expanduser(), number) for number in range(recipe.tracks)]
+def _planned(name: str, data_set: DataSet, recipe: SongRecipe) -> list[Track]:
+    folders = [recipe.folder(Path(data_set.root).expanduser(), number) for number in range(recipe.count)]
     return [
         Track(
             folder.name,
