@@ -23,6 +23,7 @@ from rich.text import Text
 
 from tfswa_unet.evaluation.plots import spectrograms
 from tfswa_unet.files import replacing
+from tfswa_unet.training.averaging import AveragedWeights
 from tfswa_unet.training.checkpoints import MONITOR, Checkpoints
 from tfswa_unet.training.config import CallbackConfig, LoggerConfig
 from tfswa_unet.training.optimization import time_limit, total_steps
@@ -43,6 +44,8 @@ def make_callbacks(config: CallbackConfig, folder: Path, sources: Sequence[Sourc
         SilentValidation(),
         Pieces(sources),
     ]
+    if config.average.decay is not None:
+        callbacks.append(AveragedWeights(config.average.decay))
     if config.early_stopping.patience is not None:
         callbacks.append(EarlyStopping(config.early_stopping.patience))
     if config.samples.every_n_epochs is not None:
