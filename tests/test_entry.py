@@ -63,6 +63,16 @@ def test_a_value_that_hydra_cannot_read_is_named_with_what_to_write(trained_with
     assert trained_with("model=tfswa_tiny", word)["data"]["root"] == root
 
 
+def test_a_value_with_a_comma_is_told_from_several_values(trained_with):
+    with pytest.raises(SystemExit) as left:
+        trained_with("model=tfswa_tiny", "data.root=/a,b")
+    assert left.value.code == (
+        "error: data.root=/a,b names several values where one is expected: add -m for a run with each, or write "
+        "'data.root=\"/a,b\"', quotes included, for one value with commas in it"
+    )
+    assert trained_with("model=tfswa_tiny", 'data.root="/a,b"')["data"]["root"] == "/a,b"
+
+
 def test_an_override_that_is_none_is_named(trained_with):
     with pytest.raises(SystemExit, match=r"error: the override optimizer\.lr cannot be read: expected KEY=VALUE"):
         trained_with("model=tfswa_tiny", "optimizer.lr")

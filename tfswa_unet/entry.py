@@ -84,11 +84,18 @@ def _with_command(error: RunError) -> str:
 
 
 def _unreadable(words: Sequence[str]) -> str | None:
-    """What to write in the shell instead of the first override that Hydra's grammar cannot read, if there is one."""
+    """What to write in the shell instead of the first override that Hydra cannot read, if there is one."""
     for word in words:
-        if word.startswith("-") or _is_readable(word):
+        if word.startswith("-"):
             continue
         quoted = _quoted(word)
+        if _is_readable(word):
+            if _names_several(word):
+                return (
+                    f"{word} names several values where one is expected: add -m for a run with each, or write "
+                    f"{shlex.quote(quoted)}, quotes included, for one value with commas in it"
+                )
+            continue
         if word.endswith("=") or "=" not in word or not _is_readable(quoted):
             return f"the override {word} cannot be read: expected KEY=VALUE, such as optimizer.lr=1e-3"
         return f"the value in {word} cannot be read as it stands: write {shlex.quote(quoted)}, quotes included"
@@ -101,6 +108,13 @@ def _is_readable(word: str) -> bool:
     except HydraException:
         return False
     return True
+
+
+def _names_several(word: str) -> bool:
+    """Whether an override asks for a sweep, which it is only under -m."""
+    if {"-m", "--multirun"} & set(sys.argv):
+        return False
+    return OverridesParser.create().parse_override(word).is_sweep_override()
 
 
 def _quoted(word: str) -> str:
