@@ -1,4 +1,4 @@
-"""tfswa data synth, loops, cache, doctor: make, prepare and check data sets."""
+"""tfswa data synth, loops, render, cache, doctor: make, prepare and check data sets."""
 
 from __future__ import annotations
 
@@ -87,6 +87,49 @@ class Loops:
         kind = "" if len(stems) == 4 else " data=folders"
         told = f"train on them: python train.py{kind} data.root={args.out}"
         console.print(f"{_count(args.songs, 'song')} with {', '.join(stems)} in {args.out}; {told}", markup=False)
+        return 0
+
+
+class Render:
+    """tfswa data render: songs to train on from recorded samples."""
+
+    HELP = "render songs with their stems from recorded notes, drum hits and sung phrases, and from MIDI files"
+    EXAMPLES = """\
+  tfswa data render samples songs                       100 songs of 30 s from samples/{vocals,drums,bass,other}/
+  tfswa data render samples songs --midi midi           nearly a third of them follow MIDI files
+  tfswa data render samples songs --on-error skip       leave out what cannot be used
+"""
+    LAYOUT = """\
+in ROOT, each in a folder a source:
+  bass/upright/pizz_034_v80.wav         a note: MIDI pitch, and velocity if there are layers; so in other/ and vocals/
+  drums/studio/kick_01.wav              a hit: kick, snare, clap, hat, cymbal, tom or percussion, up to 3 s
+  vocals/anna/verse 120 bpm e-minor.wav a passage: tempo and key where they are known
+  other/strums/strum_amajor_01.wav      a chord: its key, up to 3 s
+  SOURCES.tsv                           a table with the columns folder, source, licence, stem: goes with the songs
+Pitches are listened to, since names are often an octave off. Sounds with a clear pitch need none in their names.
+"""
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.epilog = f"{Render.LAYOUT}\n{parser.epilog or ''}"
+        told = "folder with vocals/, drums/, bass/ and other/, see below"
+        parser.add_argument("root", type=Path, metavar="ROOT", help=told)
+        add = _add_making(parser)
+        add("--songs", type=int, default=100, metavar="N", help="number of songs, one in twenty of which validates")
+        add("--midi", type=Path, metavar="DIR", help="folder of MIDI files that nearly a third of the songs follow")
+        told = "what a recording that cannot be used does: raise stops, skip leaves it out and says why"
+        add("--on-error", choices=("raise", "skip"), default="raise", help=told)
+
+    @staticmethod
+    def run(args: argparse.Namespace) -> int:
+        """Render the songs and say how to train on them."""
+        from tfswa_unet.songs import write_rendered
+
+        console, made = _console(), {"midi": args.midi, "on_error": args.on_error, "workers": args.workers}
+        with _songs_bar(console) as report:
+            write_rendered(args.root, args.out, args.songs, args.seconds, args.seed, **made, on_progress=report)
+        told = f"{_count(args.songs, 'song')} in {args.out}; train on them: python train.py data.root={args.out}"
+        console.print(told, markup=False)
         return 0
 
 
@@ -199,7 +242,7 @@ class Doctor:
         return 1 if any(finding.severity in severe for finding in diagnosis.findings) else 0
 
 
-ACTIONS: dict[str, Any] = {"synth": Synth, "loops": Loops, "cache": Cache, "doctor": Doctor}
+ACTIONS: dict[str, Any] = {"synth": Synth, "loops": Loops, "render": Render, "cache": Cache, "doctor": Doctor}
 EXAMPLES = "".join(action.EXAMPLES for action in ACTIONS.values())
 
 

@@ -141,16 +141,19 @@ def write_rendered(
     recipe = make_render_recipe(root, midi, songs, seconds, seed)
     if not all(is_whole(recipe.folder(out, index), STEMS, recipe.frames) for index in range(songs)):
         parts = dict(zip(("train", "valid"), divide(scan(root, on_error=on_error, workers=workers), seed), strict=True))
-        scores = _readable(_midi_files(midi), on_error)
+        followed = _midi_files(midi)
         made = [
-            partial(render, parts[recipe.split(index)], scores, (seed, index), recipe.seconds) for index in range(songs)
+            partial(render, parts[recipe.split(index)], followed, (seed, index), recipe.seconds, on_error)
+            for index in range(songs)
         ]
         write_missing(out, recipe, STEMS, made, workers, on_progress)
     if rows := _sources(root, midi):
         write_text(out / SOURCES, rows)
 
 
-def render(recordings: Recordings, midi: Sequence[Path], seed: Sequence[int], seconds: float) -> dict[str, np.ndarray]:
+def render(
+    recordings: Recordings, midi: Sequence[Path], seed: Sequence[int], seconds: float, on_error: OnError = "raise"
+) -> dict[str, np.ndarray]:
     """Render a song of `seconds` s from recordings, and a MIDI song in some cases; the seed alone decides.
 
     Returns vocals, drums, bass and other in this order, float32 (2, t) at 44.1 kHz; neither a stem nor their sum
@@ -160,8 +163,8 @@ def render(recordings: Recordings, midi: Sequence[Path], seed: Sequence[int], se
     """
     plan, space, mix, *players = (np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(7))
     score, song = compose(plan, seconds), None
-    if midi and plan.random() < MIDI_SHARE:
-        song = _excerpt(read_midi(midi[int(plan.integers(len(midi)))]), seconds, plan)
+    if midi and plan.random() < MIDI_SHARE and (found := _midi_song(midi, plan, on_error)):
+        song = _excerpt(found, seconds, plan)
         score = _following(score, song)
     dry = {stem: PLAYERS[stem](score, song, recordings, rng) for stem, rng in zip(STEMS, players, strict=True)}
     stems = _mixed(dry, mix, space)
@@ -289,18 +292,18 @@ def _midi_files(midi: str | Path | None) -> list[Path]:
     return files
 
 
-def _readable(files: Sequence[Path], on_error: OnError) -> list[Path]:
-    kept = []
-    for path in files:
+def _midi_song(files: Sequence[Path], rng: np.random.Generator, on_error: OnError) -> MidiSong | None:
+    """One of the MIDI songs; with `on_error="skip"` another for each that cannot be read, or None."""
+    left = list(files)
+    while left:
+        path = left.pop(int(rng.integers(len(left))))
         try:
-            read_midi(path)
+            return read_midi(path)
         except DataError as error:
             if on_error == "raise":
                 raise
             log.warning("left out: %s", error)
-        else:
-            kept.append(path)
-    return kept
+    return None
 
 
 def _sources(root: Path, midi: str | Path | None) -> str | None:
