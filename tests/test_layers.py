@@ -20,6 +20,7 @@ ROOMS = [
     ["losses"],
     ["data"],
     ["songs", "doctor"],
+    ["bundles"],
     ["bundle"],
     ["inference"],
     ["evaluation"],
