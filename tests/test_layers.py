@@ -22,6 +22,7 @@ ROOMS = [
     ["songs", "doctor"],
     ["bundles"],
     ["bundle"],
+    ["catalogue"],
     ["inference"],
     ["evaluation"],
     ["training"],

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from tfswa_unet import models
+from tfswa_unet import bundles, models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.run import score_checkpoint
+from tfswa_unet.files import content_hash
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
 
 
@@ -64,6 +65,14 @@ def test_scores_table_and_files(settings, tmp_path, capsys):
     assert scores["scores"]["model"]["average"]["SDR"] == pytest.approx(-10 * np.log10(0.75), abs=0.5)
     assert scores["scores"]["mixture"]["average"]["SDR"] == pytest.approx(-10 * np.log10(3), abs=0.1)
     assert (tmp_path / "scores" / "pictures" / "song.png").is_file()
+
+
+def test_a_packaged_model_is_scored_by_its_name_into_the_current_folder(settings, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "FOLDER", files)
+    monkeypatch.chdir(tmp_path)
+    score_checkpoint({**settings, "ckpt": "model", "out": None, "pictures": 0})
+    scores = json.loads((tmp_path / "scores-model-test" / "scores.json").read_text())
+    assert scores["checkpoint"] == {"name": "model.safetensors", "sha256": content_hash(files / "model.safetensors")}
 
 
 @pytest.mark.parametrize(
