@@ -137,6 +137,7 @@ def test_a_set_reports_as_json_and_fails_with_1_if_any_song_does(bundle, song, t
         (["--threads", "0"], "--threads 0: at least one thread"),
         (["--stream", "2"], "stream 2 does not exist"),
         (["--model", "tfswa_tiny"], "tfswa_tiny is a preset, which has no trained weights"),
+        (["--model", ""], "is a folder: give a bundle"),
         (["--model", "gone.ckpt"], r"gone\.ckpt: no such bundle or checkpoint"),
     ],
 )

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfswa_unet.bundles import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from tfswa_unet.inference import FileResult, InputFile, Separator
 
@@ -30,7 +32,6 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `tfswa separate`."""
-    from tfswa_unet.bundles import DEFAULT_MODEL
     from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
 
     add = parser.add_argument
@@ -91,8 +92,10 @@ def run(args: argparse.Namespace) -> int:
         count = sum(request.passed_over.values())
         endings = ", ".join(sorted(request.passed_over))
         print(f"{count} {'file' if count == 1 else 'files'} passed over: {endings}", file=sys.stderr)
+    separator = _separator(args)
     display = _Display(len(request.inputs), silent=args.quiet or args.json)
-    separator = _separator(args, display)
+    if args.model is None:
+        display.tell_default(DEFAULT_MODEL)
     display.tell_precision(separator)
     with display.bar:
         results = run_request(
@@ -118,10 +121,9 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed or undrawn else 0
 
 
-def _separator(args: argparse.Namespace, display: _Display) -> Separator:
+def _separator(args: argparse.Namespace) -> Separator:
     import torch
 
-    from tfswa_unet.bundles import DEFAULT_MODEL
     from tfswa_unet.errors import ConfigError
     from tfswa_unet.inference.precision import pick_device
     from tfswa_unet.inference.separator import Separator
@@ -133,8 +135,8 @@ def _separator(args: argparse.Namespace, display: _Display) -> Separator:
         torch.set_num_threads(args.threads)
     keep_pages()
     device = pick_device(args.device)
-    separator = Separator.load(
-        args.model or DEFAULT_MODEL,
+    return Separator.load(
+        DEFAULT_MODEL if args.model is None else args.model,
         device=device,
         segment_seconds=args.segment,
         overlap_seconds=args.overlap,
@@ -142,9 +144,6 @@ def _separator(args: argparse.Namespace, display: _Display) -> Separator:
         precision=args.precision,
         compile=args.compile,
     )
-    if args.model is None:
-        display.tell_default(DEFAULT_MODEL)
-    return separator
 
 
 def _draw(result: FileResult, stream: int) -> Path | None:
