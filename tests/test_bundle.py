@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import small_config
-from tfswa_unet import bundle, models
-from tfswa_unet.bundle import fingerprint, load_model, read_facts, save_bundle
+from tfswa_unet import bundle, bundles, models
+from tfswa_unet.bundle import find_model, fingerprint, load_model, read_facts, save_bundle
 from tfswa_unet.errors import ModelError
+from tfswa_unet.inference import Separator
 
 
 def small(**changes):
@@ -101,6 +102,82 @@ def test_a_preset_gives_random_weights_only_where_that_is_allowed():
     assert load_model("tfswa_tiny", allow_random=True).config["name"] == "tfswa_tiny"
     with pytest.raises(ModelError, match="tfswa_tiny is a preset, which has no trained weights: give a bundle"):
         load_model("tfswa_tiny")
+
+
+def decibels(wanted, got):
+    """SNR of each stem."""
+    noise = (wanted - got).square().sum((0, 2, 3))
+    return 10 * torch.log10(wanted.square().sum((0, 2, 3)) / noise)
+
+
+def test_half_precision_halves_the_file_and_keeps_50_db(tmp_path):
+    torch.manual_seed(0)
+    model = models.build(models.preset("tfswa_tiny"))
+    model(0.1 * torch.randn(1, 2, 44_100))  # the norms' statistics are no longer those of a fresh model
+    whole = save_bundle(tmp_path / "whole.safetensors", model.eval())
+    half = save_bundle(tmp_path / "half.safetensors", model, half=True)
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    loaded = load_model(half)
+    assert {value.dtype for value in loaded.state_dict().values() if value.is_floating_point()} == {torch.float32}
+    assert 50 <= decibels(outputs(load_model(whole)), outputs(loaded)).min() < 140
+    assert [read_facts(path)["precision"] for path in (half, whole)] == ["fp16", "fp32"]
+
+
+def test_half_precision_is_of_large_weights_that_it_holds(model, tmp_path):
+    with torch.no_grad():
+        tiny, *_ = (weight for weight in model.parameters() if weight.ndim > 1)
+        tiny.fill_(1e-8)  # which half precision rounds to nothing
+    model.register_buffer("count", torch.tensor(1 << 40))
+    stored = load_file(save_bundle(tmp_path / "m.safetensors", model, half=True))
+    parameters = dict(model.named_parameters())
+    large = {name for name, weight in parameters.items() if weight.ndim > 1 and weight is not tiny}
+    assert {name for name, value in stored.items() if value.dtype == torch.float16} == large
+    assert all(torch.equal(stored[name], value) for name, value in model.state_dict().items() if name not in large)
+    assert any("running_var" in name for name in stored)
+
+
+@pytest.mark.parametrize("value", [7e4, -1e9, float("nan")])
+def test_a_weight_beyond_half_precision_is_named(model, tmp_path, value):
+    name, weight = next((name, weight) for name, weight in model.named_parameters() if weight.ndim > 1)
+    with torch.no_grad():
+        weight[0, 0] = value
+    with pytest.raises(ModelError, match=rf"m\.safetensors: {name} reaches \S+, half precision ends at 65504: write"):
+        save_bundle(tmp_path / "m.safetensors", model, half=True)
+    assert os.listdir(tmp_path) == []
+    save_bundle(tmp_path / "m.safetensors", model)
+
+
+def test_an_evaluation_is_kept_beside_the_training(model, tmp_path):
+    path = save_bundle(tmp_path / "m.safetensors", model, {"epoch": 1}, evaluation={"scores": {"model": {}}})
+    assert read_facts(path)["evaluation"] == {"scores": {"model": {}}}
+    assert "evaluation" not in read_facts(save_bundle(path, model))
+
+
+def test_a_packaged_model_is_found_by_its_name(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bundles, "FOLDER", tmp_path / "bundles")
+    path = save_bundle(bundles.FOLDER / "guitars.safetensors", model, {"epoch": 7})
+    (tmp_path / "guitars").mkdir()  # a folder of that name is no model
+    assert torch.equal(outputs(load_model("guitars")), outputs(model))
+    assert read_facts("guitars")["training"] == {"epoch": 7}
+    assert (find_model("guitars"), fingerprint("guitars")) == (path, fingerprint(path))
+    with pytest.raises(ModelError, match=r"gitars: no such bundle .*\(did you mean guitars\?\): check the path"):
+        load_model("gitars")
+    with pytest.raises(ModelError, match=r"tfswa_tny: no such bundle .*\(did you mean tfswa_tiny\?\)"):
+        load_model("tfswa_tny")
+
+
+def test_the_default_model_is_loaded_where_none_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "FOLDER", tmp_path)
+    sentence = rf"this installation has no default model \({bundles.DEFAULT_MODEL} did not .*--model FILE\.safetensors"
+    for load in (load_model, Separator.load):
+        with pytest.raises(ModelError, match=sentence):
+            load()
+    save_bundle(tmp_path / f"{bundles.DEFAULT_MODEL}.safetensors", model)
+    assert torch.equal(outputs(load_model()), outputs(model))
+    separator = Separator.load(device="cpu", segment_seconds=2, precision="fp32")
+    assert (separator.stems, separator.segment_seconds) == (model.stems, 2)
+    assert torch.equal(outputs(separator.model), outputs(model))
 
 
 def test_an_interrupted_save_leaves_the_old_bundle_and_nothing_else(model, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from tests.small import OVERRIDES, write_songs
 from tfswa_unet import audio
+from tfswa_unet.bundles import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -23,6 +25,14 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith(("tfswa ", "python ", "make "))
 ]
+# `tfswa`, its packaged models replaced by those below the working folder.
+TFSWA = """
+import sys
+from pathlib import Path
+from tfswa_unet import bundles, cli
+bundles.FOLDER = Path("bundles")
+sys.exit(cli.main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +41,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     write_songs(folder / "musdb18hq", samples=66_150)
     sound = 0.1 * np.random.default_rng(0).standard_normal((2, 66_150)).astype(np.float32)
+    (folder / "bundles").mkdir()
     audio.write(folder / "song.mp3", sound, 44_100, "mp3")
     return folder
 
@@ -40,9 +51,11 @@ def _run(command, place):
     words = shlex.split(command.replace("/data/musdb18hq", str(place / "musdb18hq")))
     checkpoints = sorted(place.glob("runs/tfswa_base/*/checkpoints/best.ckpt"))
     words = [re.sub(r"runs/tfswa_base/…/checkpoints/best\.ckpt", str(checkpoints[-1:]).strip("[]"), w) for w in words]
+    if words[:2] == ["tfswa", "separate"] and "--model" not in words:
+        shutil.copy(place / "model.safetensors", place / "bundles" / f"{DEFAULT_MODEL}.safetensors")
     words = [re.sub(r"PosixPath\('(.*)'\)", r"\1", word) for word in words]
     if words[0] == "tfswa":
-        words = [sys.executable, "-m", "tfswa_unet", *words[1:]]
+        words = [sys.executable, "-c", TFSWA, *words[1:]]
     else:
         words = [sys.executable, str(ROOT / words[1]), *words[2:]]
     if "train.py" in command:

@@ -5,6 +5,7 @@
     separator = Separator(load("model.safetensors"))
     stems = separator.separate(audio, rate)
 
+`load()` and `Separator.load()` give the model that comes with the package.
 Names are imported when first used, so that `import tfswa_unet` costs nothing.
 """
 

@@ -20,44 +20,62 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tfswa_unet import models
+from tfswa_unet.bundles import DEFAULT_MODEL, packaged
 from tfswa_unet.errors import ConfigError, ModelError, did_you_mean
 from tfswa_unet.files import content_hash, replacing
 
 FORMAT_VERSION = 2
 READABLE = (1, 2)
 METADATA_KEY = "tfswa"
+HALF_NOISE = 1e-6  # energy of what half precision rounds off a weight, of the weight's own: −60 dB
 
 
-def save_bundle(path: str | Path, model: nn.Module, facts: Mapping[str, Any] | None = None) -> Path:
+def save_bundle(
+    path: str | Path,
+    model: nn.Module,
+    facts: Mapping[str, Any] | None = None,
+    *,
+    evaluation: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> Path:
     """Write a model as a bundle, whole or not at all.
 
     Args:
         path: the .safetensors file to make; its folder is made too.
         model: what `models.build` gives (with `config`, `stems`, `rate` and `channels`).
         facts: where the weights come from (epoch, step, scores, commit, …), plain JSON values.
+        evaluation: how the model scored, as `evaluation.report.summary` gives it, plain JSON values.
+        half: keep weights of two or more axes in 16 bits; they are 32 bits again when loaded.
 
     Raises:
-        ModelError: when the name does not end in .safetensors or the facts are not plain values.
+        ModelError: when the name does not end in .safetensors, the facts are not plain values, or half precision
+            cannot hold a weight.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ModelError(f"{path}: a bundle's name ends in .safetensors, got {path.suffix or 'no ending'!r}")
     try:
-        description = json.dumps(_describe(model, facts or {}))
+        description = json.dumps(_describe(model, facts or {}, evaluation, half))
     except TypeError as error:
         raise ModelError(f"{path}: the facts of a bundle must be plain JSON values: {error}") from error
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    if half:
+        # Biases, norms and their statistics, a hundredth of all, keep their 32 bits.
+        large = [name for name, weight in model.named_parameters() if weight.ndim > 1]
+        weights |= {name: _halved(path, name, weights[name]) for name in large}
     with replacing(path) as temporary:
         save_file(weights, temporary, metadata={METADATA_KEY: description})
     return path
 
 
-def load_model(path_or_name: str | Path, device: str | torch.device = "cpu", *, allow_random: bool = False) -> Any:
+def load_model(
+    path_or_name: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu", *, allow_random: bool = False
+) -> Any:
     """Load a model, ready for inference.
 
     Args:
-        path_or_name: a bundle (.safetensors) or a Lightning checkpoint (.ckpt); a preset's name where weights do not
-            matter.
+        path_or_name: a bundle (.safetensors), a Lightning checkpoint (.ckpt) or the name of a model that comes with the
+            package; a preset's name where weights do not matter.
         device: where the model goes.
         allow_random: take a preset's name and give the model fresh weights.
 
@@ -66,7 +84,7 @@ def load_model(path_or_name: str | Path, device: str | torch.device = "cpu", *, 
     """
     if allow_random and str(path_or_name) in models.names():
         return models.build(models.preset(str(path_or_name))).to(device).eval()
-    path = _existing(path_or_name)
+    path = find_model(path_or_name)
     description, weights = _read(path)
     model, weights = _build(path, description["config"], weights)
     _check_fit(path, model.state_dict(), weights)
@@ -80,29 +98,21 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     Raises:
         ModelError: as `load_model` does.
     """
-    path = _existing(path)
+    path = find_model(path)
     return _read_bundle(path, weights=False)[0] if path.suffix == ".safetensors" else _read(path)[0]
 
 
 def fingerprint(path: str | Path) -> str:
     """First 16 hexadecimal digits of a file's SHA-256, which name the weights in score files."""
-    return content_hash(_existing(path))[:16]
+    return content_hash(find_model(path))[:16]
 
 
-def _describe(model: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "format": FORMAT_VERSION,
-        "name": model.config.get("name", type(model).__name__),
-        "config": model.config,
-        "stems": list(model.stems),
-        "rate": model.rate,
-        "channels": model.channels,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "training": dict(facts),
-    }
+def find_model(path_or_name: object) -> Path:
+    """Path of the file that holds a model's weights: the path itself, or that of a model which comes with the package.
 
-
-def _existing(path_or_name: object) -> Path:
+    Raises:
+        ModelError: where there is no such file, with the nearest known name.
+    """
     if not isinstance(path_or_name, str | bytes | os.PathLike):
         raise ModelError(
             f"got {type(path_or_name).__name__} where a model's file is expected: "
@@ -112,15 +122,48 @@ def _existing(path_or_name: object) -> Path:
     path = Path(name)
     if os.path.isfile(path):  # which is false, not an error, for a name that no file system takes
         return path
-    presets = models.names()
+    ours, presets = packaged(), models.names()
+    if name in ours:
+        return ours[name]
+    if name == DEFAULT_MODEL:
+        raise ModelError(
+            f"this installation has no default model ({name} did not come with it): name a model, as "
+            "--model FILE.safetensors does, the path of a bundle or of a checkpoint (.ckpt)"
+        )
     if name in presets:
         raise ModelError(
             f"{name} is a preset, which has no trained weights: give a bundle (.safetensors) or a checkpoint (.ckpt)"
         )
     if os.path.isdir(path):
         raise ModelError(f"{path} is a folder: give a bundle (.safetensors) or a checkpoint (.ckpt) inside it")
-    hint = did_you_mean(name, presets)
+    hint = did_you_mean(name, [*ours, *presets])
     raise ModelError(f"{name}: no such bundle or checkpoint{hint}: check the path")
+
+
+def _describe(model: Any, facts: Mapping[str, Any], evaluation: Mapping[str, Any] | None, half: bool) -> dict[str, Any]:
+    description = {
+        "format": FORMAT_VERSION,
+        "name": model.config.get("name", type(model).__name__),
+        "config": model.config,
+        "stems": list(model.stems),
+        "rate": model.rate,
+        "channels": model.channels,
+        "precision": "fp16" if half else "fp32",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "training": dict(facts),
+    }
+    return {**description, "evaluation": dict(evaluation)} if evaluation else description
+
+
+def _halved(path: Path, name: str, weight: Tensor) -> Tensor:
+    """The weight in half precision, or as it is where it is too small for that: half precision ends at 6e-8."""
+    half = weight.half()
+    if not half.isfinite().all():
+        raise ModelError(
+            f"{path}: {name} reaches {weight.abs().max():.3g}, half precision ends at {torch.finfo(half.dtype).max:g}: "
+            "write the bundle without it"
+        )
+    return half if (half - weight).square().sum() <= HALF_NOISE * weight.square().sum() else weight
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

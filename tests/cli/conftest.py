@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
-from tfswa_unet import audio, models
+from tfswa_unet import audio, bundles, models
 from tfswa_unet.bundle import save_bundle
 
 
@@ -26,6 +28,20 @@ def small():
 def bundle(small, tmp_path_factory):
     """Its bundle."""
     return save_bundle(tmp_path_factory.mktemp("bundle") / "small.safetensors", small, {"epoch": 3})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder in place of that of the models which come with the package."""
+    monkeypatch.setattr(bundles, "FOLDER", tmp_path / "bundles")
+    bundles.FOLDER.mkdir()
+    return bundles.FOLDER
+
+
+@pytest.fixture
+def default(bundle, folder):
+    """The small model as the one that comes with the package."""
+    return shutil.copy(bundle, folder / f"{bundles.DEFAULT_MODEL}.safetensors")
 
 
 @pytest.fixture

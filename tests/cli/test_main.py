@@ -85,7 +85,7 @@ def command(name):
     return resolve_name(f"tfswa_unet.cli.{cli.COMMANDS[name][0]}")
 
 
-@pytest.mark.parametrize("name", ["separate", "bundle", "info"])
+@pytest.mark.parametrize("name", ["separate", "bundle", "info", "models", "card"])
 def test_every_flag_has_help_and_an_example(name, capsys):
     examples, parser = command(name).EXAMPLES, argparse.ArgumentParser()
     command(name).add_arguments(parser)
@@ -100,7 +100,7 @@ def test_every_flag_has_help_and_an_example(name, capsys):
     assert "(default: None)" not in shown
 
 
-@pytest.mark.parametrize("name", ["separate", "bundle", "info", "data"])
+@pytest.mark.parametrize("name", ["separate", "bundle", "info", "models", "card", "data"])
 def test_every_example_parses(name):
     for line in command(name).EXAMPLES.splitlines():
         words = shlex.split(re.split(r"\s{3,}| > |  (?=[a-z]+ and )", line.strip())[0])[1:]
@@ -129,7 +129,7 @@ def test_wrong_usage_is_status_2_and_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as left:
         main(["separate"])
     assert left.value.code == 2
-    assert "the following arguments are required: SONG, --model" in capsys.readouterr().err
+    assert "the following arguments are required: SONG\n" in capsys.readouterr().err
     assert main(["--version"]) == 0
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
 

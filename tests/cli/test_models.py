@@ -2,10 +2,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pytest
 import torch
 
 from tfswa_unet.bundle import fingerprint, load_model, read_facts
 from tfswa_unet.cli import main
+from tfswa_unet.evaluation.bsseval import TrackScores
+from tfswa_unet.evaluation.report import Scores, aggregate, describe
+from tfswa_unet.evaluation.settings import EvaluationSettings
+from tfswa_unet.evaluation.tracks import ScoredTrack
+from tfswa_unet.files import content_hash
+from tfswa_unet.types import Track
 
 
 def test_a_checkpoint_becomes_a_bundle_that_says_where_it_comes_from(checkpoint, small, capsys):
@@ -26,6 +34,70 @@ def test_the_name_can_be_chosen_but_not_its_ending(checkpoint, tmp_path, capsys)
     assert main(["bundle", str(checkpoint), "-o", str(tmp_path / "m.pt")]) == 1
     assert "a bundle's name ends in .safetensors, got '.pt'" in capsys.readouterr().err
     assert not (tmp_path / "m.pt").exists()
+
+
+def test_half_precision_is_told(checkpoint, small, tmp_path, capsys):
+    path = tmp_path / "half.safetensors"
+    assert main(["bundle", str(checkpoint), "--half", "-o", str(path)]) == 0
+    size = f"{path.stat().st_size / 1e6:.1f} MB in half precision"
+    assert capsys.readouterr().out == (f"{path}: vocals, drums, bass, other at 44100 Hz, {size}, {fingerprint(path)}\n")
+    assert main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["precision"] == "fp16"
+    before = path.read_bytes()
+    assert main(["bundle", str(path), "--half"]) == 0  # in place
+    assert read_facts(path)["training"]["checkpoint"] == fingerprint(checkpoint)
+    assert read_facts(path)["training"]["epoch"] == 5
+    assert path.read_bytes()[-10_000:] == before[-10_000:]
+
+
+@pytest.fixture
+def scores(checkpoint, tmp_path):
+    """Write the scores.json of a checkpoint, the one of the fixture if not told otherwise."""
+
+    def write(scored=checkpoint):
+        settings = EvaluationSettings("small", checkpoint=scored, data_root=tmp_path / "songs", metrics="sdr")
+        rows = {"vocals": {"SDR": np.array([1.0, 5.0, 6.0])}, "drums": {"SDR": np.array([np.nan])}}
+        methods = {"model": aggregate([TrackScores("a song", rows, {"vocals": 4.0, "drums": 2.0})])}
+        tracks = [ScoredTrack(Track("a song", "test", 44_100, 10, {}), {"vocals": ("vocals",)})]
+        record = describe(settings, tracks, content_hash(scored))
+        path = tmp_path / "scores.json"
+        path.write_text(json.dumps(Scores(methods, record).to_dict()))
+        return path
+
+    return write
+
+
+def test_scores_of_a_checkpoint_go_into_its_bundle_and_stay(checkpoint, scores, capsys):
+    path = checkpoint.with_suffix(".safetensors")
+    assert main(["bundle", str(checkpoint), "--scores", str(scores())]) == 0
+    for _ in range(2):
+        found = read_facts(path)["evaluation"]
+        average = {"SDR": 5.0, "uSDR": 3.0}
+        assert found["scores"] == {
+            "model": {"vocals": {"SDR": 5.0, "uSDR": 4.0}, "drums": {"SDR": None, "uSDR": 2.0}, "average": average}
+        }
+        assert (found["data"], found["split"], found["tracks"]) == ("songs", "test", ["a song"])
+        assert (found["metric"]["name"], found["metric"]["unit"]) == ("BSSEval v4", "dB")
+        assert found["checkpoint"] == {"name": "last.ckpt", "sha256": content_hash(checkpoint)}
+        assert main(["bundle", str(path), "--half"]) == 0
+
+
+def test_scores_of_another_file_or_none_are_refused(bundle, checkpoint, scores, tmp_path, capsys):
+    other = scores(bundle)
+    (tmp_path / "text.json").write_text("dear diary")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "part.json").write_text('{"scores": {}}')
+    for path, sentence in {
+        other: f"scores small.safetensors ({fingerprint(bundle)}), not this file ({fingerprint(checkpoint)}): score",
+        tmp_path / "gone.json": "cannot be read (No such file or directory): give the scores.json of eval.py",
+        tmp_path / "text.json": "holds no scores (Expecting value",
+        tmp_path / "list.json": "holds no scores (list indices",
+        tmp_path / "part.json": "holds no scores ('data'): give",
+    }.items():
+        assert main(["bundle", str(checkpoint), "--scores", str(path)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {path} {sentence}")
+    assert not checkpoint.with_suffix(".safetensors").exists()
 
 
 def test_info_counts_what_the_model_has(bundle, small, capsys):
@@ -82,6 +154,12 @@ def test_info_takes_a_preset_and_a_checkpoint(checkpoint, capsys):
     assert "fingerprint" not in json.loads(capsys.readouterr().out)
     assert main(["info", str(checkpoint), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["origin"]["epoch"] == 5
+
+
+def test_info_takes_a_packaged_model(default, capsys):
+    assert main(["info", "tfswa_open_small", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["origin"], facts["fingerprint"]) == ({"epoch": 3}, fingerprint(default))
 
 
 def test_info_of_nothing_is_an_error(capsys):

@@ -37,6 +37,37 @@ def test_a_song_becomes_its_stems(bundle, song, tmp_path, capsys):
         np.testing.assert_allclose(audio.read(out / "song" / f"{name}.wav"), stem, atol=1e-6)
 
 
+def test_without_a_model_the_packaged_one_separates_and_is_named(bundle, default, song, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["separate", str(song), "-o", str(out), *FAST]) == 0
+    told, *lines = capsys.readouterr().out.splitlines()
+    assert told == "with tfswa_open_small, the model that comes with the package; --model takes another"
+    assert [line.startswith((f"{song}: ", "  → ")) for line in lines] == [True, True]
+    assert main(["separate", str(song), "-o", str(tmp_path / "named"), "--model", str(bundle), *FAST]) == 0
+    assert "comes with the package" not in capsys.readouterr().out
+    for path in (tmp_path / "named" / "song").iterdir():
+        np.testing.assert_array_equal(audio.read(path), audio.read(out / "song" / path.name))
+
+
+@pytest.mark.parametrize("flag", ["--json", "--quiet"])
+def test_the_packaged_model_is_not_named_where_lines_are_unwanted(default, song, tmp_path, capsys, flag):
+    assert main(["separate", str(song), "-o", str(tmp_path / "out"), *FAST, flag]) == 0
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["done"] == 1 if flag == "--json" else printed == ""
+
+
+def test_an_installation_without_a_model_says_how_to_give_one(folder, song, tmp_path, capsys):
+    for more in ([], ["--model", "tfswa_open_small"]):
+        assert main(["separate", str(song), "-o", str(tmp_path / "out"), *FAST, *more]) == 1
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err == (
+            "error: this installation has no default model (tfswa_open_small did not come with it): name a model, as "
+            "--model FILE.safetensors does, the path of a bundle or of a checkpoint (.ckpt)\n"
+        )
+    assert wavs(tmp_path) == ["song.wav"]
+
+
 def test_what_auto_precision_does_is_told(bundle, song, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(precision, "fast_bf16", lambda device: True)
     fast = [word for word in FAST if word not in ("--precision", "fp32")]
@@ -106,6 +137,7 @@ def test_a_set_reports_as_json_and_fails_with_1_if_any_song_does(bundle, song, t
         (["--threads", "0"], "--threads 0: at least one thread"),
         (["--stream", "2"], "stream 2 does not exist"),
         (["--model", "tfswa_tiny"], "tfswa_tiny is a preset, which has no trained weights"),
+        (["--model", ""], "is a folder: give a bundle"),
         (["--model", "gone.ckpt"], r"gone\.ckpt: no such bundle or checkpoint"),
     ],
 )

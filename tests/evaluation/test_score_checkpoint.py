@@ -7,11 +7,12 @@ import pytest
 import soundfile
 
 from tests.small import write_songs
-from tfswa_unet import models
+from tfswa_unet import bundles, models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.run import score_checkpoint
+from tfswa_unet.files import content_hash
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
 
 
@@ -100,6 +101,14 @@ def test_folders_of_songs_some_without_a_stem_some_with_a_mono_one_are_scored(se
         "bass": ("a",)
     }
     assert np.isfinite(model.average["SDR"])
+
+
+def test_a_packaged_model_is_scored_by_its_name_into_the_current_folder(settings, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundles, "FOLDER", files)
+    monkeypatch.chdir(tmp_path)
+    score_checkpoint({**settings, "ckpt": "model", "out": None, "pictures": 0})
+    scores = json.loads((tmp_path / "scores-model-test" / "scores.json").read_text())
+    assert scores["checkpoint"] == {"name": "model.safetensors", "sha256": content_hash(files / "model.safetensors")}
 
 
 @pytest.mark.parametrize(

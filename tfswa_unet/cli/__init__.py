@@ -22,6 +22,8 @@ COMMANDS = {
         "turn a training checkpoint into a bundle: weights and description in one .safetensors file",
     ),
     "info": ("models:Info", "show a model's size, cost, stems, layers and origin"),
+    "models": ("catalogue:Models", "list the models that can be named: trained ones of the package, and presets"),
+    "card": ("catalogue:Card", "write a model card in Markdown: training, scores, data with attributions, limits"),
     "data": ("data", "make, check and prepare data sets to train on"),
     "bench": (
         "bench",

@@ -18,25 +18,41 @@ class Bundle:
     EXAMPLES = """\
   tfswa bundle run/last.ckpt                            writes run/last.safetensors
   tfswa bundle run/last.ckpt -o model.safetensors
+  tfswa bundle run/last.ckpt --half                     half as large
+  tfswa bundle model.safetensors --half --scores scores/scores.json    adds what eval.py found of that very file
 """
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         add = parser.add_argument
-        add("checkpoint", type=Path, metavar="CKPT", help="a Lightning checkpoint (.ckpt)")
+        add("checkpoint", type=Path, metavar="CKPT", help="a Lightning checkpoint (.ckpt), or a bundle to write anew")
         told = "the bundle; beside the checkpoint with .safetensors if not given"
         add("-o", "--out", type=Path, metavar="FILE", help=told)
+        add("--half", action="store_true", help="write weights in 16 bits; loaded, they have 32 again")
+        scores = "scores.json of eval.py for this checkpoint: medians, metric, data and tracks go into the bundle"
+        add("--scores", type=Path, metavar="FILE", help=scores)
 
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Write the bundle and say what is in it."""
         from tfswa_unet.bundle import fingerprint, load_model, read_facts, save_bundle
 
+        given, facts = fingerprint(args.checkpoint), read_facts(args.checkpoint)
+        evaluation = facts.get("evaluation")
+        if args.scores:
+            from tfswa_unet.evaluation.report import summary
+
+            evaluation = summary(args.scores, given)
         model = load_model(args.checkpoint)
-        training = {**read_facts(args.checkpoint).get("training", {}), "checkpoint": fingerprint(args.checkpoint)}
-        path = save_bundle(args.out or args.checkpoint.with_suffix(".safetensors"), model, training)
-        megabytes = path.stat().st_size / 1e6
-        print(f"{path}: {', '.join(model.stems)} at {model.rate} Hz, {megabytes:.1f} MB, {fingerprint(path)}")
+        path = save_bundle(
+            args.out or args.checkpoint.with_suffix(".safetensors"),
+            model,
+            {"checkpoint": given, **facts.get("training", {})},  # a bundle knows its checkpoint
+            evaluation=evaluation,
+            half=args.half,
+        )
+        size = f"{path.stat().st_size / 1e6:.1f} MB{' in half precision' if args.half else ''}"
+        print(f"{path}: {', '.join(model.stems)} at {model.rate} Hz, {size}, {fingerprint(path)}")
         return 0
 
 
@@ -46,27 +62,29 @@ class Info:
     EXAMPLES = """\
   tfswa info model.safetensors
   tfswa info run/last.ckpt --depth 3
+  tfswa info tfswa_open_small                           the model that comes with the package
   tfswa info tfswa_base --json                          a preset, without trained weights
 """
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("model", help="a bundle (.safetensors), a checkpoint (.ckpt) or a preset's name")
+        about = "a bundle (.safetensors), a checkpoint (.ckpt), or the name of a packaged model or of a preset"
+        parser.add_argument("model", help=about)
         parser.add_argument("--depth", type=int, default=2, metavar="N", help="levels of the layer tree")
         parser.add_argument("--json", action="store_true", help="print JSON instead")
 
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Print the facts."""
+        from tfswa_unet import models
         from tfswa_unet.bundle import fingerprint, load_model, read_facts
 
         model = load_model(args.model, allow_random=True)
         facts = _facts(model)
-        if Path(args.model).is_file():
+        if args.model not in models.names():
             stored = read_facts(args.model)
             facts |= {"fingerprint": fingerprint(args.model), "origin": stored.get("training", {})}
-            if created := stored.get("created"):
-                facts["created"] = created
+            facts |= {name: stored[name] for name in ("precision", "created", "evaluation") if stored.get(name)}
         if args.json:
             print(json.dumps({**facts, "config": model.config}, indent=2))
             return 0

@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfswa_unet.bundles import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from tfswa_unet.inference import FileResult, InputFile, Separator
 
 EXAMPLES = """\
+  tfswa separate song.mp3                                               with the model that comes with the package
   tfswa separate song.mp3 --model model.safetensors
   tfswa separate song.mp3 album/ -o stems --model model.safetensors     files, and folders with all below them
   tfswa separate song.mp3 --model run/last.ckpt --stems vocals,drums
@@ -33,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("songs", nargs="+", type=Path, metavar="SONG", help="audio files, or folders that are searched for them")
-    add("--model", required=True, help="a bundle (.safetensors) or a checkpoint (.ckpt)")
+    kinds = "a bundle (.safetensors), a checkpoint (.ckpt) or a name that `tfswa models` lists as trained"
+    add("--model", help=f"{kinds}; {DEFAULT_MODEL} if not given")
     add("-o", "--out", type=Path, default=Path("stems"), help="folder for the stems")
     add("--stems", type=_names, metavar="NAME,…", help="write only these of the model's stems")
     add("--two-stems", metavar="NAME", help="write this stem and no_NAME, the mixture without it")
@@ -90,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{count} {'file' if count == 1 else 'files'} passed over: {endings}", file=sys.stderr)
     separator = _separator(args)
     display = _Display(len(request.inputs), silent=args.quiet or args.json)
+    if args.model is None:
+        display.tell_default(DEFAULT_MODEL)
     display.tell_precision(separator)
     with display.bar:
         results = run_request(
@@ -118,7 +124,6 @@ def run(args: argparse.Namespace) -> int:
 def _separator(args: argparse.Namespace) -> Separator:
     import torch
 
-    from tfswa_unet.bundle import load_model
     from tfswa_unet.errors import ConfigError
     from tfswa_unet.inference.precision import pick_device
     from tfswa_unet.inference.separator import Separator
@@ -130,8 +135,8 @@ def _separator(args: argparse.Namespace) -> Separator:
         torch.set_num_threads(args.threads)
     keep_pages()
     device = pick_device(args.device)
-    return Separator(
-        load_model(args.model, device),
+    return Separator.load(
+        DEFAULT_MODEL if args.model is None else args.model,
         device=device,
         segment_seconds=args.segment,
         overlap_seconds=args.overlap,
@@ -192,6 +197,10 @@ class _Display:
         self.bar = Progress(*columns, console=console, transient=True, disable=silent or not console.is_terminal)
         self._total, self._silent, self._index = total, silent, 0
         self._task = self.bar.add_task("", total=None)
+
+    def tell_default(self, name: str) -> None:
+        if not self._silent:
+            print(f"with {name}, the model that comes with the package; --model takes another")
 
     def tell_precision(self, separator: Separator) -> None:
         if separator.parity is not None and not self._silent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tfswa_unet
+from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ALPHA, HOP, N_FFT, ScoredTrack
@@ -139,6 +141,35 @@ def aggregate(tracks: Sequence[TrackScores]) -> MethodScores:
     metrics = next(iter(stems.values())).values
     average = {metric: _finite(np.mean, [stem.values[metric] for stem in stems.values()]) for metric in metrics}
     return MethodScores(stems, average, by_track)
+
+
+def summary(path: Path, checkpoint: str) -> dict[str, Any]:
+    """What of a `scores.json` goes into a bundle: every method's scores a stem, in dB, and how they came about.
+
+    Args:
+        path: the file that `evaluate` wrote.
+        checkpoint: the beginning of the SHA-256 of the checkpoint or bundle that must have been scored.
+
+    Raises:
+        ConfigError: where it is no such file, or scores another checkpoint.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        kept = {name: record[name] for name in ("scores", "data", "split", "tracks", "checkpoint", "commit", "date")}
+        metric = record["metric"]
+        kept["metric"] = {name: metric[name] for name in ("name", "unit", "aggregation")}
+        scored = record["checkpoint"] or {"name": "a model without a file", "sha256": ""}
+        name, digest = scored["name"], scored["sha256"]
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}): give the scores.json of eval.py") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} holds no scores ({error}): give the scores.json of eval.py") from error
+    if not digest.startswith(checkpoint):
+        raise ConfigError(
+            f"{path} scores {name} ({digest[:16] or 'no hash'}), not this file ({checkpoint}): score this one, or give "
+            "that one"
+        )
+    return kept | {name: record.get(name) for name in ("max_seconds", "segment_seconds", "overlap", "precision")}
 
 
 def table(scores: Scores) -> Table:

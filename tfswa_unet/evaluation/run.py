@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tfswa_unet.bundle import load_model
+from tfswa_unet.bundle import find_model, load_model
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan, data_sets, load_data
 from tfswa_unet.data.stems import source_names
@@ -95,7 +95,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     separator = Separator(
         model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
     )
-    checkpoint = Path(config.ckpt)
+    checkpoint = find_model(config.ckpt)
     settings = EvaluationSettings(
         model=model.config["name"],
         checkpoint=checkpoint,
@@ -110,7 +110,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         workers=config.workers,
         pictures=config.pictures,
     )
-    out = Path(config.out) if config.out else checkpoint.parent / f"scores-{checkpoint.stem}-{config.split}"
+    out = Path(config.out) if config.out else Path(config.ckpt).parent / f"scores-{checkpoint.stem}-{config.split}"
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from tfswa_unet.audio.resample import StreamResampler
+from tfswa_unet.bundle import load_model
+from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS, Segment, Segmentation, cut, join
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
@@ -90,6 +92,20 @@ class Separator:
         if compile:
             example = torch.zeros(self.batch, model.channels, self.segmentation.size)
             compile_network(model, lambda: self._forward(example, [0]))
+
+    @classmethod
+    def load(cls, path_or_name: str | Path = DEFAULT_MODEL, **options: Any) -> Separator:
+        """Separator by a model's file or name; without one, by the model that comes with the package.
+
+        Args:
+            path_or_name: as for `bundle.load_model`.
+            options: what the class takes after the model.
+
+        Raises:
+            ModelError: as `load_model` does.
+            ConfigError: for impossible values.
+        """
+        return cls(load_model(path_or_name), **options)
 
     @property
     def stems(self) -> tuple[str, ...]:
