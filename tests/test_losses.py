@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tfswa_unet.dsp import stft
+from tfswa_unet.dsp import Ratios, stft
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.losses import TERMS, Signals, WeightedLoss
 
@@ -58,6 +58,25 @@ def test_snr_against_numpy(pair):
     expected = 10 * np.log10(error / energy + 1e-2).mean()
     value = TERMS["spectrum_snr"](*[_signals(x) for x in pair], limit=20.0)
     assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("bins", [33, 4_097])  # all at once, and stem by stem
+def test_snr_of_ratios_has_the_value_and_gradient_of_their_spectrogram_in_float64(bins):
+    torch.manual_seed(0)
+    length = 9 * bins
+    mixture, truth = (torch.randn(2, *stems, 2, 40, bins, dtype=torch.complex128) for stems in ((), (3,)))
+    ratio = torch.rand(2, 3, 2, 40, bins, dtype=torch.float64, requires_grad=True)
+    error = (ratio * mixture[:, None] - truth).abs().square().sum((2, 3, 4))
+    energy = truth.abs().square().sum((1, 2, 3, 4))[:, None]
+    expected = 10 * (error / energy + 1e-2).log10().mean()
+    (slope,) = torch.autograd.grad(expected, ratio)
+
+    ours = ratio.detach().float().requires_grad_()
+    estimate = Signals(512, 128, length, spectrum=Ratios(ours, mixture.to(torch.complex64)))
+    value = TERMS["spectrum_snr"](estimate, Signals(512, 128, length, spectrum=truth.to(torch.complex64)), limit=20.0)
+    value.backward()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert torch.allclose(ours.grad.double(), slope, rtol=1e-4, atol=1e-4 * slope.abs().max().item())
 
 
 def test_multi_resolution_against_numpy(pair):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.config import Registry, converted
-from tfswa_unet.dsp import istft, pieces, stft
+from tfswa_unet.dsp import Ratios, istft, pieces, stft
 from tfswa_unet.errors import ConfigError
 
 N_FFT, HOP = 2048, 512  # samples; of spectrograms that losses see of networks which make none of their own
@@ -36,7 +36,7 @@ class Signals:
         n_fft, hop: resolution of `spectrum`, in samples.
         length: samples t of the waveform.
         waveform: (b, s, c, t), or None to make it from `spectrum` when asked for.
-        spectrum: complex (b, s, c, n, f), or None to make it from `waveform` when asked for.
+        spectrum: complex (b, s, c, n, f), or ratios that stand for it; None to make it from `waveform` when asked for.
         step: of training, for terms whose parts take turns.
     """
 
@@ -46,26 +46,28 @@ class Signals:
         hop: int,
         length: int,
         waveform: Tensor | None = None,
-        spectrum: Tensor | None = None,
+        spectrum: Tensor | Ratios | None = None,
         step: int = 0,
     ) -> None:
         self.own = (n_fft, hop)
         self.step = step
         self.length = length
         self._waveform = waveform
-        self._spectra = {} if spectrum is None else {self.own: spectrum}
+        self.ratios = spectrum if isinstance(spectrum, Ratios) else None
+        self._spectra = {self.own: spectrum} if isinstance(spectrum, Tensor) else {}
 
     @property
     def waveform(self) -> Tensor:
         """Stems (b, s, c, t)."""
         if self._waveform is None:
-            self._waveform = istft(self._spectra[self.own], *self.own, self.length)
+            self._waveform = istft(self.spectrum(*self.own), *self.own, self.length)
         return self._waveform
 
     def spectrum(self, n_fft: int, hop: int) -> Tensor:
         """Complex spectrogram (b, s, c, n, f) at a resolution."""
         if (n_fft, hop) not in self._spectra:
-            self._spectra[n_fft, hop] = stft(self.waveform, n_fft, hop)
+            own = self.ratios if (n_fft, hop) == self.own else None
+            self._spectra[n_fft, hop] = own.spectrum() if own else stft(self.waveform, n_fft, hop)
         return self._spectra[n_fft, hop]
 
 
@@ -105,7 +107,10 @@ def spectrum_snr(estimate: Signals, target: Signals, limit: float) -> Tensor:
         limit: dB below the energy of all stems of an example.
     """
     truth = target.spectrum(*estimate.own)
-    error = _SquaredError.apply(estimate.spectrum(*estimate.own), truth)
+    if estimate.ratios:
+        error = _RatioError.apply(estimate.ratios.ratio, estimate.ratios.mixture, truth)
+    else:
+        error = _SquaredError.apply(estimate.spectrum(*estimate.own), truth)
     energy = _squares(truth).sum(dim=-1, keepdim=True) + 1e-8
     return 10 * (error / energy + 10 ** (-limit / 10)).log10().mean()
 
@@ -180,23 +185,28 @@ class WeightedLoss:
         return total, {name: part.detach() for name, part in parts.items()}
 
 
-def estimate_stems(model: Any, mixture: Tensor) -> Tensor:
+def estimate_stems(model: Any, mixture: Tensor) -> Tensor | Ratios:
     """What a loss wants of a model: its spectrograms (b, s, c, n, f), or its waveforms (b, s, c, t) where it has none.
 
-    A model that has `spectra` is spared the inverse transform, which not every loss needs.
+    A model that has `masked` is spared the inverse transform, which not every loss needs, and may give ratios.
     """
-    return model.spectra(mixture) if hasattr(model, "spectra") else model(mixture)
+    return model.masked(mixture) if hasattr(model, "masked") else model(mixture)
 
 
 def compare_stems(
-    model: Any, loss: WeightedLoss, estimate: Tensor, stems: Tensor, step: int
+    model: Any, loss: WeightedLoss, estimate: Tensor | Ratios, stems: Tensor, step: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of what `estimate_stems` gave, and its parts; see `objective`."""
-    targets = stems[:, : estimate.shape[1]]
+    given: dict[str, Any]
+    if isinstance(estimate, Ratios):
+        given, count = {"spectrum": estimate}, estimate.ratio.shape[1]
+    else:
+        given = {"spectrum": estimate} if estimate.is_complex() else {"waveform": estimate.float()}
+        count = estimate.shape[1]
+    targets = stems[:, :count]
     length = targets.shape[-1]
     config = getattr(model, "model_config", None)
     n_fft, hop = (config.n_fft, config.hop) if config else (N_FFT, HOP)
-    given = {"spectrum": estimate} if estimate.is_complex() else {"waveform": estimate.float()}
     return loss(Signals(n_fft, hop, length, step=step, **given), Signals(n_fft, hop, length, waveform=targets))
 
 
@@ -204,7 +214,7 @@ def objective(model: Any, loss: WeightedLoss, stems: Tensor, step: int) -> tuple
     """The training objective: mixture → model → loss.
 
     Args:
-        model: maps mixtures (b, c, t) to stems (b, s, c, t); with `spectra`, losses are read off those.
+        model: maps mixtures (b, c, t) to stems (b, s, c, t); with `masked`, losses are read off what that gives.
         loss: of estimated and true stems.
         stems: (b, s', c, t), of which the first s are targets and all of which sum to the mixture.
         step: of training, for terms whose parts take turns.
@@ -273,6 +283,40 @@ class _SquaredError(torch.autograd.Function):
         (difference,) = ctx.saved_tensors
         slope = (2 * outputs[0])[..., None, None, None, None]
         return torch.view_as_complex(torch.view_as_real(difference) * slope), None
+
+
+class _RatioError(torch.autograd.Function):
+    """Σ |R · X − T|² over each stem's channels, frames and bins, with its gradient for R.
+
+    Ratios R (b, s, c, n, f), mixture X (b, c, n, f) and stems T (b, s, c, n, f), complex both → (b, s).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ratio: Tensor, mixture: Tensor, target: Tensor) -> Tensor:
+        error, slope = ratio.new_empty(ratio.shape[:2]), torch.empty_like(ratio)
+        every = pieces(mixture)
+        stems = [slice(None)] if len(every) == 1 else [slice(k, k + 1) for k in range(ratio.shape[1])]
+        for piece in every:
+            whole = mixture[piece][:, None]
+            real, imaginary = whole.real.contiguous(), whole.imag.contiguous()
+            for stem in stems:
+                shares, truth = ratio[piece, stem], target[piece, stem]
+                along = (shares * real).sub_(truth.real)
+                across = (shares * imaginary).sub_(truth.imag)
+                error[piece, stem] = _energy(along) + _energy(across)
+                slope[piece, stem] = along.mul_(real).addcmul_(across, imaginary)
+        ctx.save_for_backward(slope)
+        return error
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = ctx.saved_tensors
+        return slope * (2 * outputs[0])[..., None, None, None], None, None
+
+
+def _energy(values: Tensor) -> Tensor:
+    """Σ x² over the last three axes."""
+    return torch.linalg.vector_norm(values.flatten(-3), dim=-1).square()
 
 
 def _squares(spectrum: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from tfswa_unet.bench.settings import TrainSetting
 from tfswa_unet.bench.subject import Subject, mixtures, prepare
 from tfswa_unet.config import choice
 from tfswa_unet.data.augmentation import split
+from tfswa_unet.dsp import Ratios
 from tfswa_unet.losses import WeightedLoss, compare_stems, estimate_stems, objective
 from tfswa_unet.songs import write_dataset
 from tfswa_unet.training.datamodule import SegmentDataModule
@@ -115,14 +116,16 @@ class SplitStep:
         with self.subject.autocast():
             stems = self.module.augmentation(batch)
             lap("augmentation")
-            spectra = estimate_stems(self.module.model, stems.sum(dim=1))
+            estimate = estimate_stems(self.module.model, stems.sum(dim=1))
             lap("forward")
-            estimate = spectra.detach().requires_grad_()
+            output = _output(estimate)
+            leaf = output.detach().requires_grad_()
+            estimate = replace(estimate, ratio=leaf) if isinstance(estimate, Ratios) else leaf
             loss, _ = compare_stems(self.module.model, self.module.loss, estimate, stems, self.taken)
             lap("loss")
         loss.backward()
         lap("loss_backward")
-        spectra.backward(estimate.grad)
+        output.backward(leaf.grad)
         lap("network_backward")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that there is no trainer to log to
@@ -150,6 +153,11 @@ def run_steps(step: SplitStep, batches: Iterator[Tensor], steps: int, drain: int
     return watch
 
 
+def _output(estimate: Tensor | Ratios) -> Tensor:
+    """What of a model's estimate depends on its weights."""
+    return estimate.ratio if isinstance(estimate, Ratios) else estimate
+
+
 @dataclass(frozen=True)
 class _Pass:
     watch: Stopwatch  # of the steps
@@ -172,8 +180,8 @@ def _measure(
 
     def there_and_back() -> None:
         with subject.autocast():
-            spectra = estimate_stems(module.model, mixture)
-        spectra.backward(torch.ones_like(spectra))
+            output = _output(estimate_stems(module.model, mixture))
+        output.backward(torch.ones_like(output))
 
     there_and_back()  # the parameters' gradients stay
     activations = peak_bytes(there_and_back, subject.device)

@@ -1,6 +1,6 @@
 """Signals between the waveform and the network: spectrograms, subbands, level, masks."""
 
-from tfswa_unet.dsp.masking import MASKS, Mask, apply_mask, mask
+from tfswa_unet.dsp.masking import MASKS, Mask, Ratios, apply_mask, mask
 from tfswa_unet.dsp.spectrogram import frames, istft, level, pieces, stack_subbands, stft, unstack_subbands
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "unstack_subbands",
     "level",
     "MASKS",
+    "Ratios",
     "apply_mask",
     "Mask",
     "mask",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tfswa_unet.config import Registry
 
-ToStems = Callable[[Tensor, Tensor, Tensor], Tensor]  # (maps, mixture, scale) → stems, see `Mask`
+ToStems = Callable[[Tensor, Tensor, Tensor], Tensor]  # (maps, mixture, scale) → ratios or stems, see `Mask`
 
 MASKS: Registry[Mask] = Registry("model.mask")
 
@@ -20,8 +20,9 @@ class Mask:
     """Way from a network's output to stem spectrograms.
 
     `stems` maps the output (b, s, c, m, n, f) in float32, the mixture's complex spectrogram (b, c, n, f) and the scale
-    (b,) that the network saw it divided by to complex stem spectrograms (b, s, c, n, f). It takes m = `maps` real maps
-    for each stem, channel and bin. Where `complete`, its stems sum to the mixture by themselves.
+    (b,) that the network saw it divided by to (b, s, c, n, f): complex stem spectrograms, or real ratios of the
+    mixture. It takes m = `maps` real maps for each stem, channel and bin. Where `complete`, its stems sum to the
+    mixture by themselves.
     """
 
     stems: ToStems
@@ -34,7 +35,22 @@ def mask(name: str, maps: int = 1, complete: bool = False) -> Callable[[ToStems]
     return lambda stems: MASKS.register(name)(Mask(stems, maps, complete))
 
 
-def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, chosen: Mask, sums_to_mixture: bool) -> Tensor:
+@dataclass(frozen=True)
+class Ratios:
+    """Stems as real ratios (b, s, c, n, f) of the mixture's complex spectrogram (b, c, n, f).
+
+    They are half the numbers of the spectrograms that they stand for, which a loss that takes them need never make.
+    """
+
+    ratio: Tensor
+    mixture: Tensor
+
+    def spectrum(self) -> Tensor:
+        """Complex stem spectrograms (b, s, c, n, f)."""
+        return self.ratio * self.mixture[:, None]
+
+
+def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, chosen: Mask, sums_to_mixture: bool) -> Tensor | Ratios:
     """Stem spectrograms from a network's output, in float32.
 
     A network that puts out zeros splits the mixture into equal parts or halves, or, where it gives the stems themselves
@@ -48,24 +64,25 @@ def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, chosen: Mask, sums_
         sums_to_mixture: spread what the stems leave of the mixture equally over them; for stems that cover it.
 
     Returns:
-        complex stem spectrograms (b, s, c, n, f).
+        complex stem spectrograms (b, s, c, n, f), or where the mask is real the ratios that stand for them.
     """
     stems = chosen.stems(maps.float(), mixture, scale)
     if sums_to_mixture and not chosen.complete:
-        stems = stems + (mixture[:, None] - stems.sum(dim=1, keepdim=True)) / stems.shape[1]
-    return stems
+        whole = mixture[:, None] if stems.is_complex() else 1
+        stems = stems + (whole - stems.sum(dim=1, keepdim=True)) / stems.shape[1]
+    return stems if stems.is_complex() else Ratios(stems, mixture)
 
 
 @mask("sigmoid")
 def sigmoid(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
     """Ratio mask in [0, 1], each stem by itself."""
-    return maps.squeeze(3).sigmoid() * mixture[:, None]
+    return maps.squeeze(3).sigmoid()
 
 
 @mask("softmax", complete=True)
 def softmax(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
     """Ratio mask in [0, 1] that sums to one over the stems."""
-    return maps.squeeze(3).softmax(dim=1) * mixture[:, None]
+    return maps.squeeze(3).softmax(dim=1)
 
 
 @mask("complex", maps=2)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tfswa_unet.config import from_values
-from tfswa_unet.dsp import MASKS, apply_mask, istft, level, stack_subbands, stft, unstack_subbands
+from tfswa_unet.dsp import MASKS, Ratios, apply_mask, istft, level, stack_subbands, stft, unstack_subbands
 from tfswa_unet.models.config import NETWORKS, ModelConfig
 
 
@@ -61,7 +61,12 @@ class SpectralModel(nn.Module):
         return istft(self.spectra(mixture), c.n_fft, c.hop, mixture.shape[-1])
 
     def spectra(self, mixture: Tensor) -> Tensor:
-        """Stem spectrograms (b, s, c, n, f), complex, of mixtures (b, c, t); training reads its losses off these."""
+        """Stem spectrograms (b, s, c, n, f), complex, of mixtures (b, c, t)."""
+        stems = self.masked(mixture)
+        return stems.spectrum() if isinstance(stems, Ratios) else stems
+
+    def masked(self, mixture: Tensor) -> Tensor | Ratios:
+        """What `spectra` gives, or the ratios that stand for it; training reads its losses off these."""
         c = self.model_config
         spectra = [stft(mixture, n_fft, hop) for n_fft, hop in self.resolutions]
         scale = level(mixture)
@@ -71,7 +76,8 @@ class SpectralModel(nn.Module):
         masks = full.unflatten(1, (self.heads, c.channels, self.mask.maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
         stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
-        return stems[:, : len(c.stems)]
+        kept = slice(len(c.stems))
+        return Ratios(stems.ratio[:, kept], stems.mixture) if isinstance(stems, Ratios) else stems[:, kept]
 
     def _features(self, spectrum: Tensor, scale: Tensor) -> Tensor:
         """Real maps (b, c·m, n, f) of spectrograms (b, c, n, f), of magnitudes |X| / scale as they are or compressed.
