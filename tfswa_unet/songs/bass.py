@@ -57,15 +57,15 @@ def bass(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
     return np.stack([mono, mono])
 
 
-def bass_line(score: Score, rng: np.random.Generator) -> list[Note]:
-    """Notes of the bass line: one pattern for the verses and one for the choruses."""
+def bass_line(score: Score, rng: np.random.Generator, centre: float = CENTRE) -> list[Note]:
+    """Notes of the bass line around a MIDI number: one pattern for the verses and one for the choruses."""
     verse, chorus = (LINES[str(name)] for name in rng.choice(list(LINES), 2, replace=False))
     notes = []
     for bar in score.playing("bass"):
         section = score.section(bar)
         pattern = (chorus if section.chorus else verse)[: score.steps]
         root = score.chord(bar)[0]
-        low = score.near(root, CENTRE)
+        low = score.near(root, centre)
         step = 0
         while step < len(pattern):
             size = 1

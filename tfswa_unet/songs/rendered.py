@@ -17,7 +17,7 @@ from tfswa_unet.audio import SUFFIXES
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import write_text
-from tfswa_unet.songs.bass import bass_line
+from tfswa_unet.songs.bass import BASSES, CENTRE, bass_line, play
 from tfswa_unet.songs.compose import compose
 from tfswa_unet.songs.drums import hits
 from tfswa_unet.songs.instruments import LAYERS
@@ -40,13 +40,17 @@ from tfswa_unet.songs.sounds import draw_room, impulse, pan
 from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, is_whole, write_missing
 from tfswa_unet.types import STEMS, Split
 
-RENDERER = 1  # raised whenever the same seed and recordings give other songs
+RENDERER = 2  # raised whenever the same seed and recordings give other songs
 VALID_SHARE = 20  # one song in so many validates
 SOURCES = "SOURCES.tsv"  # table of where recordings come from, in their folder or beside it
 PEAK = 0.9  # full scale
 MIDI_SHARE = 0.3  # of songs, where there are MIDI files
 ALBUM = {"drums": 0.25, "bass": 0.15, "other": 0.15}  # probability that a stem is stretches of an album
 NOTES_SUNG = 0.15  # probability that vowels are sung on notes instead of phrases
+SYNTHESISED = (
+    0.4  # probability that a bass line is played by the procedural synthesizer: recordings are seldom electronic
+)
+SUB = 30  # MIDI number around which half of the bass lines lie, below 60 Hz; the others lie around `CENTRE`
 STRUMS = 0.2  # probability of a layer of recorded chords
 SPREAD = 5.0  # dB, up or down, of a stem's level
 LEVELS = {"vocals": 0.0, "drums": 0.0, "bass": -1.0, "other": -1.0}  # dB
@@ -198,10 +202,13 @@ def _drums(score: Score, song: MidiSong | None, recordings: Recordings, rng: np.
 def _bass(score: Score, song: MidiSong | None, recordings: Recordings, rng: np.random.Generator) -> np.ndarray:
     low = [each for each in recordings.instruments.get("bass", ()) if each.notes[0].pitch <= HIGHEST_BASS]
     passages = recordings.passages.get("bass", ())
-    if passages and (not low or rng.random() < ALBUM["bass"]):
+    if passages and rng.random() < ALBUM["bass"]:
         return album_stretches(score, "bass", passages, rng)
     parts = [part.notes for part in song.parts if part.stem == "bass"] if song else []
-    notes = list(parts[0]) if parts else bass_line(score, rng)
+    notes = list(parts[0]) if parts else bass_line(score, rng, float(rng.choice([SUB, CENTRE])))
+    if not low or rng.random() < SYNTHESISED:
+        mono = play(notes, BASSES[score.bass], rng, RATE, round(score.seconds * RATE))
+        return np.stack([mono, mono])
     touch = Touch(float(rng.uniform(0.03, 0.12)), bool(rng.random() < 0.4), float(rng.choice([0.0, 0.0, 0.05])))
     out = np.zeros((2, round(score.seconds * RATE)), np.float32)
     Sampler(_drawn(low, rng), touch, rng).play(out, notes)
