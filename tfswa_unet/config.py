@@ -233,6 +233,7 @@ def compose_values(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     Raises:
         hydra.errors.HydraException: for overrides that cannot be read or do not fit.
+        ConfigError: for a value that has to be given and is not.
     """
     return plain(_compose(name, overrides))
 
@@ -241,10 +242,16 @@ def plain(config: Any, resolve: bool = True) -> dict[str, Any]:
     """A composed configuration as dictionaries and lists; with `resolve`, references are replaced by their values.
 
     The name of the experiment is left out, as its settings are among the values.
-    """
-    from omegaconf import OmegaConf
 
-    values: Any = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
+    Raises:
+        ConfigError: with `resolve`, for a value that has to be given and is not.
+    """
+    from omegaconf import MissingMandatoryValue, OmegaConf
+
+    try:
+        values: Any = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=resolve)
+    except MissingMandatoryValue as error:
+        raise ConfigError(f"{error.full_key} is missing: give it a value") from None
     values.pop("experiment", None)
     return values
 

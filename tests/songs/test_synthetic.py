@@ -8,16 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
-from scipy.signal import fftconvolve, welch
+from scipy.signal import welch
 
 from tests.songs.conftest import SECONDS
 from tfswa_unet.data import load_tracks
 from tfswa_unet.errors import DataError
 from tfswa_unet.songs import synthesize, write_dataset
 from tfswa_unet.songs.compose import compose, played_by
-from tfswa_unet.songs.mixdown import apply_strip, overlap_add
-from tfswa_unet.songs.score import Strip
-from tfswa_unet.songs.sounds import Room, impulse
 from tfswa_unet.songs.synthetic import PEAK, make_recipe
 from tfswa_unet.types import STEMS
 
@@ -126,26 +123,6 @@ def test_there_is_no_offset_nor_anything_beyond_hearing(songs):
 
 def test_the_song_ends_in_silence(songs):
     assert all(np.abs(audio[:, -1]).max() < 1e-4 for stems in songs for audio in stems.values())
-
-
-def test_blockwise_filtering_equals_convolution():
-    rng = np.random.default_rng(0)
-    sound, response = rng.standard_normal((2, 10_000)), rng.standard_normal((2, 200))
-    spectrum = np.fft.rfft(response, 1024)[:, None]
-    found = overlap_add(sound, 1024, lambda spectra: spectra * spectrum)
-    np.testing.assert_allclose(found, fftconvolve(sound, response, axes=1)[:, :10_000], atol=1e-9)
-
-
-def test_the_desk_adds_the_room_at_the_send_s_level():
-    rng = np.random.default_rng(0)
-    dry = np.zeros((2, RATE), np.float32)
-    dry[:, 1000:2000] = rng.standard_normal(1000)
-    response = impulse(Room(0.3, 0.01, 0.5), rng, RATE)
-    room = np.fft.rfft(response, 2**16).astype(np.complex64)
-    near, far = (apply_strip(dry, Strip(0, send, 0, 0), room, RATE) for send in (-200, 0))
-    tail = slice(2600, None)
-    assert np.square(near[:, tail]).sum() < 1e-2 * np.square(near).sum()
-    assert np.square(far[:, tail]).sum() > 0.2 * np.square(far).sum()
 
 
 @pytest.mark.parametrize(

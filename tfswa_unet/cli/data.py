@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,8 @@ in ROOT, each in a folder a source:
   drums/studio/kick_01.wav              a hit: kick, snare, clap, hat, cymbal, tom or percussion, up to 3 s
   vocals/anna/verse 120 bpm e-minor.wav a passage: tempo and key where they are known
   other/strums/strum_amajor_01.wav      a chord: its key, up to 3 s
-  SOURCES.tsv                           a table with the columns folder, source, licence, stem: goes with the songs
+  SOURCES.tsv                           a table with the columns folder, source, version, licence, stem, seconds,
+                                        files: goes with the songs
 Pitches are listened to, since names are often an octave off. Sounds with a clear pitch need none in their names.
 """
 
@@ -123,13 +125,14 @@ Pitches are listened to, since names are often an octave off. Sounds with a clea
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Render the songs and say how to train on them."""
+        from tfswa_unet.data.cache import progress_bars
         from tfswa_unet.songs import write_rendered
 
-        console, made = _console(), {"midi": args.midi, "on_error": args.on_error, "workers": args.workers}
-        with _songs_bar(console) as report:
-            write_rendered(args.root, args.out, args.songs, args.seconds, args.seed, **made, on_progress=report)
-        told = f"{_count(args.songs, 'song')} in {args.out}; train on them: python train.py data.root={args.out}"
-        console.print(told, markup=False)
+        made = {"midi": args.midi, "on_error": args.on_error, "workers": args.workers}
+        with progress_bars() as report:
+            made |= {"on_examined": partial(report, "examining"), "on_progress": partial(report, "rendering")}
+            write_rendered(args.root, args.out, args.songs, args.seconds, args.seed, **made)
+        print(f"{_count(args.songs, 'song')} in {args.out}; train on them: python train.py data.root={args.out}")
         return 0
 
 

@@ -26,11 +26,16 @@ def read_sources(sets: Mapping[str, DataSet]) -> list[dict[str, str]]:
         root = Path(each.root).expanduser()
         path = (root.parent if root.is_file() else root) / TABLE
         if path.is_file():
-            rows += [{SET: name, **row} for row in _read_table(path)]
+            rows += [{SET: name, **row} for row in read_table(path)]
     return rows
 
 
-def _read_table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a table of sources as text by column.
+
+    Raises:
+        DataError: for a table that cannot be read or lacks columns or fields.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

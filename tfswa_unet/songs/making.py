@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
+from tfswa_unet.data.cache.build import Report
 from tfswa_unet.data.tracks import DataSet
-from tfswa_unet.songs.rendered import make_render_recipe, write_rendered
+from tfswa_unet.songs.rendered import list_sources, make_render_recipe, write_rendered
 from tfswa_unet.songs.synthetic import make_recipe, write_dataset
 from tfswa_unet.songs.writing import SongRecipe
 
@@ -25,15 +26,25 @@ def recipe_of(data_set: DataSet) -> SongRecipe | None:
     return None
 
 
-def make_songs(data_set: DataSet, on_progress: Callable[[int, int], None] | None = None) -> None:
-    """Make the songs of a data set that are missing.
+def sources_of(data_set: DataSet) -> list[dict[str, str]]:
+    """Rows of the table of sources of the recordings that a data set is rendered from, by column.
+
+    Raises:
+        DataError: for a table that cannot be read or lacks columns or fields.
+    """
+    return list_sources(data_set.render.samples, data_set.render.midi) if data_set.render else []
+
+
+def make_songs(data_set: DataSet, report: Report) -> None:
+    """Make the songs of a data set that are missing; `report` is told the phase, and how much is done of how much.
 
     Raises:
         DataError: they cannot be made, see `write_dataset` and `write_rendered`.
         AudioError: a recording that cannot be read.
     """
     if data_set.make:
-        write_dataset(data_set.root, **asdict(data_set.make), on_progress=on_progress)
+        write_dataset(data_set.root, **asdict(data_set.make), on_progress=partial(report, "making"))
     if data_set.render:
         values = asdict(data_set.render)
-        write_rendered(values.pop("samples"), data_set.root, **values, on_progress=on_progress)
+        told = {"on_examined": partial(report, "examining"), "on_progress": partial(report, "making")}
+        write_rendered(values.pop("samples"), data_set.root, **values, **told)

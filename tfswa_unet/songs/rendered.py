@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfswa_unet.audio import SUFFIXES
+from tfswa_unet.data.provenance import TABLE, read_table
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import write_text
@@ -37,12 +36,11 @@ from tfswa_unet.songs.recordings import Instrument, Recordings, divide, scan
 from tfswa_unet.songs.sampler import Sampler, Touch, drum_track, strum_track
 from tfswa_unet.songs.score import Note, Score, Strip
 from tfswa_unet.songs.sounds import draw_room, impulse, pan
-from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, is_whole, write_missing
+from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, check_workers, claim, is_whole, write_missing
 from tfswa_unet.types import STEMS, Split
 
 RENDERER = 2  # raised whenever the same seed and recordings give other songs
 VALID_SHARE = 20  # one song in so many validates
-SOURCES = "SOURCES.tsv"  # table of where recordings come from, in their folder or beside it
 PEAK = 0.9  # full scale
 MIDI_SHARE = 0.3  # of songs, where there are MIDI files
 ALBUM = {"drums": 0.25, "bass": 0.15, "other": 0.15}  # probability that a stem is stretches of an album
@@ -115,6 +113,7 @@ def write_rendered(
     midi: str | Path | None = None,
     on_error: OnError = "raise",
     workers: int | None = None,
+    on_examined: Callable[[int, int], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Render songs from recordings as out/{train,valid}/<song>/{mixture,vocals,drums,bass,other}.wav.
@@ -134,25 +133,44 @@ def write_rendered(
         midi: folder of .mid files.
         on_error: "skip" leaves out recordings that cannot be used, and says so.
         workers: processes; by default as many as there are processors.
+        on_examined: is told how many recordings have been listened to, and of how many.
         on_progress: is told how many songs are done, and of how many.
 
     Raises:
-        DataError: a value is out of range, recordings are missing, `out` holds anything but these very songs, or the
-            disk is too small.
+        DataError: a value is out of range, recordings are missing, the table cannot be read, `out` holds anything but
+            these very songs, or the disk is too small.
         AudioError: with `on_error="raise"` a recording that cannot be read.
     """
     root, out = Path(samples).expanduser(), Path(out).expanduser()
-    recipe = make_render_recipe(root, midi, songs, seconds, seed)
+    recipe, rows = make_render_recipe(root, midi, songs, seconds, seed), list_sources(root, midi)
+    check_workers(workers)
+    claim(out, recipe, begin=False)  # listening takes a while
     if not all(is_whole(recipe.folder(out, index), STEMS, recipe.frames) for index in range(songs)):
-        parts = dict(zip(("train", "valid"), divide(scan(root, on_error=on_error, workers=workers), seed), strict=True))
+        recordings = scan(root, on_error=on_error, workers=workers, on_progress=on_examined)
+        parts = dict(zip(("train", "valid"), divide(recordings, seed), strict=True))
         followed = _midi_files(midi)
         made = [
             partial(render, parts[recipe.split(index)], followed, (seed, index), recipe.seconds, on_error)
             for index in range(songs)
         ]
         write_missing(out, recipe, STEMS, made, workers, on_progress)
-    if rows := _sources(root, midi):
-        write_text(out / SOURCES, rows)
+    if rows:
+        lines = [list(rows[0]), *(row.values() for row in rows)]
+        write_text(out / TABLE, "".join("\t".join(fields) + "\n" for fields in lines))
+
+
+def list_sources(samples: str | Path, midi: str | Path | None) -> list[dict[str, str]]:
+    """Rows of the table SOURCES.tsv in `samples` or beside it, by column, those whose folders are there.
+
+    Raises:
+        DataError: for a table that cannot be read or lacks columns or fields.
+    """
+    root = Path(samples).expanduser()
+    table = next((folder / TABLE for folder in (root, root.parent) if (folder / TABLE).is_file()), None)
+    if table is None:
+        return []
+    folders = {"midi": Path(midi).expanduser()} if midi else {}
+    return [row for row in read_table(table) if (folders.get(row["stem"], root / row["stem"]) / row["folder"]).is_dir()]
 
 
 def render(
@@ -211,7 +229,8 @@ def _bass(score: Score, song: MidiSong | None, recordings: Recordings, rng: np.r
         return np.stack([mono, mono])
     touch = Touch(float(rng.uniform(0.03, 0.12)), bool(rng.random() < 0.4), float(rng.choice([0.0, 0.0, 0.05])))
     out = np.zeros((2, round(score.seconds * RATE)), np.float32)
-    Sampler(_drawn(low, rng), touch, rng).play(out, notes)
+    # Of those that begin higher, notes are played octaves up.
+    Sampler(_drawn(low or recordings.instruments["bass"], rng), touch, rng).play(out, notes)
     return out
 
 
@@ -311,20 +330,3 @@ def _midi_song(files: Sequence[Path], rng: np.random.Generator, on_error: OnErro
                 raise
             log.warning("left out: %s", error)
     return None
-
-
-def _sources(root: Path, midi: str | Path | None) -> str | None:
-    """Rows of the table of sources, those for folders that are there; None without a table."""
-    table = next((folder / SOURCES for folder in (root, root.parent) if (folder / SOURCES).is_file()), None)
-    if table is None:
-        return None
-    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8")), delimiter="\t"))
-    if not rows or not {"folder", "stem", "licence"} <= set(rows[0]):
-        raise DataError(f"{table} cannot be read: expected a header with the columns folder, source, licence and stem")
-    folders = {"midi": Path(midi).expanduser()} if midi else {}
-    there = [row for row in rows if (folders.get(row["stem"], root / row["stem"]) / row["folder"]).is_dir()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(there)
-    return text.getvalue()

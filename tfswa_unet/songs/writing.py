@@ -67,6 +67,12 @@ def check_song(seed: int, seconds: float) -> None:
         raise DataError(f"a song of {seconds:g} s cannot be made; give at least 1 s")
 
 
+def check_workers(workers: int | None) -> None:
+    """Check a number of processes; raises DataError for less than one."""
+    if workers is not None and workers < 1:
+        raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
+
+
 def write_missing(
     out: Path,
     recipe: SongRecipe,
@@ -88,8 +94,7 @@ def write_missing(
     Raises:
         DataError: no workers, `out` holds anything else or cannot be written, or the disk is too small.
     """
-    if workers is not None and workers < 1:
-        raise DataError(f"{workers} workers were asked for; give workers >= 1, or leave it out to use every processor")
+    check_workers(workers)
     missing = [index for index in range(len(songs)) if not is_whole(recipe.folder(out, index), stems, recipe.frames)]
     check_space(out, len(missing), len(stems), recipe.frames)
     claim(out, recipe)
@@ -102,11 +107,11 @@ def write_missing(
         report(len(songs) - len(missing) + done, len(songs))
 
 
-def claim(out: Path, recipe: SongRecipe) -> None:
+def claim(out: Path, recipe: SongRecipe, *, begin: bool = True) -> None:
     """Write a recipe to its manifest in `out` if that is new or empty, or accept the same recipe that lies there.
 
-    What was interrupted long ago is cleared away. Raises DataError where the folder holds anything else, or cannot be
-    made.
+    Without `begin` nothing is written. What was interrupted long ago is cleared away. Raises DataError where the folder
+    holds anything else, or cannot be made.
     """
     manifest, values = out / recipe.manifest, asdict(recipe)  # type: ignore[call-overload]
     try:
@@ -117,7 +122,7 @@ def claim(out: Path, recipe: SongRecipe) -> None:
         elif filled:
             told = f"holds files that are no {recipe.what} (there is no {manifest.name})"
             raise DataError(f"{out} {told}: choose an empty folder")
-        else:
+        elif begin:
             out.mkdir(parents=True, exist_ok=True)
             write_text(manifest, json.dumps(values, indent=2) + "\n")
     except OSError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ class SegmentDataModule(L.LightningDataModule):
         """
         with progress_bars() as report:
             for name in self._recipes:
-                make_songs(self.sets[name], partial(report, "making"))
+                make_songs(self.sets[name], report)
             if self._cache is None:
                 return
             tracks = self._indexed() if self._recipes else self._tracks
