@@ -229,8 +229,7 @@ def _bass(score: Score, song: MidiSong | None, recordings: Recordings, rng: np.r
         return np.stack([mono, mono])
     touch = Touch(float(rng.uniform(0.03, 0.12)), bool(rng.random() < 0.4), float(rng.choice([0.0, 0.0, 0.05])))
     out = np.zeros((2, round(score.seconds * RATE)), np.float32)
-    # Of those that begin higher, notes are played octaves up.
-    Sampler(_drawn(low or recordings.instruments["bass"], rng), touch, rng).play(out, notes)
+    Sampler(_drawn(low, rng), touch, rng).play(out, notes)
     return out
 
 

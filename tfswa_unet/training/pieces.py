@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from tfswa_unet.data.provenance import SET
 from tfswa_unet.evaluation.report import versions
 from tfswa_unet.processes import device_name
 from tfswa_unet.training.checkpoints import Checkpoints
@@ -101,4 +102,8 @@ class Pieces(Callback):
 
 
 def _without_repeats(rows: Iterable[Source]) -> list[Source]:
-    return list({tuple(sorted(row.items())): row for row in rows}.values())
+    """The rows, each once, under the first of the data sets that have it."""
+    kept: dict[tuple, Source] = {}
+    for row in rows:
+        kept.setdefault(tuple(sorted((column, field) for column, field in row.items() if column != SET)), row)
+    return list(kept.values())
