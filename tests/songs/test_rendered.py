@@ -238,7 +238,7 @@ def test_songs_of_another_renderer_are_refused(samples, tmp_path, quick):
     write(samples, tmp_path)
     values = json.loads((tmp_path / "rendered.json").read_text())
     (tmp_path / "rendered.json").write_text(json.dumps({**values, "renderer": 0}))
-    with pytest.raises(DataError, match="renderer 0 where 1 is asked for"):
+    with pytest.raises(DataError, match=f"renderer 0 where {rendered.RENDERER} is asked for"):
         write(samples, tmp_path)
 
 
@@ -339,11 +339,29 @@ def test_a_song_follows_its_midi_file(recordings, tmp_path, monkeypatch):
     song = MidiSong(1.2, 120.0, Key(9, minor=True), (MidiPart("bass", low), MidiPart("other", high)))
     monkeypatch.setattr(rendered, "read_midi", lambda path: song)
     monkeypatch.setattr(rendered, "MIDI_SHARE", 1.0)
+    monkeypatch.setattr(rendered, "SYNTHESISED", 0.0)
     heard = []
     monkeypatch.setattr(rendered.Sampler, "play", lambda self, bus, notes: heard.append([note.pitch for note in notes]))
     render(recordings, [tmp_path / "one.mid"], (0, 0), 1.2)
     assert [36.0, 37.0, 38.0, 39.0] in heard
     assert [60.0, 61.0, 62.0, 63.0] in heard
+
+
+def test_some_bass_lines_are_synthesized_and_half_of_all_lie_lower(recordings, monkeypatch):
+    lines, centres = [], set()
+    line = rendered.bass_line
+
+    def noted(score, rng, centre):
+        centres.add(centre)
+        return line(score, rng, centre)
+
+    monkeypatch.setattr(rendered, "bass_line", noted)
+    monkeypatch.setattr(rendered, "play", lambda notes, *rest: lines.append(notes) or np.zeros(rest[-1], np.float32))
+    monkeypatch.setattr(rendered, "ALBUM", {**rendered.ALBUM, "bass": 0.0})
+    for seed in range(12):
+        render(recordings, [], (seed, 0), 1.0)
+    assert 0 < len(lines) < 12
+    assert centres == {rendered.SUB, rendered.CENTRE}
 
 
 def test_a_broken_midi_file_is_refused_or_left_out(recordings, tmp_path, monkeypatch, caplog):
