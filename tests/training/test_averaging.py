@@ -15,7 +15,7 @@ from tfswa_unet.training.builder import build_run
 from tfswa_unet.training.config import AverageConfig
 from tfswa_unet.training.fit import fit
 
-DECAY = 0.28  # is reached in the warm-up, after (1 + 2) / (10 + 2) = 0.25
+DECAY = 0.4  # is reached in the warm-up, after (1 + 5) / (10 + 5)
 STEPS = 8  # of 4 an epoch
 RUN = ("trainer.max_epochs=2", "callbacks.early_stopping.patience=null", "optimizer.lr=1e-2", "scheduler.floor=1.0")
 AVERAGE = f"callbacks.average.decay={DECAY}"
