@@ -46,5 +46,5 @@ def make_songs(data_set: DataSet, report: Report) -> None:
         write_dataset(data_set.root, **asdict(data_set.make), on_progress=partial(report, "making"))
     if data_set.render:
         values = asdict(data_set.render)
-        told = {"on_examined": partial(report, "examining"), "on_progress": partial(report, "making")}
-        write_rendered(values.pop("samples"), data_set.root, **values, **told)
+        values |= {"on_examined": partial(report, "examining"), "on_progress": partial(report, "making")}
+        write_rendered(values.pop("samples"), data_set.root, **values)
