@@ -42,3 +42,16 @@ def write_songs(root, songs=(("train", "a"), ("train", "b"), ("valid", "c"), ("t
         for stem, audio in [*stems.items(), ("mixture", sum(stems.values()))]:
             soundfile.write(folder / f"{stem}.wav", audio, 44_100)
     return root
+
+
+def write_samples(root):
+    """Recordings that songs can be rendered from: a note of bass and of a keyboard, a kick, and two phrases."""
+    time = np.arange(44_100) / 44_100
+    rng = np.random.default_rng(0)
+    tone = np.sin(2 * np.pi * 110 * time) * np.exp(-3 * time)
+    phrases = {f"vocals/anna/{name}": rng.uniform(-1, 1, 50_000) for name in ("first", "second")}
+    sounds = {**phrases, "drums/studio/kick_01": tone[:9_000], "bass/low/low_045": tone, "other/keys/key_045": tone}
+    for name, sound in sounds.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / f"{name}.wav", 0.5 * sound, 44_100)
+    return root

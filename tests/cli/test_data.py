@@ -10,11 +10,13 @@ import soundfile
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from tests.small import write_songs
+from tests.small import write_samples, write_songs
 from tfswa_unet.cli import main, parser
 from tfswa_unet.cli.data import parse_options
 from tfswa_unet.data import data_sets, load_data
 from tfswa_unet.data.cache import DEFAULT_FOLDER, PcmCache
+from tfswa_unet.data.provenance import COLUMNS
+from tfswa_unet.songs.recordings import PIECES
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -149,6 +151,59 @@ def test_the_cache_of_the_command_is_where_training_looks():
     assert parser(["data"]).parse_args(["data", "cache", "songs"]).out == DEFAULT_FOLDER
     paths = (CONF / "paths" / "default.yaml").read_text()
     assert re.search(rf"^cache: {DEFAULT_FOLDER}\b", paths, re.MULTILINE)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    return write_samples(tmp_path / "samples")
+
+
+def render(samples, out, *options):
+    command = ["data", "render", samples, out, "--songs", "2", "--seconds", "1", "--workers", "1", *options]
+    return main([str(word) for word in command])
+
+
+def test_render_makes_songs_shows_what_it_does_and_says_how_to_train(samples, tmp_path, capsys):
+    out = tmp_path / "songs"
+    assert render(samples, out) == 0
+    told = capsys.readouterr()
+    assert told.out == f"2 songs in {out}; train on them: python train.py data.root={out}\n"
+    assert re.search(r"examining .*5/5", told.err)
+    assert re.search(r"rendering .*2/2", told.err)
+    assert sorted(path.parent.name for path in out.glob("*/*/mixture.wav")) == ["render-00001", "render-00002"]
+
+
+def test_render_s_help_names_the_layout(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "render", "--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    for part in ("bass/upright/pizz_034_v80.wav", "drums/studio/kick_01.wav", *PIECES, *COLUMNS):
+        assert part in told
+    assert "tfswa data render samples songs --midi midi" in told
+
+
+def test_render_refuses_in_one_line(samples, tmp_path, capsys):
+    out = tmp_path / "songs"
+    for options, message in (
+        (("--seconds", "0"), "a song of 0 s cannot be made; give at least 1 s"),
+        (("--midi", samples), "holds no MIDI files: give a folder of .mid files, or leave it out"),
+    ):
+        assert render(samples, out, *options) == 1
+        assert re.fullmatch(rf"error: .*{re.escape(message)}\n", capsys.readouterr().err.lstrip())
+    assert render(tmp_path / "nowhere", out) == 1
+    assert "nowhere is not a folder: give one that holds vocals/, drums/, bass/, other/" in capsys.readouterr().err
+    soundfile.write(samples / "drums/studio/kick_02.wav", np.zeros(9_000), 44_100)
+    assert render(samples, out) == 1
+    told = f"error: {samples / 'drums/studio/kick_02.wav'} is silent or not finite: leave it out"
+    assert capsys.readouterr().err.splitlines()[-1] == told
+    assert not out.exists()
+
+
+def test_render_leaves_out_what_cannot_be_used(samples, tmp_path, caplog):
+    soundfile.write(samples / "drums/studio/kick_02.wav", np.zeros(9_000), 44_100)
+    assert render(samples, tmp_path / "songs", "--on-error", "skip") == 0
+    assert "kick_02.wav is silent or not finite: leave it out" in caplog.text
 
 
 @pytest.fixture

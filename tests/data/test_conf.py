@@ -22,19 +22,32 @@ def composed(*overrides: str):
         return compose(overrides=list(overrides))
 
 
-NAMES = ["musdb18", "musdb18hq", "dsd100", "medleydb", "moisesdb", "folders", "manifest", "mixture", "synthetic"]
+NAMES = [
+    "musdb18",
+    "musdb18hq",
+    "dsd100",
+    "medleydb",
+    "moisesdb",
+    "folders",
+    "manifest",
+    "mixture",
+    "synthetic",
+    "rendered",
+]
+GIVEN = {"rendered": ["data.sets.rendered.render.samples=samples"]}  # what a choice cannot be without
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_data_configuration_is_complete_and_accepted(name):
-    data = OmegaConf.to_container(composed(f"+data={name}").data, throw_on_missing=True)
+    data = OmegaConf.to_container(composed(f"+data={name}", *GIVEN.get(name, ())).data, throw_on_missing=True)
     sets = data_sets(data)
     assert list(sets) == (["musdb18hq", "moisesdb"] if name == "mixture" else [name])
     for own, each in sets.items():
-        assert each.kind == ("musdb18hq" if name == "synthetic" else own)
+        assert each.kind == ("musdb18hq" if name in ("synthetic", "rendered") else own)
         assert not Path(each.root).is_absolute()
         assert set(each.options) == set(DATA_SETS.options(each.kind))
         assert (each.make is None) == (name != "synthetic")
+        assert (each.render is None) == (name != "rendered")
     assert data["seconds"] > 0
     assert data["samples_per_epoch"] >= 1
     assert from_values(Mixing, data["mixing"], "data.mixing").mode == "random"

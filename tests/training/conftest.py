@@ -1,6 +1,6 @@
 import pytest
 
-from tests.small import OVERRIDES, write_songs
+from tests.small import OVERRIDES, write_samples, write_songs
 from tfswa_unet.config import compose_values
 
 SMALL = [
@@ -16,6 +16,12 @@ SMALL = [
 @pytest.fixture(scope="session")
 def songs(tmp_path_factory):
     return write_songs(tmp_path_factory.mktemp("songs"))
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory):
+    """Where recordings lie, as an override of data=rendered."""
+    return f"data.sets.rendered.render.samples={write_samples(tmp_path_factory.mktemp('samples'))}"
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ GROUPS = [
     "logger",
     "callbacks",
 ]
+RENDERED = {"rendered", "open_songs"}  # made from recordings, which have to be given
 NEVER_ALONE = {"rest", "accompaniment"}  # stems that are the whole mixture without others beside them
 
 
@@ -38,15 +39,16 @@ def test_every_choice_can_be_built(config, tmp_path, group, choice):
 
 
 @pytest.mark.parametrize("choice", choices("data"))
-def test_every_data_choice_names_its_root_and_kind(config, choice):
-    data = config(f"data={choice}", small=False)["data"]
+def test_every_data_choice_names_its_root_and_kind(config, samples, choice):
+    data = config(f"data={choice}", *([samples] if choice in RENDERED else []), small=False)["data"]
     assert all(each["root"] and each["kind"] for each in data["sets"].values())
     assert data["seconds"] > 0
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
-def test_every_experiment_can_be_built(config, tmp_path, experiment):
-    run = build_run(config(f"experiment={experiment}", small=False), tmp_path)
+def test_every_experiment_can_be_built(config, samples, tmp_path, experiment):
+    given = [samples] if experiment in RENDERED else []
+    run = build_run(config(f"experiment={experiment}", *given, small=False), tmp_path)
     assert run.trainer.max_epochs
 
 
@@ -58,7 +60,7 @@ def _commands(path):
 
 def _runs(command):
     """The overrides of each run that a command starts."""
-    words = [word for word in command.split()[2:] if word != "-m" and not word.startswith("data.root=")]
+    words = [word for word in command.split()[2:] if word != "-m" and not word.startswith(("data.root=", "data.sets."))]
     choices = [[f"{name}={value}" for value in values.split(",")] for name, values in (w.split("=", 1) for w in words)]
     return itertools.product(*choices)
 
@@ -145,6 +147,8 @@ def test_stems(config, tmp_path, stems, names, covers):
         ),
         (["strategy.precision=fp7"], ConfigError, r"trainer/strategy: .*fp7"),
         (["resume=/nowhere/last.ckpt"], ConfigError, r"resume=/nowhere/last\.ckpt: no such checkpoint"),
+        (["data=rendered"], ConfigError, r"^data\.sets\.rendered\.render\.samples is missing: give it a value$"),
+        (["data=rendered", "data.sets.rendered.render.samples=/nowhere"], DataError, r"/nowhere is not a folder: give"),
         (["data.root=/nowhere"], DataError, r"/nowhere.*data\.root=.*data=synthetic"),
     ],
 )

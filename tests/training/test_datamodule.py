@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.small import STEMS, write_songs
+from tests.small import STEMS, write_samples, write_songs
 from tfswa_unet.config import choice, from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.errors import ConfigError, DataError
@@ -180,6 +181,29 @@ def test_songs_that_cannot_be_made_are_refused_before_any_is(settings, tmp_path)
         module(with_songs_to_make(settings, tmp_path / "made", seconds=0.0))
     with pytest.raises(ConfigError, match=r"data\.sets\.synthetic\.make\.tracks is 'many', expected a whole number"):
         module(with_songs_to_make(settings, tmp_path / "made", tracks="many"))
+
+
+def test_songs_are_rendered_on_first_use(settings, tmp_path, capfd):
+    samples, root = write_samples(tmp_path / "samples"), tmp_path / "rendered"
+    render = {"samples": str(samples), "midi": None, "songs": 2, "seconds": 1.0, "seed": 0, "on_error": "raise"}
+    sets = {"rendered": {"kind": "musdb18hq", "root": str(root), "weight": 1.0, "render": render}}
+    config = replace(settings, sets=sets, root=None, cache=None)
+    data = module(config)
+    assert data.covers_mixture
+    assert (len(data.training.reader.lengths), len(data.validation.reader.lengths)) == (1, 1)
+    assert not root.exists()
+    (batch, *_) = data.ready().train_dataloader()
+    assert batch.shape == (3, 4, 2, 2_205)
+    assert batch.isfinite().all()
+    told = capfd.readouterr().err
+    assert re.search("examining .*5/5", told)
+    assert re.search("making .*2/2", told)
+    written = {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")}
+    assert len(written) == 2 * 5
+    module(config).ready()
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.wav")} == written
+    with pytest.raises(DataError, match="holds other rendered songs, seed 0 where 1 is asked for"):
+        module(replace(config, sets={"rendered": {**sets["rendered"], "render": {**render, "seed": 1}}})).ready()
 
 
 def test_songs_to_make_join_those_that_are_there(settings, tmp_path):

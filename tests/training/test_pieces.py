@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from tests.small import write_samples
 from tfswa_unet.bundle import read_facts
 from tfswa_unet.data.provenance import COLUMNS
 from tfswa_unet.errors import DataError
@@ -87,3 +88,18 @@ def test_a_malformed_table_is_refused_before_training(make_config, sourced, tmp_
     with pytest.raises(DataError, match=r"SOURCES\.tsv, line 4: 2 fields, expected 7 as in the first line"):
         fit(make_config(f"data.root={sourced}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_first_run_on_rendered_songs_keeps_the_sources_of_their_recordings(make_config, tmp_path):
+    samples, out = write_samples(tmp_path / "samples"), tmp_path / "songs"
+    rows = [
+        ["anna", "her songs", "1", "CC0-1.0", "vocals", "3", "2"],
+        ["gone", "a bass", "1", "CC0-1.0", "bass", "3", "2"],
+    ]
+    (samples / "SOURCES.tsv").write_text(table(rows))
+    keys = {"samples": samples, "songs": 2, "seconds": 1.0}
+    rendered = ["data=rendered", *(f"data.sets.rendered.render.{key}={value}" for key, value in keys.items())]
+    fit(make_config(*rendered, f"data.root={out}", "trainer.max_steps=1"), tmp_path / "run")
+    expected = [{"data_set": "rendered", **dict(zip(COLUMNS, rows[0], strict=True))}]
+    assert kept(tmp_path / "run" / "checkpoints" / "last.ckpt")["sources"] == expected
+    assert (out / "SOURCES.tsv").read_text() == table(rows[:1])
