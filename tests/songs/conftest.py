@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 import soundfile
 
 from tfswa_unet.songs import synthesize
+from tfswa_unet.songs.compose import compose
+from tfswa_unet.songs.score import Score, Section
+from tfswa_unet.types import STEMS
 
 SEEDS = range(8)
 SECONDS = 8.0
@@ -96,6 +100,31 @@ def write_recordings(root: Path) -> Path:
 def recordings_folder(tmp_path_factory) -> Path:
     """A small folder of recordings; tests that change it copy it first."""
     return write_recordings(tmp_path_factory.mktemp("recorded") / "recordings")
+
+
+@pytest.fixture
+def make_score():
+    """Score of 8 s: four bars on the tonic in C major at 120 bpm, in which all stems play but those that rest."""
+
+    def make(rests: dict[int, set[str]] | None = None, **changes) -> Score:
+        sections = [
+            Section(bar, 1, chorus=False, energy=0.8, active=frozenset(STEMS) - (rests or {}).get(bar, set()))
+            for bar in range(4)
+        ]
+        plain = {
+            "tempo": 120.0,
+            "beats": 4,
+            "swing": 0.0,
+            "looseness": 0.0,
+            "root": 48.0,
+            "scale": (0, 2, 4, 5, 7, 9, 11),
+            "verse": (0,),
+            "seventh": False,
+            "sections": tuple(sections),
+        }
+        return replace(compose(np.random.default_rng(0), 8.0), **(plain | changes))
+
+    return make
 
 
 @pytest.fixture
