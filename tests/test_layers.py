@@ -39,6 +39,7 @@ LIBRARIES = {
     "torchaudio": {"audio", "data"},
     "safetensors": {"bundle"},
     "einops": {"nn"},
+    "mido": {"songs"},
     "museval": {"evaluation"},
     "musdb": {"bench"},
     "stempeg": set(),
@@ -50,7 +51,7 @@ LIBRARIES = {
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 MOST_LINES = 400
 # What makes an import slow or fail must wait until it is needed.
-LATE = {"museval", "musdb", "wandb", "matplotlib", "av", "soundfile"}
+LATE = {"mido", "museval", "musdb", "wandb", "matplotlib", "av", "soundfile"}
 
 
 def _room(path):

@@ -65,10 +65,14 @@ def read_midi(path: Path) -> MidiSong:
     """Read a MIDI file; raises DataError where it cannot be read or has no notes."""
     import mido
 
+    # What mido raises for files that are damaged, of tracks without a common time, or of unknown keys.
+    faults = OSError, EOFError, ValueError, LookupError, TypeError, ArithmeticError, mido.KeySignatureError
     try:
         messages = list(mido.MidiFile(path, clip=True))
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{path} cannot be read as MIDI ({error or type(error).__name__}): leave it out") from error
+    except faults as error:
+        raise DataError(
+            f"{path} cannot be read as MIDI ({str(error) or type(error).__name__}): leave it out"
+        ) from error
     parts, tempos, end = _collect(messages)
     if not parts:
         raise DataError(f"{path} holds no notes: leave it out")
@@ -100,7 +104,7 @@ def _collect(messages: list) -> tuple[tuple[MidiPart, ...], list[int], float]:
 
     for message in messages:
         time += message.time
-        if message.type == "set_tempo":
+        if message.type == "set_tempo" and message.tempo:
             tempos.append(message.tempo)
         elif message.type == "program_change":
             programs[message.channel] = message.program

@@ -87,14 +87,15 @@ def album_stretches(score: Score, stem: str, passages: Sequence[Passage], rng: n
     source = draw_source(passages, rng)
     out = np.zeros((2, round(score.seconds * RATE)), np.float32)
     semitones = float(rng.choice([0.0, 0.0, -2.0, -1.0, 1.0, 2.0]))
-    at, end = score.time(score.playing(stem)[0], 0), score.time(score.playing(stem)[-1] + 1, 0)
-    while at < min(end, score.seconds):
-        sound = varispeed(load(source[int(rng.integers(len(source)))].path), semitones)
-        longest = round(rng.uniform(4, 14) * RATE)
-        first = int(rng.integers(max(1, sound.shape[1] - longest)))
-        sound = _faded(_wide(sound[:, first : first + longest]), CROSS)
-        place(out, sound, round(at * RATE))
-        at += sound.shape[1] / RATE - CROSS
+    for start, end in _spans(score, stem):
+        at = start
+        while end - at > 2 * CROSS:  # what is shorter would be nothing but fades
+            sound = varispeed(load(source[int(rng.integers(len(source)))].path), semitones)
+            longest = round(rng.uniform(4, 14) * RATE)
+            first = int(rng.integers(max(1, sound.shape[1] - longest)))
+            sound = _wide(sound[:, first : first + min(longest, round((end - at) * RATE))])
+            place(out, _faded(sound, CROSS), round(at * RATE))
+            at += sound.shape[1] / RATE - CROSS
     return out
 
 
@@ -128,6 +129,17 @@ def fitted(passage: Passage, score: Score, wander: int, rng: np.random.Generator
     if abs(speed - 1) > SAME_SPEED:
         sound = stretch(torch.tensor(sound), speed).numpy()
     return _faded(_wide(sound), FADE)
+
+
+def _spans(score: Score, stem: str) -> list[tuple[float, float]]:
+    """Starts and ends in s of the neighbouring bars in which a stem plays."""
+    spans: list[tuple[float, float]] = []
+    for bar in score.playing(stem):
+        start, end = score.time(bar, 0), min(score.time(bar + 1, 0), score.seconds)
+        if spans and spans[-1][1] == start:
+            start = spans.pop()[0]
+        spans.append((start, end))
+    return spans
 
 
 def _arranged(lead: np.ndarray, style: Singing, score: Score, rng: np.random.Generator) -> np.ndarray:

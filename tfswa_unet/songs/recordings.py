@@ -8,7 +8,7 @@ The folder holds vocals/, drums/, bass/ and other/, each with a folder a source;
     other/strums/strum_amajor_01.wav    a short passage with a key is a chord
 
 What is named as a note is listened to, since names are often an octave off, and a short sound without a pitch in its
-name is a note too where it has a clear one.
+name is a note too where it has a clear one and its name no tempo.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ PASSAGE = 1.0  # s; what is shorter and neither note nor hit cannot be used
 LONGEST = 20.0  # s of a passage that are read
 LOWEST, HIGHEST = 21, 108  # MIDI numbers of notes
 CLEAR = 0.8  # share of a sound that comes back after a period, above which it has a pitch
+FINE = 4  # lags a sample: the period of a high tone is only some samples long
 HELD_OUT = 8  # one instrument, kit or passage in so many is kept for the songs that validate
 SILENCE = 0.003  # of the peak, below which a sound has not begun
 KEPT = 700  # sounds in memory
@@ -220,13 +221,13 @@ def estimate_pitch(sound: np.ndarray) -> tuple[float, float]:
     if len(mono) < 0.1 * rate or not mono.any():
         return 0.0, 0.0
     spectrum = np.fft.rfft(mono, 2 * len(mono))
-    alike = np.fft.irfft(np.abs(spectrum) ** 2)[: len(mono)]
-    squares = np.concatenate([[0.0], np.cumsum(np.square(mono, dtype=np.float64))])
-    lags = np.arange(len(mono))
-    energy = squares[len(mono) - lags] + squares[-1] - squares[lags]
+    alike = FINE * np.fft.irfft(np.abs(spectrum) ** 2, 2 * FINE * len(mono))[: FINE * len(mono)]
+    squares, whole = np.cumsum(np.square(mono, dtype=np.float64)), np.arange(1, len(mono) + 1)
+    lags = np.arange(FINE * len(mono)) / FINE
+    energy = np.interp(len(mono) - lags, whole, squares) + squares[-1] - np.interp(lags, whole, squares, left=0)
     clarity = 2 * alike / np.maximum(energy, 1e-9)
-    low, high = int(rate / _hertz(HIGHEST + 0.5)), min(int(rate / _hertz(LOWEST - 0.5)), len(mono) // 2)
-    inside = np.arange(max(low, 2), high)
+    low, high = rate / _hertz(HIGHEST + 0.5), min(rate / _hertz(LOWEST - 0.5), len(mono) / 2)
+    inside = np.arange(int(FINE * low), int(FINE * high))
     inside = inside[inside > np.argmax(clarity < 0)]  # behind the peak at lag 0
     peaks = inside[(clarity[inside] > clarity[inside - 1]) & (clarity[inside] >= clarity[inside + 1])]
     if not len(peaks):
@@ -235,7 +236,7 @@ def estimate_pitch(sound: np.ndarray) -> tuple[float, float]:
     left, middle, right = clarity[best - 1 : best + 2]
     bend = left - 2 * middle + right
     lag = best + (0.5 * (left - right) / bend if bend < 0 else 0.0)
-    return 69 + 12 * float(np.log2(rate / lag / 440)), float(min(middle, 1.0))
+    return 69 + 12 * float(np.log2(FINE * rate / lag / 440)), float(min(middle, 1.0))
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ def _examine(stem: str, root: Path, path: Path) -> _Examined:
             return known(chord=key)
         told = _PITCH.search(name)
         pitch, clarity = estimate_pitch(sound)
-        if told is None and stem != "vocals" and clarity >= CLEAR:
+        if told is None and stem != "vocals" and clarity >= CLEAR and tempo_in_name(name) is None:
             return known(pitch=pitch)
         if told and (clarity >= CLEAR or LOWEST <= int(told[1]) <= HIGHEST):
             return known(pitch=pitch if clarity >= CLEAR else float(told[1]))

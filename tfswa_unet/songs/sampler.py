@@ -182,8 +182,10 @@ def _follows(last: Note, note: Note) -> bool:
 
 def _glide(sound: np.ndarray, semitones: float, offset: float, seconds: float) -> np.ndarray:
     """Varispeed that begins `offset` semitones away and arrives within `seconds`."""
-    time = np.arange(sound.shape[1]) / RATE
-    bend = semitones + np.clip(offset, -12, 12) * np.exp(-3 * time / seconds)
+    offset = float(np.clip(offset, -12, 12))
+    slowest = 2 ** (min(semitones, semitones + offset) / 12)
+    time = np.arange(int(sound.shape[1] / slowest)) / RATE
+    bend = semitones + offset * np.exp(-3 * time / seconds)
     positions = np.cumsum(2 ** (bend / 12))
     return _warp(sound, positions[positions < sound.shape[1] - 1])
 
