@@ -47,7 +47,7 @@ def test_every_data_choice_names_its_root_and_kind(config, samples, choice):
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_every_experiment_can_be_built(config, samples, tmp_path, experiment):
-    given = [samples] if experiment in RENDERED else []
+    given = [samples, "data.root=null"] if experiment in RENDERED else []  # of two sets
     run = build_run(config(f"experiment={experiment}", *given, small=False), tmp_path)
     assert run.trainer.max_epochs
 

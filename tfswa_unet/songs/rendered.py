@@ -39,7 +39,7 @@ from tfswa_unet.songs.sounds import draw_room, impulse, pan
 from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, check_workers, claim, is_whole, write_missing
 from tfswa_unet.types import STEMS, Split
 
-RENDERER = 2  # raised whenever the same seed and recordings give other songs
+RENDERER = 3  # raised whenever the same seed and recordings give other songs
 VALID_SHARE = 20  # one song in so many validates
 PEAK = 0.9  # full scale
 MIDI_SHARE = 0.3  # of songs, where there are MIDI files
