@@ -241,7 +241,7 @@ def _training_facts(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         for state in callbacks
         if state.get("monitor") and state.get("current_score") is not None
     }
-    # Those that `training.pieces` keeps.
+    # Those that `training.checkpoints.Pieces` keeps.
     kept = next((state for state in callbacks if {"pieces", "sources"} <= state.keys()), {})
     recipe = {key: value for key, value in checkpoint["hyper_parameters"].items() if key != "model"}
     return {

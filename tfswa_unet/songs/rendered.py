@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfswa_unet.audio import SUFFIXES
-from tfswa_unet.data.provenance import TABLE, read_table
+from tfswa_unet.data.sets.layouts import TABLE, read_table
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import write_text

@@ -16,16 +16,15 @@ from tfswa_unet.bundle import load_model, read_facts
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
-from tfswa_unet.data.provenance import SET, read_sources
+from tfswa_unet.data.sets.layouts import SET, read_sources
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs.making import sources_of
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
-from tfswa_unet.training.checkpoints import CheckpointFiles, Resumable, read_resumable
+from tfswa_unet.training.checkpoints import CheckpointFiles, Resumable, Source, read_resumable
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
-from tfswa_unet.training.pieces import Source
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,9 @@ def make_sources(config: TrainConfig, data: SegmentDataModule) -> list[Source]:
 
     Songs that are yet to be rendered have those of their recordings.
     """
-    sources = read_sources(data.sets)
-    sources += [{SET: name, **row} for name, each in data.sets.items() for row in sources_of(each)]
+    sources = read_sources({name: each.root for name, each in data.sets.items()})
+    rendered = [(name, each) for name, each in data.sets.items() if each.render]
+    sources += [{SET: name, **row} for name, each in rendered for row in sources_of(each)]
     if config.init_from:
         sources = [*read_facts(config.init_from).get("training", {}).get("sources", []), *sources]
     return sources

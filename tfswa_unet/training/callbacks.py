@@ -24,10 +24,9 @@ from rich.text import Text
 from tfswa_unet.evaluation.plots import spectrograms
 from tfswa_unet.files import replacing
 from tfswa_unet.training.averaging import AveragedWeights
-from tfswa_unet.training.checkpoints import MONITOR, Checkpoints
+from tfswa_unet.training.checkpoints import MONITOR, Checkpoints, Pieces, Source
 from tfswa_unet.training.config import CallbackConfig, LoggerConfig
 from tfswa_unet.training.optimization import time_limit, total_steps
-from tfswa_unet.training.pieces import Pieces, Source
 
 COLUMNS = 80  # of a terminal at least
 REFRESH = 0.5  # s between changes of the line on a terminal

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tfswa_unet.errors import ConfigError
-
 
 @dataclass(frozen=True)
 class TrainerConfig:
@@ -83,10 +81,6 @@ class AverageConfig:
     """See conf/callbacks."""
 
     decay: float | None
-
-    def __post_init__(self) -> None:
-        if self.decay is not None and not 0 < self.decay < 1:
-            raise ConfigError(f"callbacks.average.decay is {self.decay:g}, expected between 0 and 1, or null for none")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tfswa_unet.data import DataSet
-from tfswa_unet.data.provenance import COLUMNS, read_sources
+from tfswa_unet.data.sets.layouts import COLUMNS, read_sources
 from tfswa_unet.errors import DataError
 
 HEADER = "\t".join(COLUMNS)
@@ -13,7 +12,7 @@ FIELDS = dict(zip(COLUMNS, ROW.split("\t"), strict=True))
 
 def read(path, content):
     (path / "SOURCES.tsv").write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_sources({"mine": DataSet("folders", str(path), 1.0)})
+    return read_sources({"mine": str(path)})
 
 
 def test_rows_are_text_under_the_name_of_their_data_set(tmp_path):
@@ -22,14 +21,14 @@ def test_rows_are_text_under_the_name_of_their_data_set(tmp_path):
     (tmp_path / "a" / "SOURCES.tsv").write_text(f"{HEADER}\n{ROW}\n")
     (tmp_path / "b" / "SOURCES.tsv").write_text(f"{HEADER}\n{ROW}\n")
     (tmp_path / "b" / "songs.csv").write_text("track,stem,path\n")
-    sets = {name: DataSet("folders", str(tmp_path / name), 1.0) for name in ("a", "none", "not there")}
-    sets["b"] = DataSet("manifest", str(tmp_path / "b" / "songs.csv"), 1.0)  # beside its table of songs
+    sets = {name: str(tmp_path / name) for name in ("a", "none", "not there")}
+    sets["b"] = str(tmp_path / "b" / "songs.csv")  # beside its table of songs
     assert read_sources(sets) == [{"data_set": "a", **FIELDS}, {"data_set": "b", **FIELDS}]
 
 
 def test_songs_yet_to_be_made_have_no_table_of_the_folder_above(tmp_path):
     (tmp_path / "SOURCES.tsv").write_text(f"{HEADER}\n{ROW}\n")
-    assert read_sources({"made": DataSet("musdb18hq", str(tmp_path / "songs"), 1.0)}) == []
+    assert read_sources({"made": str(tmp_path / "songs")}) == []
 
 
 @pytest.mark.parametrize("content", [f"\ufeff{HEADER}\r\n{ROW}\r\n\r\n", f"{HEADER}\n\n{ROW}"], ids=["windows", "bare"])
