@@ -15,7 +15,7 @@ from tfswa_unet.cli import main, parser
 from tfswa_unet.cli.data import parse_options
 from tfswa_unet.data import data_sets, load_data
 from tfswa_unet.data.cache import DEFAULT_FOLDER, PcmCache
-from tfswa_unet.data.provenance import COLUMNS
+from tfswa_unet.data.sets.layouts import COLUMNS
 from tfswa_unet.songs.recordings import PIECES
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from tfswa_unet.data import load_tracks
-from tfswa_unet.data.provenance import COLUMNS, read_table
+from tfswa_unet.data.sets.layouts import COLUMNS, read_table
 from tfswa_unet.data.tempo_key import Key
 from tfswa_unet.errors import AudioError, DataError
 from tfswa_unet.songs import rendered

@@ -8,11 +8,10 @@ import torch
 from lightning import Callback
 
 from tfswa_unet.bundle import load_model, read_facts, save_bundle
-from tfswa_unet.config import from_values
 from tfswa_unet.errors import ConfigError, StoppedError
 from tfswa_unet.training import fit as fitting
+from tfswa_unet.training.averaging import AveragedWeights
 from tfswa_unet.training.builder import build_run
-from tfswa_unet.training.config import AverageConfig
 from tfswa_unet.training.fit import fit
 
 DECAY = 0.4  # is reached in the warm-up, after (1 + 5) / (10 + 5)
@@ -150,4 +149,4 @@ def test_bundles_take_the_average(whole, tmp_path):
 def test_a_decay_out_of_range_is_refused(decay):
     told = rf"^callbacks\.average\.decay is {decay:g}, expected between 0 and 1, or null for none"
     with pytest.raises(ConfigError, match=told):
-        from_values(AverageConfig, {"decay": decay}, "callbacks.average")
+        AveragedWeights(decay)

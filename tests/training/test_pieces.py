@@ -7,7 +7,7 @@ import torch
 
 from tests.small import write_samples
 from tfswa_unet.bundle import read_facts
-from tfswa_unet.data.provenance import COLUMNS
+from tfswa_unet.data.sets.layouts import COLUMNS
 from tfswa_unet.errors import DataError
 from tfswa_unet.training.fit import fit
 

@@ -278,7 +278,7 @@ class Pieces(Callback):
         self._trainer = None
 
     def _read_energy(self) -> None:
-        if time.monotonic() - self._read >= ENERGY_EVERY:
+        if self._trainer is not None and time.monotonic() - self._read >= ENERGY_EVERY:
             self._read = time.monotonic()
             self._energy.update()
 
