@@ -11,7 +11,7 @@ import torch
 
 from tfswa_unet.data.augmentation.pitch import shift, stretch
 from tfswa_unet.songs.recordings import Instrument, Passage, load
-from tfswa_unet.songs.sampler import Sampler, Touch, varispeed
+from tfswa_unet.songs.sampler import Sampler, Touch, stereo, varispeed
 from tfswa_unet.songs.samples import nearest_octave
 from tfswa_unet.songs.score import Score, harmony, melody
 from tfswa_unet.songs.sounds import noise, pan, place
@@ -60,7 +60,7 @@ def sung_phrases(score: Score, passages: Sequence[Passage], rng: np.random.Gener
     for bar in bars:
         while start < score.time(bar + 1, 0):
             start = max(start, score.time(bar, float(rng.choice([0, 0, 4, 8]))))
-            phrase = fitted(chosen[int(rng.integers(len(chosen)))], score, wander, rng)
+            phrase = fitted(chosen[int(rng.integers(len(chosen)))], score, wander)
             if style.breaths and start > 0.5:
                 place(lead, _breath(rng), round((start - rng.uniform(0.3, 0.4)) * RATE), rng.uniform(0.01, 0.05))
             place(lead, phrase, round(start * RATE), rng.uniform(0.6, 1.0))
@@ -93,7 +93,7 @@ def album_stretches(score: Score, stem: str, passages: Sequence[Passage], rng: n
             sound = varispeed(load(source[int(rng.integers(len(source)))].path), semitones)
             longest = round(rng.uniform(4, 14) * RATE)
             first = int(rng.integers(max(1, sound.shape[1] - longest)))
-            sound = _wide(sound[:, first : first + min(longest, round((end - at) * RATE))])
+            sound = stereo(sound[:, first : first + min(longest, round((end - at) * RATE))])
             place(out, _faded(sound, CROSS), round(at * RATE))
             at += sound.shape[1] / RATE - CROSS
     return out
@@ -110,7 +110,7 @@ def draw_source(passages: Sequence[Passage], rng: np.random.Generator) -> list[P
     return sources[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
 
 
-def fitted(passage: Passage, score: Score, wander: int, rng: np.random.Generator) -> np.ndarray:
+def fitted(passage: Passage, score: Score, wander: int) -> np.ndarray:
     """Passage moved to the key and tempo of a song where its own are known, else by `wander` semitones; (2, t)."""
     sound = load(passage.path)
     semitones = float(wander)
@@ -128,7 +128,7 @@ def fitted(passage: Passage, score: Score, wander: int, rng: np.random.Generator
         sound = shift(torch.tensor(sound), semitones).numpy()
     if abs(speed - 1) > SAME_SPEED:
         sound = stretch(torch.tensor(sound), speed).numpy()
-    return _faded(_wide(sound), FADE)
+    return _faded(stereo(sound), FADE)
 
 
 def _spans(score: Score, stem: str) -> list[tuple[float, float]]:
@@ -162,7 +162,7 @@ def _breath(rng: np.random.Generator) -> np.ndarray:
     length = round(rng.uniform(*BREATH) * RATE)
     swell = np.sin(np.linspace(0, np.pi, length, dtype=np.float32)) ** 2
     sound = np.diff(noise(rng, length + 1)) * swell  # brighter than white, as air between the teeth
-    return _wide(sound[None])
+    return stereo(sound[None])
 
 
 def _faded(sound: np.ndarray, seconds: float) -> np.ndarray:
@@ -172,7 +172,3 @@ def _faded(sound: np.ndarray, seconds: float) -> np.ndarray:
     faded[:, :size] *= ramp
     faded[:, faded.shape[1] - size :] *= ramp[::-1]
     return faded
-
-
-def _wide(sound: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(sound, (2, sound.shape[1]))

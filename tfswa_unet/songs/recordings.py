@@ -30,6 +30,7 @@ from tfswa_unet.data.tempo_key import Key
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import DataError, UserError
 from tfswa_unet.processes import in_processes, processors
+from tfswa_unet.songs.sounds import hertz
 from tfswa_unet.songs.writing import RATE
 from tfswa_unet.types import STEMS
 
@@ -68,7 +69,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Instrument:
-    """Instrument: its notes by rising pitch; `chord` where each of them is a chord named by its root."""
+    """Instrument: its notes by rising pitch."""
 
     name: str
     notes: tuple[Note, ...]
@@ -226,7 +227,7 @@ def estimate_pitch(sound: np.ndarray) -> tuple[float, float]:
     lags = np.arange(FINE * len(mono)) / FINE
     energy = np.interp(len(mono) - lags, whole, squares) + squares[-1] - np.interp(lags, whole, squares, left=0)
     clarity = 2 * alike / np.maximum(energy, 1e-9)
-    low, high = rate / _hertz(HIGHEST + 0.5), min(rate / _hertz(LOWEST - 0.5), len(mono) / 2)
+    low, high = rate / float(hertz(HIGHEST + 0.5)), min(rate / float(hertz(LOWEST - 0.5)), len(mono) / 2)
     inside = np.arange(int(FINE * low), int(FINE * high))
     inside = inside[inside > np.argmax(clarity < 0)]  # behind the peak at lag 0
     peaks = inside[(clarity[inside] > clarity[inside - 1]) & (clarity[inside] >= clarity[inside + 1])]
@@ -342,7 +343,3 @@ def _instrument(name: str) -> str:
     name = _PITCH.sub("", name)
     name = re.sub(r"[-_](?:[a-g][b#]?-?\d|rr\d+)$", "", name)
     return re.sub(r"[-_ ]*\d*$", "", name) or name
-
-
-def _hertz(pitch: float) -> float:
-    return float(440 * 2 ** ((pitch - 69) / 12))

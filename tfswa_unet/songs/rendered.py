@@ -17,7 +17,7 @@ from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import write_text
 from tfswa_unet.songs.bass import BASSES, CENTRE, bass_line, play
-from tfswa_unet.songs.compose import compose
+from tfswa_unet.songs.compose import SCALES, compose
 from tfswa_unet.songs.drums import hits
 from tfswa_unet.songs.instruments import LAYERS
 from tfswa_unet.songs.midi import DRUM_NOTES, MidiSong, read_midi
@@ -45,9 +45,7 @@ PEAK = 0.9  # full scale
 MIDI_SHARE = 0.3  # of songs, where there are MIDI files
 ALBUM = {"drums": 0.25, "bass": 0.15, "other": 0.15}  # probability that a stem is stretches of an album
 NOTES_SUNG = 0.15  # probability that vowels are sung on notes instead of phrases
-SYNTHESISED = (
-    0.4  # probability that a bass line is played by the procedural synthesizer: recordings are seldom electronic
-)
+SYNTHESISED = 0.4  # probability that the procedural synthesizer plays a bass line: recordings are seldom electronic
 SUB = 30  # MIDI number around which half of the bass lines lie, below 60 Hz; the others lie around `CENTRE`
 STRUMS = 0.2  # probability of a layer of recorded chords
 SPREAD = 5.0  # dB, up or down, of a stem's level
@@ -303,7 +301,7 @@ def _following(score: Score, song: MidiSong) -> Score:
     """Score with the tempo and key of a MIDI song, for what the song does not write."""
     if song.key is None:
         return replace(score, tempo=song.tempo)
-    scale = (0, 2, 3, 5, 7, 8, 10) if song.key.minor else (0, 2, 4, 5, 7, 9, 11)
+    scale = SCALES["minor" if song.key.minor else "major"]
     return replace(score, tempo=song.tempo, root=42.0 + (song.key.tonic - 42) % 12, scale=scale)
 
 

@@ -108,6 +108,11 @@ def varispeed(sound: np.ndarray, semitones: float) -> np.ndarray:
     return _warp(sound, np.arange(int((sound.shape[1] - 1) / speed)) * speed)
 
 
+def stereo(sound: np.ndarray) -> np.ndarray:
+    """Both channels of a sound (1 or 2, t), without a copy; (2, t)."""
+    return np.broadcast_to(sound, (2, sound.shape[1]))
+
+
 def drum_track(
     hits: Iterable[Hit], seconds: float, kit: Kit, spare: Sequence[Kit], looseness: float, rng: np.random.Generator
 ) -> np.ndarray:
@@ -168,12 +173,8 @@ def _draw_piece(
             semitones = float(rng.normal(0, 0.7))
             position = rng.uniform(-0.6, 0.6) if piece not in ("kick", "snare") else 0.0
             sounds = [varispeed(load(path), semitones) for path in alike[:4]]
-            return piece, [pan(sound.mean(axis=0), position) if position else _stereo(sound) for sound in sounds]
+            return piece, [pan(sound.mean(axis=0), position) if position else stereo(sound) for sound in sounds]
     return None
-
-
-def _stereo(sound: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(sound, (2, sound.shape[1]))
 
 
 def _follows(last: Note, note: Note) -> bool:

@@ -96,8 +96,8 @@ class SegmentDataModule(L.LightningDataModule):
         self.rate, self.channels, self.seed = rate, channels, seed
         self.augmentation = build_augmentation(augmentation, rate=rate)
         self.sets = data_sets(vars(config))
-        recipes = {name: recipe_of(each) for name, each in self.sets.items() if each.make or each.render}
-        self._recipes = {name: recipe for name, recipe in recipes.items() if recipe}
+        made = {name: each for name, each in self.sets.items() if each.make or each.render}
+        self._recipes = {name: recipe for name, each in made.items() if (recipe := recipe_of(each))}
         self._cache = None if config.cache is None else PcmCache(config.cache, rate, channels)
         self._tracks = self._foreseen() if self._recipes else self._indexed()
         self._assemble(self._tracks, [TempoKey(None, None)] * len(self._tracks["train"]))
