@@ -39,16 +39,17 @@ from tfswa_unet.songs.sounds import draw_room, impulse, pan
 from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, check_workers, claim, is_whole, write_missing
 from tfswa_unet.types import STEMS, Split
 
-RENDERER = 3  # raised whenever the same seed and recordings give other songs
+RENDERER = 4  # raised whenever the same seed and recordings give other songs
 VALID_SHARE = 20  # one song in so many validates
 PEAK = 0.9  # full scale
 MIDI_SHARE = 0.3  # of songs, where there are MIDI files
-ALBUM = {"drums": 0.25, "bass": 0.15, "other": 0.15}  # probability that a stem is stretches of an album
+ALBUM = {"drums": 0.45, "bass": 0.5, "other": 0.4}  # probability that a stem is stretches of an album
 NOTES_SUNG = 0.15  # probability that vowels are sung on notes instead of phrases
 SYNTHESISED = 0.4  # probability that the procedural synthesizer plays a bass line: recordings are seldom electronic
 SUB = 30  # MIDI number around which half of the bass lines lie, below 60 Hz; the others lie around `CENTRE`
 STRUMS = 0.2  # probability of a layer of recorded chords
-SPREAD = 5.0  # dB, up or down, of a stem's level
+SPREAD = 8.0  # dB, up or down, of a stem's level
+DUCKED = 0.3  # probability that the drums duck bass and other
 LEVELS = {"vocals": 0.0, "drums": 0.0, "bass": -1.0, "other": -1.0}  # dB
 SENDS = {"vocals": (-26.0, -9.0), "drums": (-32.0, -12.0), "bass": (-60.0, -28.0), "other": (-28.0, -8.0)}
 HIGHEST_BASS = 52  # MIDI number of the lowest recording of what plays the bass
@@ -284,7 +285,7 @@ def _mixed(dry: dict[str, np.ndarray], rng: np.random.Generator, space: np.rando
         stems[stem] = apply_strip(audio, strip, room, RATE, bells)
         if stem != "bass" and rng.random() < 0.3:
             stems[stem] = stereo_width(stems[stem], rng.uniform(0, 1.6))
-    if rng.random() < 0.15:
+    if rng.random() < DUCKED:
         for stem in ("bass", "other"):
             stems[stem] = sidechain(stems[stem], stems["drums"], rng.uniform(3, 10), rng.uniform(0.08, 0.25), RATE)
     if rng.random() < 0.5:
