@@ -7,7 +7,15 @@ import pytest
 
 from tests.songs.conftest import RATE, burst, harmonics, peak_pitch
 from tfswa_unet.data.tempo_key import Key
-from tfswa_unet.songs.passages import album_stretches, draw_source, fitted, sung_notes, sung_phrases
+from tfswa_unet.songs.passages import (
+    TUNINGS,
+    album_stretches,
+    draw_source,
+    excerpt_stretches,
+    fitted,
+    sung_notes,
+    sung_phrases,
+)
 from tfswa_unet.songs.recordings import Instrument, Note, Passage, load, scan
 
 C_MAJOR = Key(0, minor=False)
@@ -156,3 +164,22 @@ def test_a_melody_is_sung_on_recorded_vowels(tmp_path, write_wav, make_score, na
     assert sound.shape == (2, 8 * RATE)
     assert np.isfinite(sound).all()
     assert np.abs(sound).max() > 0.3
+
+
+def test_stretches_of_an_excerpt_are_the_same_of_all_stems(tmp_path, write_wav):
+    time = np.arange(6 * RATE) / RATE
+    vocals = (0.4 * np.sin(2 * np.pi * (200 + 40 * time) * time)).astype(np.float32)[None]
+    paths = {
+        name: write_wav(tmp_path / f"{name}.wav", sound, RATE)
+        for name, sound in {"vocals": vocals, "other": 0.5 * vocals}.items()
+    }
+    moved = set()
+    for seed in range(8):
+        stems = excerpt_stretches(9.0, paths, rng(seed))
+        assert {name: sound.shape for name, sound in stems.items()} == dict.fromkeys(paths, (2, 9 * RATE))
+        np.testing.assert_allclose(stems["other"], 0.5 * stems["vocals"], atol=1e-5)
+        level = np.abs(stems["vocals"]).reshape(2, 90, -1).max(axis=2)
+        assert level[:, 1:-1].min() > 0.1  # nowhere silent, and never both of two stretches at their full level
+        assert level.max() < 0.6
+        moved.add(round(float(peak_pitch(stems["vocals"][:, : RATE // 2])), 1))
+    assert len(moved) > len(set(TUNINGS)) - 3

@@ -9,7 +9,17 @@ import soundfile
 from tests.songs.conftest import RATE, burst, harmonics, phrase
 from tfswa_unet.data.tempo_key import Key
 from tfswa_unet.errors import AudioError, DataError
-from tfswa_unet.songs.recordings import Instrument, Kit, Recordings, divide, estimate_pitch, key_in_name, load, scan
+from tfswa_unet.songs.recordings import (
+    Instrument,
+    Kit,
+    Recordings,
+    divide,
+    estimate_pitch,
+    key_in_name,
+    load,
+    load_untouched,
+    scan,
+)
 from tfswa_unet.types import STEMS
 
 LOWEST, HIGHEST = 28, 96  # MIDI numbers from a bass's lowest string to a flute's top
@@ -88,6 +98,40 @@ def test_passages_have_the_tempo_and_key_of_their_names(found):
     assert set(found.passages) == {"vocals", "drums"}
 
 
+@pytest.fixture
+def band(few, write_wav):
+    """Three songs of which excerpts lie there, the last without drums; and vocals that are of none."""
+    for song in ("first", "second", "third"):
+        for stem in STEMS:
+            if (song, stem) != ("third", "drums"):
+                path = few / f"{stem}/band/{song}_{stem}_aligned.wav"
+                write_wav(path, burst(7.0, seed=STEMS.index(stem)), RATE)
+    write_wav(few / "vocals/band/alone_vocals_aligned.wav", burst(7.0), RATE)
+    return few
+
+
+def test_aligned_passages_are_excerpts_of_one_song(band):
+    found = scan(band, workers=1)
+    assert [sorted(each) for each in found.excerpts] == [sorted(STEMS)] * 2 + [["bass", "other", "vocals"]]
+    assert all(each[stem].parent.parent.name == stem for each in found.excerpts for stem in each)
+    assert [{path.stem.split("_")[0] for path in each.values()} for each in found.excerpts] == [
+        {"first"},
+        {"second"},
+        {"third"},
+    ]
+    assert len(found.passages["vocals"]) == 4
+
+
+def test_the_passages_of_an_excerpt_train_or_validate_with_it(band):
+    for seed in range(4):
+        train, valid = divide(scan(band, workers=1), seed)
+        for side, count in ((train, 2), (valid, 1)):
+            assert len(side.excerpts) == count
+            quoted = {path for each in side.excerpts for path in each.values()}
+            passages = {each.path for of in side.passages.values() for each in of}
+            assert {path for path in passages if "alone" not in path.name} == quoted
+
+
 def test_a_short_passage_with_a_key_is_a_chord(found):
     assert [(chord.path.stem, chord.key) for chord in found.chords] == [("strum_amajor_01", Key(9, minor=False))]
 
@@ -158,6 +202,12 @@ def test_a_recording_is_read_from_where_it_sounds_at_full_scale(tmp_path, write_
     np.testing.assert_allclose(loaded[0], np.cos(np.arange(9_000)), atol=1e-4)
     with pytest.raises(ValueError, match="read-only"):
         loaded[:] = 0  # it is shared
+
+
+def test_what_sounds_together_is_read_from_its_beginning_at_its_level(tmp_path, write_wav):
+    sound = np.concatenate([np.zeros((1, 5_000), np.float32), 0.1 * np.ones((1, 9_000), np.float32)], 1)
+    loaded = load_untouched(write_wav(tmp_path / "late.wav", sound, RATE))
+    np.testing.assert_allclose(loaded, sound, atol=1e-6)
 
 
 def test_another_rate_is_resampled(tmp_path, write_wav):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tfswa_unet.errors import AudioError, DataError
 from tfswa_unet.songs import rendered
 from tfswa_unet.songs.midi import MidiPart, MidiSong
 from tfswa_unet.songs.recordings import divide, scan
-from tfswa_unet.songs.rendered import PEAK, make_render_recipe, render, write_rendered
+from tfswa_unet.songs.rendered import PEAK, REMIXED, make_render_recipe, render, write_rendered
 from tfswa_unet.songs.score import Note
 from tfswa_unet.types import STEMS
 
@@ -117,6 +118,19 @@ def test_the_seed_alone_decides(recordings):
         assert np.isfinite(one[stem]).all()
         assert one[stem].tobytes() == same[stem].tobytes()
         assert abs(np.corrcoef(one[stem][0], other[stem][0])[0, 1]) < 0.5
+
+
+def test_excerpts_keep_their_mix_and_what_they_lack_is_silent(recordings, tmp_path, monkeypatch):
+    write_sounds(tmp_path, {f"{stem}/band/song_{stem}_aligned.wav": burst(0, 3.0, 9.0) for stem in ("drums", "other")})
+    excerpt = {stem: tmp_path / f"{stem}/band/song_{stem}_aligned.wav" for stem in ("drums", "other")}
+    monkeypatch.setattr(rendered, "EXCERPTS", 1.0)
+    stems = render(replace(recordings, excerpts=(excerpt,)), (), (0, 0), SECONDS)
+    assert tuple(stems) == STEMS
+    assert not stems["vocals"].any()
+    assert not stems["bass"].any()
+    gain = 20 * np.log10(np.abs(stems["drums"]).max() / np.abs(stems["other"]).max())
+    assert 0 < abs(gain) <= 2 * REMIXED
+    np.testing.assert_allclose(stems["drums"], 10 ** (gain / 20) * stems["other"], atol=1e-5)
 
 
 def test_songs_use_the_scale_and_leave_it_nowhere(recordings):

@@ -106,6 +106,7 @@ in ROOT, each in a folder a source:
   drums/studio/kick_01.wav              a hit: kick, snare, clap, hat, cymbal, tom or percussion, up to 3 s
   vocals/anna/verse 120 bpm e-minor.wav a passage: tempo and key where they are known
   other/strums/strum_amajor_01.wav      a chord: its key, up to 3 s
+  bass/band/song_bass_aligned.wav       an excerpt of a song; drums/band/song_drums_aligned.wav is what sounds with it
   SOURCES.tsv                           a table with the columns folder, source, version, licence, stem, seconds,
                                         files: goes with the songs
 Pitches are listened to, since names are often an octave off. Sounds with a clear pitch need none in their names.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from tfswa_unet.data.augmentation.pitch import shift, stretch
-from tfswa_unet.songs.recordings import Instrument, Passage, load
+from tfswa_unet.songs.recordings import Instrument, Passage, load, load_untouched
 from tfswa_unet.songs.sampler import Sampler, Touch, stereo, varispeed
 from tfswa_unet.songs.samples import nearest_octave
 from tfswa_unet.songs.score import Score, harmony, melody
@@ -24,6 +25,8 @@ SPEEDS = (0.8, 1.25)  # within which a phrase is stretched to the song's tempo
 TAPE = 2.0  # semitones up to which pitch and speed are moved together
 FADE = 0.008  # s at both ends of a passage
 CROSS = 0.08  # s of cross-fade between stretches of an album
+STRETCH = (4, 14)  # s of such a stretch
+TUNINGS = (0.0, 0.0, -2.0, -1.0, 1.0, 2.0)  # semitones that an album is moved by
 BREATH = (0.18, 0.35)  # s
 CHOIR = ("voices",)  # in the names of instruments that sing chords
 
@@ -86,16 +89,35 @@ def album_stretches(score: Score, stem: str, passages: Sequence[Passage], rng: n
     """Stretches of one source's passages, cross-faded, in the bars where the stem plays; (2, t)."""
     source = draw_source(passages, rng)
     out = np.zeros((2, round(score.seconds * RATE)), np.float32)
-    semitones = float(rng.choice([0.0, 0.0, -2.0, -1.0, 1.0, 2.0]))
+    semitones = float(rng.choice(TUNINGS))
     for start, end in _spans(score, stem):
         at = start
         while end - at > 2 * CROSS:  # what is shorter would be nothing but fades
             sound = varispeed(load(source[int(rng.integers(len(source)))].path), semitones)
-            longest = round(rng.uniform(4, 14) * RATE)
+            longest = round(rng.uniform(*STRETCH) * RATE)
             first = int(rng.integers(max(1, sound.shape[1] - longest)))
             sound = stereo(sound[:, first : first + min(longest, round((end - at) * RATE))])
             place(out, _faded(sound, CROSS), round(at * RATE))
             at += sound.shape[1] / RATE - CROSS
+    return out
+
+
+def excerpt_stretches(seconds: float, excerpt: Mapping[str, Path], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Stretches of a song's excerpt, cross-faded, the same of all its stems and mixed as they were; each (2, t).
+
+    Raises AudioError and DataError for a recording that cannot be read.
+    """
+    semitones, length = float(rng.choice(TUNINGS)), round(seconds * RATE)
+    sounds = {stem: stereo(varispeed(load_untouched(path), semitones)) for stem, path in excerpt.items()}
+    shortest = min(sound.shape[1] for sound in sounds.values())
+    out = {stem: np.zeros((2, length), np.float32) for stem in sounds}
+    at, cross = 0, round(CROSS * RATE)
+    while length - at > 2 * cross:
+        size = min(round(rng.uniform(*STRETCH) * RATE), shortest)
+        first = int(rng.integers(shortest - size + 1))
+        for stem, sound in sounds.items():
+            place(out[stem], _faded(sound[:, first : first + size], CROSS), at)
+        at += max(size - cross, 2 * cross)
     return out
 
 

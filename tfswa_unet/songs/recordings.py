@@ -6,6 +6,7 @@ The folder holds vocals/, drums/, bass/ and other/, each with a folder a source;
     drums/studio/kick_01.wav            a piece of a kit: kick, snare, clap, hat, cymbal, tom or percussion
     vocals/anna/verse 120 bpm e-minor   a passage, with its tempo and key where they are known
     other/strums/strum_amajor_01.wav    a short passage with a key is a chord
+    bass/band/song_bass_aligned.wav     an excerpt of a song: drums/band/song_drums_aligned.wav is what sounds with it
 
 What is named as a note is listened to, since names are often an octave off, and a short sound without a pitch in its
 name is a note too where it has a clear one and its name no tempo.
@@ -52,6 +53,7 @@ _PITCH = re.compile(r"_(\d{2,3})(?=_v\d+|$)")
 _VELOCITY = re.compile(r"_v(\d{1,3})(?=_|$)")
 _KEY = re.compile(r"(?<![a-z])([a-g])[-_ ]?(sharp|flat|#|b)?[-_ ]?(major|minor)")
 _LOOP = re.compile(r"loop|groove|beat")
+_ALIGNED = re.compile(r"[-_ ]aligned$")
 _TONES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _SIGNS = {"sharp": 1, "#": 1, "flat": -1, "b": -1, None: 0}
 
@@ -104,12 +106,16 @@ class Passage:
 
 @dataclass(frozen=True)
 class Recordings:
-    """What songs are rendered from, by stem; a stem without instruments, kits and passages is not there."""
+    """What songs are rendered from, by stem; a stem without instruments, kits and passages is not there.
+
+    `excerpts` are passages of several stems that sound together, by stem; they are among `passages` as well.
+    """
 
     instruments: Mapping[str, tuple[Instrument, ...]] = field(default_factory=dict)
     kits: tuple[Kit, ...] = ()
     chords: tuple[Chord, ...] = ()
     passages: Mapping[str, tuple[Passage, ...]] = field(default_factory=dict)
+    excerpts: tuple[Mapping[str, Path], ...] = ()
 
     @property
     def files(self) -> list[Path]:
@@ -165,7 +171,7 @@ def scan(
 def divide(recordings: Recordings, seed: int) -> tuple[Recordings, Recordings]:
     """Split recordings into those to train with and those to validate with: an eighth of each kind, at least one.
 
-    What there is only one of is in both.
+    What there is only one of is in both. The passages of an excerpt go where it goes.
     """
     rng = np.random.default_rng(seed)
 
@@ -176,18 +182,28 @@ def divide(recordings: Recordings, seed: int) -> tuple[Recordings, Recordings]:
         return tuple(items[i] for i in sorted(order[held:])) or valid, valid
 
     instruments = {stem: split(each) for stem, each in recordings.instruments.items()}
-    passages = {stem: split(each) for stem, each in recordings.passages.items()}
-    kits, chords = split(recordings.kits), split(recordings.chords)
-    train, valid = (
-        Recordings(
+    bound = {path for excerpt in recordings.excerpts for path in excerpt.values()}
+    passages = {
+        stem: split([passage for passage in each if passage.path not in bound])
+        for stem, each in recordings.passages.items()
+    }
+    kits, chords, excerpts = split(recordings.kits), split(recordings.chords), split(recordings.excerpts)
+
+    def side(part: int) -> Recordings:
+        paths = {path for excerpt in excerpts[part] for path in excerpt.values()}
+        following = {
+            stem: tuple(passage for passage in each if passage.path in paths)
+            for stem, each in recordings.passages.items()
+        }
+        return Recordings(
             {stem: each[part] for stem, each in instruments.items()},
             kits[part],
             chords[part],
-            {stem: each[part] for stem, each in passages.items()},
+            {stem: each[part] + following[stem] for stem, each in passages.items()},
+            excerpts[part],
         )
-        for part in (0, 1)
-    )
-    return train, valid
+
+    return side(0), side(1)
 
 
 @lru_cache(KEPT)
@@ -196,10 +212,7 @@ def load(path: Path) -> np.ndarray:
 
     Raises AudioError and DataError for a file that cannot be read, is silent, or has more than two channels.
     """
-    info = audio.probe(path)
-    sound = audio.resample(audio.read(path, 0, min(info.length, round(LONGEST * info.rate))), info.rate, RATE)
-    if sound.shape[0] > 1:
-        sound = match_channels(sound, 2, str(path))
+    sound = load_untouched(path)
     level = np.abs(sound).max(axis=0)
     peak = float(level.max(initial=0))
     if not 1e-5 < peak < np.inf:
@@ -207,6 +220,16 @@ def load(path: Path) -> np.ndarray:
     sound = sound[:, int(np.argmax(level > SILENCE * peak)) :] / np.float32(peak)
     sound.flags.writeable = False
     return sound
+
+
+def load_untouched(path: Path) -> np.ndarray:
+    """Read a recording from its beginning and at its own level; (1 or 2, t) at 44.1 kHz.
+
+    Raises AudioError and DataError for a file that cannot be read or has more than two channels.
+    """
+    info = audio.probe(path)
+    sound = audio.resample(audio.read(path, 0, min(info.length, round(LONGEST * info.rate))), info.rate, RATE)
+    return match_channels(sound, 2, str(path)) if sound.shape[0] > 1 else sound
 
 
 def estimate_pitch(sound: np.ndarray) -> tuple[float, float]:
@@ -312,6 +335,7 @@ def key_in_name(name: str) -> Key | None:
 def _gather(examined: Sequence[_Examined]) -> Recordings:
     notes: dict[tuple[str, str], list[Note]] = defaultdict(list)
     kits: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    together: dict[tuple[str, str], dict[str, Path]] = defaultdict(dict)
     chords, passages = [], defaultdict(list)
     for each in examined:
         name = each.path.stem.rstrip(".").lower()
@@ -326,6 +350,8 @@ def _gather(examined: Sequence[_Examined]) -> Recordings:
         else:
             passage = Passage(each.path, each.source, each.seconds, tempo_in_name(name), key_in_name(name))
             passages[each.stem].append(passage)
+            if _ALIGNED.search(name):
+                together[each.source, name.replace(each.stem, "")][each.stem] = each.path
     instruments: dict[str, list[Instrument]] = defaultdict(list)
     for (stem, called), played in sorted(notes.items()):
         instruments[stem].append(Instrument(called, tuple(sorted(played, key=lambda note: (note.pitch, note.path)))))
@@ -334,6 +360,7 @@ def _gather(examined: Sequence[_Examined]) -> Recordings:
         tuple(Kit(name, {piece: tuple(paths) for piece, paths in pieces.items()}) for name, pieces in kits.items()),
         tuple(chords),
         {stem: tuple(each) for stem, each in passages.items()},
+        tuple(each for _, each in sorted(together.items()) if len(each) > 1),
     )
 
 

@@ -31,7 +31,7 @@ from tfswa_unet.songs.mixdown import (
     sidechain,
     stereo_width,
 )
-from tfswa_unet.songs.passages import album_stretches, sung_notes, sung_phrases
+from tfswa_unet.songs.passages import album_stretches, excerpt_stretches, sung_notes, sung_phrases
 from tfswa_unet.songs.recordings import Instrument, Recordings, divide, scan
 from tfswa_unet.songs.sampler import Sampler, Touch, drum_track, strum_track
 from tfswa_unet.songs.score import Note, Score, Strip
@@ -44,6 +44,8 @@ VALID_SHARE = 20  # one song in so many validates
 PEAK = 0.9  # full scale
 MIDI_SHARE = 0.3  # of songs, where there are MIDI files
 ALBUM = {"drums": 0.45, "bass": 0.5, "other": 0.4}  # probability that a stem is stretches of an album
+EXCERPTS = 0.15  # of songs are excerpts of recorded ones, where there are any, near to their own mix
+REMIXED = 3.0  # dB, up or down, of their stems' levels
 NOTES_SUNG = 0.15  # probability that vowels are sung on notes instead of phrases
 SYNTHESISED = 0.4  # probability that the procedural synthesizer plays a bass line: recordings are seldom electronic
 SUB = 30  # MIDI number around which half of the bass lines lie, below 60 Hz; the others lie around `CENTRE`
@@ -183,14 +185,15 @@ def render(
     Raises AudioError and DataError for recordings that cannot be read.
     """
     plan, space, mix, *players = (np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(7))
+    if recordings.excerpts and plan.random() < EXCERPTS:
+        excerpt = recordings.excerpts[int(plan.integers(len(recordings.excerpts)))]
+        return _below_peak(_remixed(excerpt_stretches(seconds, excerpt, plan), mix))
     score, song = compose(plan, seconds), None
     if midi and plan.random() < MIDI_SHARE and (found := _midi_song(midi, plan, on_error)):
         song = _excerpt(found, seconds, plan)
         score = _following(score, song)
     dry = {stem: PLAYERS[stem](score, song, recordings, rng) for stem, rng in zip(STEMS, players, strict=True)}
-    stems = _mixed(dry, mix, space)
-    peak = max(1e-6, *(float(np.abs(audio).max()) for audio in [*stems.values(), sum(stems.values())]))
-    return {stem: audio * np.float32(PEAK / peak) for stem, audio in stems.items()}
+    return _below_peak(_mixed(dry, mix, space))
 
 
 def _vocals(score: Score, song: MidiSong | None, recordings: Recordings, rng: np.random.Generator) -> np.ndarray:
@@ -291,6 +294,18 @@ def _mixed(dry: dict[str, np.ndarray], rng: np.random.Generator, space: np.rando
     if rng.random() < 0.5:
         stems = glue(stems, Compression(rng.uniform(0, 6), rng.uniform(1.5, 3), rng.uniform(0.1, 0.4)), RATE)
     return stems
+
+
+def _remixed(stems: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Stems at other levels, those that an excerpt lacks silent."""
+    silence = np.zeros_like(next(iter(stems.values())))
+    gains = {stem: np.float32(10 ** (rng.uniform(-REMIXED, REMIXED) / 20)) for stem in STEMS}
+    return {stem: gains[stem] * stems.get(stem, silence) for stem in STEMS}
+
+
+def _below_peak(stems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    peak = max(1e-6, *(float(np.abs(audio).max()) for audio in [*stems.values(), sum(stems.values())]))
+    return {stem: audio * np.float32(PEAK / peak) for stem, audio in stems.items()}
 
 
 def _excerpt(song: MidiSong, seconds: float, rng: np.random.Generator) -> MidiSong:
