@@ -13,6 +13,7 @@ ROOMS = [
     ["errors"],
     ["config", "processes", "files"],
     ["types"],
+    ["pages"],
     ["audio"],
     ["dsp"],
     ["nn"],
@@ -44,14 +45,15 @@ LIBRARIES = {
     "musdb": {"bench"},
     "stempeg": set(),
     "wandb": {"training"},
-    "matplotlib": {"evaluation", "training"},
+    "matplotlib": {"evaluation", "training", "pages"},
+    "jinja2": {"pages"},
     "fastapi": set(),
 }
 # Names under which anything could lie.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 MOST_LINES = 400
 # What makes an import slow or fail must wait until it is needed.
-LATE = {"mido", "museval", "musdb", "wandb", "matplotlib", "av", "soundfile"}
+LATE = {"jinja2", "mido", "museval", "musdb", "wandb", "matplotlib", "av", "soundfile"}
 
 
 def _room(path):

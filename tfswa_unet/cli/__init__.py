@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pkgutil import resolve_name
@@ -24,6 +26,7 @@ COMMANDS = {
     "info": ("models:Info", "show a model's size, cost, stems, layers and origin"),
     "models": ("catalogue:Models", "list the models that can be named: trained ones of the package, and presets"),
     "card": ("catalogue:Card", "write a model card in Markdown: training, scores, data with attributions, limits"),
+    "runs": ("runs", "list training runs, what differs between them and what they scored; as a page with curves too"),
     "data": ("data", "make, check and prepare data sets to train on"),
     "bench": (
         "bench",
@@ -58,7 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.print_help()
         return 0
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # what reads it, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
