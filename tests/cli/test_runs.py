@@ -38,12 +38,13 @@ def test_runs_as_json_and_as_a_page(root, tmp_path, capsys):
     assert "<svg" in (tmp_path / "page.html").read_text()
 
 
-def test_a_reader_that_has_seen_enough_ends_the_command_quietly(root):
-    command = [sys.executable, "-m", "tfswa_unet", "runs", str(root)]
+@pytest.mark.parametrize(("form", "status"), [(["--json"], 128 + signal.SIGPIPE), ([], 1)])  # rich has its own status
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(root, form, status):
+    command = [sys.executable, "-m", "tfswa_unet", "runs", str(root), *form]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait() == 128 + signal.SIGPIPE
+    assert process.wait() == status
 
 
 def test_what_cannot_be_listed_or_written_is_one_sentence(root, tmp_path, capsys):
