@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.cli.conftest import small_config
 from tfswa_unet import bundle, bundles, models
-from tfswa_unet.bundle import find_model, fingerprint, load_model, read_facts, save_bundle
+from tfswa_unet.bundle import average, find_model, fingerprint, load_model, read_facts, save_bundle
 from tfswa_unet.errors import ModelError
 from tfswa_unet.inference import Separator
 
@@ -145,6 +145,27 @@ def test_a_weight_beyond_half_precision_is_named(model, tmp_path, value):
         save_bundle(tmp_path / "m.safetensors", model, half=True)
     assert os.listdir(tmp_path) == []
     save_bundle(tmp_path / "m.safetensors", model)
+
+
+def test_an_average_counts_every_model_once(model, tmp_path):
+    """Of three models whose weights and running statistics are 1, 2 and 6 everywhere."""
+    paths = []
+    for value in (1.0, 2.0, 6.0):
+        filled = models.build(model.config)
+        filled.load_state_dict({name: torch.full_like(old, value) for name, old in filled.state_dict().items()})
+        paths.append(save_bundle(tmp_path / f"{value:g}.safetensors", filled, {}))
+    first = load_model(paths[0])
+    average(first, paths[1:])
+    assert all(bool((value == 3).all()) for value in first.state_dict().values())
+    again = load_model(paths[0])
+    average(again, [paths[2], paths[2], paths[2]])
+    assert all(bool((value == 4.75).all()) for value in again.state_dict().values())
+
+
+def test_an_average_of_unlike_models_is_refused(model, tmp_path):
+    other = save_bundle(tmp_path / "other.safetensors", models.build({**model.config, "subbands": 1}), {})
+    with pytest.raises(ModelError, match=r"other.safetensors: the weights do not fit"):
+        average(load_model(save_bundle(tmp_path / "one.safetensors", model, {})), [other])
 
 
 def test_an_evaluation_is_kept_beside_the_training(model, tmp_path):

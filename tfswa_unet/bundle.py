@@ -9,7 +9,7 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,24 @@ def load_model(
     _check_fit(path, model.state_dict(), weights)
     model.load_state_dict(weights)
     return model.to(device).eval()
+
+
+def average(model: Any, others: Sequence[str | Path]) -> None:
+    """Average the weights of a model with those of other bundles or checkpoints, in place; each counts once.
+
+    Of models that were trained on from one another the average is often better on other music than any of them is.
+    Source: robust fine-tuning, arXiv 2109.01903.
+
+    Raises:
+        ModelError: where one cannot be loaded or is of another network.
+    """
+    mean = {name: weight.double() for name, weight in model.state_dict().items()}
+    for path in others:
+        state = load_model(path).state_dict()
+        _check_fit(find_model(path), model.state_dict(), state)
+        for name, weight in state.items():
+            mean[name] = mean[name] + weight
+    model.load_state_dict({name: weight / (1 + len(others)) for name, weight in mean.items()})
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:

@@ -40,6 +40,15 @@ def test_a_card_has_its_sections_and_says_what_the_model_is(write, model):
     assert facts["SHA-256"] == f"{fingerprint(path)}…"
 
 
+def test_what_was_done_after_training_is_told(write):
+    write(training={**TRAINING, "averaged_with": ["0123456789abcdef"], "temperature": 1.5})
+    text = sections(model_card("guitars"))["Training"]
+    assert (
+        "They were averaged with those of another model afterwards. The logits of its masks were divided by 1.5."
+        in text
+    )
+
+
 def test_every_piece_of_training_and_every_setting_is_listed(write):
     write()
     text = sections(model_card("guitars"))["Training"]

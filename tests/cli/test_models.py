@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tfswa_unet.bundle import fingerprint, load_model, read_facts
+from tfswa_unet import models
+from tfswa_unet.bundle import fingerprint, load_model, read_facts, save_bundle
 from tfswa_unet.cli import main
 from tfswa_unet.evaluation.bsseval import TrackScores
 from tfswa_unet.evaluation.report import Scores, aggregate, describe
@@ -48,6 +49,24 @@ def test_half_precision_is_told(checkpoint, small, tmp_path, capsys):
     assert read_facts(path)["training"]["checkpoint"] == fingerprint(checkpoint)
     assert read_facts(path)["training"]["epoch"] == 5
     assert path.read_bytes()[-10_000:] == before[-10_000:]
+
+
+def test_averaged_and_softened_weights_are_told(checkpoint, small, tmp_path, capsys):
+    other = models.build(small.config)
+    path = save_bundle(tmp_path / "other.safetensors", other, {})
+    made = tmp_path / "made.safetensors"
+    assert main(["bundle", str(checkpoint), "--average", str(path), "--temperature", "2", "-o", str(made)]) == 0
+    training = read_facts(made)["training"]
+    assert training["averaged_with"] == [fingerprint(path)]
+    assert training["temperature"] == 2
+    name = "network.head.project.weight"
+    mean = (small.state_dict()[name] + other.state_dict()[name]) / 2
+    torch.testing.assert_close(load_model(made).state_dict()[name], mean / 2)
+    assert main(["bundle", str(made), "--temperature", "1.5"]) == 0
+    assert read_facts(made)["training"]["temperature"] == 3
+    assert main(["bundle", str(checkpoint), "--temperature", "0", "-o", str(tmp_path / "none.safetensors")]) == 1
+    assert "the temperature is 0, expected a number above 0" in capsys.readouterr().err
+    assert not (tmp_path / "none.safetensors").exists()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tfswa_unet import models
+from tfswa_unet.errors import ConfigError
 from tfswa_unet.types import STEMS
 
 HEADS = [
@@ -77,3 +78,30 @@ def test_presets_at_their_own_size(name):
         given = model(torch.randn(1, 2, 4_001))
     assert given.shape == (1, 2, 2, 4_001)
     assert torch.isfinite(given).all()
+
+
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("mask", ["softmax", "sigmoid"])
+def test_a_temperature_divides_the_logits(name, mask):
+    model = smaller(name, ("vocals", "rest"), mask=mask, sums_to_mixture=False).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # attention begins as nothing, biases as zero
+    logits = []
+    model.network.register_forward_hook(lambda module, given, output: logits.append(output))
+    mixture = torch.randn(1, 2, 4_000)
+    with torch.inference_mode():
+        model(mixture)
+        model.soften(2.5)
+        model(mixture)
+    before, after = logits
+    torch.testing.assert_close(after, before / 2.5, rtol=1e-4, atol=1e-5)
+
+
+def test_temperatures_that_cannot_be():
+    model = smaller("tfswa_tiny", ("vocals", "rest"))
+    for temperature in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=r"the temperature is .*, expected a number above 0"):
+            model.soften(temperature)
+    model = smaller("tfswa_tiny", ("vocals", "rest"), mask="complex", sums_to_mixture=False)
+    with pytest.raises(ConfigError, match="has complex masks, and those of the kinds softmax and sigmoid alone have a"):
+        model.soften(2)

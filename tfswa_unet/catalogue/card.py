@@ -61,6 +61,12 @@ def _training(origin: Origin) -> str:
     parts = [f"Trained to {', '.join(told)}." if told else f"Steps: {NOT_RECORDED}."]
     if origin.averaged:
         parts[0] += " The weights are a running average over training."
+    if origin.averaged_with:
+        count = origin.averaged_with
+        others = "another model" if count == 1 else f"{count} other models"
+        parts[0] += f" They were averaged with those of {others} afterwards."
+    if origin.temperature is not None:
+        parts[0] += f" The logits of its masks were divided by {origin.temperature:g}."
     if origin.pieces:
         seconds, timed = total(origin.pieces, "seconds")
         joules, metered = total(origin.pieces, "energy_joules")

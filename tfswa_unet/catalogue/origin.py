@@ -66,6 +66,8 @@ class Origin:
     epoch: int | None
     step: int | None
     averaged: bool  # weights are a running average over training
+    averaged_with: int  # models whose weights were averaged with its own
+    temperature: float | None  # that the logits of its masks were divided by after training
     validation: Mapping[str, float]  # by the name under which training logs it
     pieces: tuple[Row, ...]  # stretches of training, one after the other
     recipe: Mapping[str, Any]
@@ -81,6 +83,8 @@ class Origin:
             epoch=_whole(training.get("epoch")),
             step=_whole(training.get("step")),
             averaged=training.get("averaged") is True,
+            averaged_with=len(_rows(training.get("averaged_with"), "checkpoint")),
+            temperature=_number(training.get("temperature")),
             validation={name: value for name, value in scores.items() if value is not None},
             pieces=_rows(training.get("pieces"), "piece"),
             recipe=_mapping(training.get("recipe")),

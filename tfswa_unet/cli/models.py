@@ -19,6 +19,7 @@ class Bundle:
   tfswa bundle run/last.ckpt                            writes run/last.safetensors
   tfswa bundle run/last.ckpt -o model.safetensors
   tfswa bundle run/last.ckpt --half                     half as large
+  tfswa bundle run/last.ckpt --average model.safetensors --temperature 1.5      for music unlike what it learned from
   tfswa bundle model.safetensors --half --scores scores/scores.json    adds what eval.py found of that very file
 """
 
@@ -29,13 +30,17 @@ class Bundle:
         told = "the bundle; beside the checkpoint with .safetensors if not given"
         add("-o", "--out", type=Path, metavar="FILE", help=told)
         add("--half", action="store_true", help="write weights in 16 bits; loaded, they have 32 again")
+        told = "models of the same kind, whose weights are averaged with these; one that is named twice counts twice"
+        add("--average", type=Path, nargs="+", metavar="FILE", help=told)
+        told = "divide the logits of softmax or sigmoid masks by it: above 1, less is given wholly to one stem"
+        add("--temperature", type=float, metavar="T", help=told)
         scores = "scores.json of eval.py for this checkpoint: medians, metric, data and tracks go into the bundle"
         add("--scores", type=Path, metavar="FILE", help=scores)
 
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Write the bundle and say what is in it."""
-        from tfswa_unet.bundle import fingerprint, load_model, read_facts, save_bundle
+        from tfswa_unet.bundle import average, fingerprint, load_model, read_facts, save_bundle
 
         given, facts = fingerprint(args.checkpoint), read_facts(args.checkpoint)
         evaluation = facts.get("evaluation")
@@ -43,11 +48,17 @@ class Bundle:
             from tfswa_unet.evaluation.report import summary
 
             evaluation = summary(args.scores, given)
-        model = load_model(args.checkpoint)
+        model, training = load_model(args.checkpoint), {"checkpoint": given, **facts.get("training", {})}
+        if args.average:
+            average(model, args.average)
+            training["averaged_with"] = [fingerprint(each) for each in args.average]
+        if args.temperature is not None:
+            model.soften(args.temperature)
+            training["temperature"] = args.temperature * training.get("temperature", 1.0)
         path = save_bundle(
             args.out or args.checkpoint.with_suffix(".safetensors"),
             model,
-            {"checkpoint": given, **facts.get("training", {})},  # a bundle knows its checkpoint
+            training,  # with its checkpoint, which a bundle knows
             evaluation=evaluation,
             half=args.half,
         )

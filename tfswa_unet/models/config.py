@@ -35,6 +35,10 @@ class Network(nn.Module):
             if isinstance(module, Stage | Chain):
                 module.checkpointing = on
 
+    def last_layers(self) -> list[nn.Module]:
+        """The linear layers whose sum is the output."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class ModelConfig:

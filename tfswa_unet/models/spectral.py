@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from tfswa_unet.config import from_values
 from tfswa_unet.dsp import MASKS, Ratios, apply_mask, istft, level, stack_subbands, stft, unstack_subbands
+from tfswa_unet.errors import ConfigError
 from tfswa_unet.models.config import NETWORKS, ModelConfig
+
+WITH_LOGITS = ("softmax", "sigmoid")  # kinds of masks
 
 
 class SpectralModel(nn.Module):
@@ -78,6 +81,27 @@ class SpectralModel(nn.Module):
         stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
         kept = slice(len(c.stems))
         return Ratios(stems.ratio[:, kept], stems.mixture) if isinstance(stems, Ratios) else stems[:, kept]
+
+    def soften(self, temperature: float) -> None:
+        """Divide the logits of masks by `temperature`, in the last weights: above 1, less is given wholly to one stem.
+
+        On music unlike what it was trained on a model is surer than it is right. Source: temperature scaling, arXiv
+        1706.04599.
+
+        Raises:
+            ConfigError: for a temperature that is not above 0, or masks that have no logits.
+        """
+        if not 0 < temperature < math.inf:
+            raise ConfigError(f"the temperature is {temperature:g}, expected a number above 0")
+        if self.model_config.mask not in WITH_LOGITS:
+            raise ConfigError(
+                f"{self.model_config.name} has {self.model_config.mask} masks, and those of the kinds "
+                f"{' and '.join(WITH_LOGITS)} alone have a temperature: leave it out"
+            )
+        with torch.no_grad():
+            for layer in self.network.last_layers():  # type: ignore[operator]
+                for parameter in layer.parameters():
+                    parameter /= temperature
 
     def _features(self, spectrum: Tensor, scale: Tensor) -> Tensor:
         """Real maps (b, c·m, n, f) of spectrograms (b, c, n, f), of magnitudes |X| / scale as they are or compressed.

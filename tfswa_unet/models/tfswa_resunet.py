@@ -126,3 +126,7 @@ class TFSWAResUNet(Network):
         for decode in reversed(self.decoder):
             maps = decode(maps, skips.pop())
         return maps[:, :, :n]
+
+    def last_layers(self) -> list[nn.Module]:
+        last = self.decoder[0].block[-1]
+        return [last.conv2, last.shortcut]

@@ -120,6 +120,9 @@ class TFSWAUNet(Network):
             tokens = stage(up(tokens), skips.pop())
         return self.head(tokens, points)
 
+    def last_layers(self) -> list[nn.Module]:
+        return [self.head.project]
+
     def _initialise(self) -> None:
         """Small normal weights; what joins the residual stream starts at zero, so that every block begins as identity.
 
