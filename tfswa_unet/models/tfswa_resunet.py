@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -128,5 +128,5 @@ class TFSWAResUNet(Network):
         return maps[:, :, :n]
 
     def last_layers(self) -> list[nn.Module]:
-        last = self.decoder[0].block[-1]
+        last: Any = self.decoder[0].block[-1]  # type: ignore[index]
         return [last.conv2, last.shortcut]

@@ -121,7 +121,7 @@ class TFSWAUNet(Network):
         return self.head(tokens, points)
 
     def last_layers(self) -> list[nn.Module]:
-        return [self.head.project]
+        return [self.head.project]  # type: ignore[list-item]
 
     def _initialise(self) -> None:
         """Small normal weights; what joins the residual stream starts at zero, so that every block begins as identity.
