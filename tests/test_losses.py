@@ -7,7 +7,7 @@ from tfswa_unet.errors import ConfigError
 from tfswa_unet.losses import TERMS, Signals, WeightedLoss
 
 SMALL = {"resolutions": ((512, 128), (256, 64)), "magnitude": 1.0, "log_magnitude": 1.0, "in_turn": False}
-OPTIONS = {"spectrum_snr": {"limit": 30.0}, "multi_resolution_stft": SMALL}
+OPTIONS = {"spectrum_snr": {"limit": 30.0}, "si_sdr": {"limit": 30.0}, "multi_resolution_stft": SMALL}
 
 
 def _term(name, **changes):
@@ -27,7 +27,7 @@ def pair():
 @pytest.mark.parametrize("name", TERMS)
 def test_smallest_for_equal_stems_and_finite_gradient_at_silence(name, pair):
     truth, _ = pair
-    smallest = -30.0 if name == "spectrum_snr" else 0.0
+    smallest = -30.0 if name in ("spectrum_snr", "si_sdr") else 0.0
     term = _term(name)
     assert term(_signals(truth), _signals(truth)).item() == pytest.approx(smallest, abs=1e-5)
     silence = torch.zeros_like(truth, requires_grad=True)
@@ -79,6 +79,20 @@ def test_snr_of_ratios_has_the_value_and_gradient_of_their_spectrogram_in_float6
     assert torch.allclose(ours.grad.double(), slope, rtol=1e-4, atol=1e-4 * slope.abs().max().item())
 
 
+def test_si_sdr_against_the_measure_whatever_the_level(pair):
+    """The measure of evaluation, without its constants; a silent target is left out."""
+    estimate, target = (x.double() for x in pair)
+    target[0, 0] = 0
+    flat_estimate, flat_target = estimate.flatten(-2), target.flatten(-2)
+    gain = (flat_estimate * flat_target).sum(-1) / flat_target.square().sum(-1)
+    scaled = gain[..., None] * flat_target
+    ratios = scaled.square().sum(-1) / (scaled - flat_estimate).square().sum(-1)
+    expected = -10 * (1 / (1 / ratios + 10**-4)).log10().flatten()[1:].mean()
+    for level in (0.1, 1.0, 10.0):
+        value = TERMS["si_sdr"](_signals(level * estimate.float()), _signals(target.float()), limit=40.0)
+        assert value.item() == pytest.approx(expected.item(), abs=1e-3)
+
+
 def test_multi_resolution_against_numpy(pair):
     signals = [_signals(x) for x in pair]
     resolutions = [(512, 128), (256, 64)]
@@ -116,7 +130,8 @@ def test_every_argument_changes_the_result(pair):
     changes = [{}, {"resolutions": [(512, 128)]}, {"magnitude": 0.0}, {"log_magnitude": 0.0}]
     values = {_term("multi_resolution_stft", **change)(*signals).item() for change in changes}
     assert len(values) == 4
-    assert _term("spectrum_snr")(*signals).item() != _term("spectrum_snr", limit=0.0)(*signals).item()
+    for name in ("spectrum_snr", "si_sdr"):
+        assert _term(name)(*signals).item() != _term(name, limit=0.0)(*signals).item()
 
 
 def test_float32_under_autocast(pair):

@@ -115,6 +115,29 @@ def spectrum_snr(estimate: Signals, target: Signals, limit: float) -> Tensor:
     return 10 * (error / energy + 10 ** (-limit / 10)).log10().mean()
 
 
+@TERMS.register("si_sdr")
+def si_sdr(estimate: Signals, target: Signals, limit: float) -> Tensor:
+    """Mean over stems that sound of the squared error in dB under the target, scaled to fit the estimate best.
+
+    The level of an estimate is thereby free: a term beside this has to hold it.
+    Source: doi 10.1109/ICASSP.2019.8683855.
+
+    Args:
+        estimate: stems from the model.
+        target: true stems.
+        limit: dB; errors below −`limit` dB hardly count.
+    """
+    ours, truth = estimate.waveform.flatten(-2), target.waveform.flatten(-2)
+    energy = truth.square().sum(dim=-1)
+    heard = energy > TINY * truth.shape[-1]
+    gain = (ours * truth).sum(dim=-1) / energy.clamp_min(TINY)
+    error = (gain[..., None] * truth - ours).square().sum(dim=-1)
+    # A gain of nothing would make the ratio, and its gradient, infinite.
+    ratio = error / (gain.square() * energy).clamp_min(TINY * truth.shape[-1])
+    decibels = 10 * (ratio + 10 ** (-limit / 10)).log10()
+    return decibels.where(heard, 0.0).sum() / heard.sum().clamp_min(1)
+
+
 @TERMS.register("multi_resolution_stft")
 def multi_resolution_stft(
     estimate: Signals,
