@@ -21,10 +21,11 @@ from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs.making import sources_of
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
-from tfswa_unet.training.checkpoints import CheckpointFiles, Resumable, Source, read_resumable
+from tfswa_unet.training.checkpoints import CheckpointFiles, Source
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
+from tfswa_unet.training.resuming import Resumable, read_resumable
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
     data = make_data(config)
     module = make_module(config, data.covers_mixture)
     sources = make_sources(config, data)
-    resume = read_resumable(config.resume, module.hparams)
+    resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
     trainer = make_trainer(config, folder, resume.step if resume else None, sources)
     if trainer.is_global_zero:
         _write_facts(values, folder)

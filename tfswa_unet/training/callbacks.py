@@ -66,7 +66,8 @@ def make_loggers(config: LoggerConfig, folder: Path, resumed_step: int | None) -
     if config.csv:
         loggers.append(AppendingCSVLogger(folder, resumed_step))
     if config.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+        # Steps that the checkpoint has not done will come again.
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=resumed_step))
     if config.wandb:
         loggers.append(WandbLogger(save_dir=folder, **asdict(config.wandb)))
     return loggers

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,7 +73,9 @@ class SeparationModule(L.LightningModule):
 
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         # Drawn from these alone, so that a run resumed in mid-epoch repeats what it would have drawn.
-        self.augmentation.seed(self.seed, self.current_epoch, index, self.global_rank)
+        numbers = (self.seed, self.current_epoch, index, self.global_rank)
+        self.augmentation.seed(*numbers)
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))  # such as a network's dropout
         stems = self.augmentation(batch)
         total, parts = objective(self.model, self.loss, stems, self.global_step)
         self.log("train/loss", total.detach(), prog_bar=True)
