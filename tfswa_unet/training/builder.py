@@ -58,7 +58,7 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
     module = make_module(config, data.covers_mixture)
     sources = make_sources(config, data)
     resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
-    trainer = make_trainer(config, folder, resume.step if resume else None, sources)
+    trainer = make_trainer(config, folder, resume, sources)
     if trainer.is_global_zero:
         _write_facts(values, folder)
     return Run(config, module, data, trainer, folder, resume)
@@ -121,7 +121,7 @@ def make_sources(config: TrainConfig, data: SegmentDataModule) -> list[Source]:
 
 
 def make_trainer(
-    config: TrainConfig, folder: Path, resumed_step: int | None = None, sources: Sequence[Source] = ()
+    config: TrainConfig, folder: Path, resume: Resumable | None = None, sources: Sequence[Source] = ()
 ) -> L.Trainer:
     """The Lightning trainer with its loggers and callbacks."""
     arguments = {name: value for name, value in vars(config.trainer).items() if name != "gradient_clip"}
@@ -130,7 +130,7 @@ def make_trainer(
             **arguments,
             strategy=config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
-            logger=make_loggers(config.logger, folder, resumed_step),
+            logger=make_loggers(config.logger, folder, resume),
             callbacks=make_callbacks(config.callbacks, folder, sources),
             plugins=CheckpointFiles(),
             default_root_dir=folder,

@@ -180,8 +180,6 @@ class Checkpoints(Checkpoint):
             raise self._stopped()
 
     def _save_last(self, trainer: Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.save()  # what they know of the steps done, which are not done again
         self._save(trainer, LAST)
         self.state = Resumable(self.folder / LAST, trainer.global_step)
         self.saved_at, self.due = time.monotonic(), False

@@ -26,10 +26,11 @@ say = rank_zero_only(logging.getLogger(__name__).warning)
 
 @dataclass(frozen=True)
 class Resumable:
-    """A checkpoint to go on from, and the optimizer steps it has done."""
+    """A checkpoint to go on from, the optimizer steps it has done, and whether the validation behind them is to come."""
 
     path: Path
     step: int
+    before_validation: bool = False
 
 
 class _UnusableError(Exception):
@@ -94,7 +95,8 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
             f"{what} is of another run: {', '.join(differences[:3])}{more}; go on with what it was trained "
             "with, or take its weights alone by init_from="
         )
-    return Resumable(path, checkpoint["global_step"])
+    counters = checkpoint["loops"]["fit_loop"]
+    return Resumable(path, checkpoint["global_step"], _has_all_batches(counters) and not _is_validated(counters))
 
 
 def _load(path: Path) -> Mapping[str, Any]:
@@ -175,9 +177,9 @@ def settle(counters: dict[str, Any], trainer: Trainer) -> None:
     optimizer = counters["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
     epoch, done = epochs["current"]["completed"], batches["current"]["processed"]
     pending = False
-    if batches["is_last_batch"] and done == batches["current"]["ready"]:
+    if _has_all_batches(counters):
         due = trainer.enable_validation and (epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
-        pending = due and epochs["current"]["processed"] == epoch and not _is_over(validation)
+        pending = due and not _is_validated(counters)
         if not pending:
             epoch, done = epoch + 1, 0
     else:
@@ -194,7 +196,15 @@ def settle(counters: dict[str, Any], trainer: Trainer) -> None:
     counters["epoch_loop.state_dict"]["_batches_that_stepped"] = optimizer["step"]["total"]["completed"] - pending
 
 
-def _is_over(validation: Mapping[str, Any]) -> bool:
-    """Whether the validation of this epoch is over; the totals begin with each epoch."""
+def _has_all_batches(counters: Mapping[str, Any]) -> bool:
+    """Whether all batches of the epoch are done."""
+    batches = counters["epoch_loop.batch_progress"]
+    return batches["is_last_batch"] and batches["current"]["processed"] == batches["current"]["ready"]
+
+
+def _is_validated(counters: Mapping[str, Any]) -> bool:
+    """Whether the validation of the epoch is over; its totals begin with each epoch."""
+    epochs, validation = counters["epoch_progress"]["current"], counters["epoch_loop.val_loop.batch_progress"]
     counts = validation["current"]
-    return validation["total"]["ready"] > 0 and validation["is_last_batch"] and counts["completed"] == counts["ready"]
+    over = validation["total"]["ready"] > 0 and validation["is_last_batch"] and counts["completed"] == counts["ready"]
+    return over or epochs["processed"] > epochs["completed"]
