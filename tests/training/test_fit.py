@@ -101,13 +101,13 @@ def test_a_non_finite_step_is_left_out_and_counted(config, tmp_path):
 
     run.trainer.callbacks.append(Poison())
     run.trainer.fit(run.module, run.data)
-    assert run.module.bad_steps == 1
+    assert run.module.skipped == 1
     assert torch.isfinite(_weights(run.module)).all()
 
 
 def test_many_non_finite_steps_stop_the_run(config, tmp_path):
     run = build_run(config("trainer.max_epochs=1", "optimizer.lr=0"), tmp_path)
-    run.module.max_bad_steps = 3
+    run.module.max_skipped = 3
     next(run.module.model.parameters()).data.fill_(float("nan"))
     with pytest.raises(RunError, match=r"not finite for 3 steps in a row"):
         run.trainer.fit(run.module, run.data)
@@ -118,6 +118,6 @@ def test_many_non_finite_steps_stop_the_run(config, tmp_path):
 def test_mixed_precision_on_the_cpu(config, tmp_path, precision):
     run = build_run(config("trainer.max_epochs=1", precision), tmp_path)
     run.trainer.fit(run.module, run.data)
-    assert run.module.bad_steps == 0
+    assert run.module.skipped == 0
     assert torch.isfinite(_weights(run.module)).all()
     assert run.module.model.network.checkpointing == ("checkpoint" in precision)

@@ -176,8 +176,11 @@ class Checkpoints(Checkpoint):
         if self.due:
             self._save_last(trainer)
         if self.stopping:
-            self._copy_last(trainer)
-            raise self._stopped()
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        self._copy_last(trainer)
+        raise self._stopped()
 
     def _save_last(self, trainer: Trainer) -> None:
         self._save(trainer, LAST)

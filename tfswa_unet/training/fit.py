@@ -61,8 +61,8 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
     if run.trainer.is_global_zero:
         console.print(f"ended after step {run.trainer.global_step}: {_reason(run)}")
         console.print(_outcome(checkpoints, folder))
-        if run.module.bad_steps:
-            console.print(f"{run.module.bad_steps} steps had a non-finite gradient and were left out")
+        if run.module.skipped:
+            console.print(f"{run.module.skipped} steps had a loss or gradient that was not finite and were skipped")
     return checkpoints.best if checkpoints.best_path else math.nan
 
 

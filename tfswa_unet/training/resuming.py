@@ -26,7 +26,7 @@ say = rank_zero_only(logging.getLogger(__name__).warning)
 
 @dataclass(frozen=True)
 class Resumable:
-    """A checkpoint to go on from, the optimizer steps it has done, and whether the validation behind them is to come."""
+    """A checkpoint to go on from, the optimizer steps it has done, and whether a validation of them is to come."""
 
     path: Path
     step: int
