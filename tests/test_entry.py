@@ -153,6 +153,7 @@ def test_a_stop_gives_the_whole_command_that_goes_on(trained_with, monkeypatch, 
     ("error", "sentence"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "/runs/x"), "error: /runs/x cannot be written (No space"),
+        (OSError(errno.EROFS, "Read-only file system", "/runs/x"), "error: /runs/x cannot be written (Read-only file"),
         (KeyboardInterrupt(), "error: interrupted: start it again"),
     ],
 )

@@ -219,7 +219,7 @@ def test_minutes_write_the_last_state_within_an_epoch(make_config, tmp_path, wit
     seen = []
 
     class Look(Callback):
-        def on_train_batch_start(self, trainer, *_):
+        def on_before_optimizer_step(self, trainer, *_):
             path = tmp_path / "checkpoints" / "last.ckpt"
             seen.append(load(path)["global_step"] if path.is_file() else None)
 
@@ -228,23 +228,51 @@ def test_minutes_write_the_last_state_within_an_epoch(make_config, tmp_path, wit
     assert seen == [None, 1, 2, 3]
 
 
-def test_a_full_disk_keeps_the_last_good_state(make_config, tmp_path, with_callback, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, r"\(No space left on device\): make room for it there, then go on with resume="),
+        (errno.EROFS, r"\(Read-only file system\): let files be written there, then go on with resume="),
+    ],
+)
+def test_a_disk_that_takes_nothing_keeps_the_last_good_state(
+    make_config, tmp_path, with_callback, monkeypatch, number, sentence
+):
     run_folder = tmp_path / "run"
 
     def fill():
         def save(_trainer, path, *_args, **_options):
             path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr("lightning.Trainer.save_checkpoint", save)
 
     with_callback(At(6, fill))
     last = run_folder / "checkpoints" / "last.ckpt"
-    message = rf"last\.ckpt cannot be written \(No space left on device\): make room .* go on with resume={last}"
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match=rf"last\.ckpt cannot be written {sentence}{last}$"):
         fit(make_config(*WHOLE), run_folder)
     assert load(last)["global_step"] == 4
-    assert not [path for path in last.parent.iterdir() if path.name not in ("last.ckpt", "best.ckpt")]
+    assert {path.name for path in last.parent.iterdir()} == {"last.ckpt", "best.ckpt", "previous.ckpt"}
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_training(make_config, tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "run"
+    told = rf"^the run's folder {folder} cannot be written \(Not a directory\): name another, hydra\.run\.dir=FOLDER$"
+    with pytest.raises(RunError, match=told):
+        build_run(make_config(), folder)
+
+
+def test_an_error_in_validation_leaves_the_weights_in_their_places(make_config, tmp_path, with_callback):
+    def fail():
+        raise ZeroDivisionError
+
+    with_callback(At(4, fail, validating=True))
+    with pytest.raises(ZeroDivisionError):
+        fit(make_config(*WHOLE, "callbacks.average.decay=0.9"), tmp_path)
+    last, interrupted = (load(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("last", "interrupted"))
+    for key in ("state_dict", "current_model_state"):
+        assert all(torch.equal(value, interrupted[key][name]) for name, value in last[key].items()), key
 
 
 def test_a_silent_validation_does_not_end_the_run(make_config, tmp_path, capfd, caplog):
