@@ -167,6 +167,23 @@ def test_a_full_disk_and_an_interrupt_anywhere_are_one_sentence(trained_with, mo
     assert sentence in f"{left.value.code}{capsys.readouterr().err}"
 
 
+def test_a_folder_that_may_not_be_made_is_one_sentence(trained_with, monkeypatch):
+    def mkdir(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/runs/x")
+
+    def reading(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/songs/x")
+
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", mkdir)
+    with pytest.raises(SystemExit) as left:
+        trained_with()
+    told = "error: /runs/x cannot be written (Permission denied): name another folder, hydra.run.dir=FOLDER"
+    assert left.value.code == told
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", reading)
+    with pytest.raises(PermissionError):
+        trained_with()
+
+
 def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeypatch):
     def broken(*_):
         raise ValueError("a bug")
