@@ -153,6 +153,7 @@ def test_a_stop_gives_the_whole_command_that_goes_on(trained_with, monkeypatch, 
     ("error", "sentence"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "/runs/x"), "error: /runs/x cannot be written (No space"),
+        (OSError(errno.EROFS, "Read-only file system", "/runs/x"), "error: /runs/x cannot be written (Read-only file"),
         (KeyboardInterrupt(), "error: interrupted: start it again"),
     ],
 )
@@ -164,6 +165,23 @@ def test_a_full_disk_and_an_interrupt_anywhere_are_one_sentence(trained_with, mo
     with pytest.raises(SystemExit) as left:
         trained_with()
     assert sentence in f"{left.value.code}{capsys.readouterr().err}"
+
+
+def test_a_folder_that_may_not_be_made_is_one_sentence(trained_with, monkeypatch):
+    def mkdir(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/runs/x")
+
+    def reading(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "/songs/x")
+
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", mkdir)
+    with pytest.raises(SystemExit) as left:
+        trained_with()
+    told = "error: /runs/x cannot be written (Permission denied): name another folder, hydra.run.dir=FOLDER"
+    assert left.value.code == told
+    monkeypatch.setattr("tfswa_unet.training.fit.fit", reading)
+    with pytest.raises(PermissionError):
+        trained_with()
 
 
 def test_errors_that_are_the_programs_keep_their_traceback(trained_with, monkeypatch):

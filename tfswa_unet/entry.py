@@ -21,7 +21,8 @@ from omegaconf.errors import OmegaConfBaseException
 from tfswa_unet.config import plain
 from tfswa_unet.errors import RunError, UserError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk
+DENIED = (errno.EROFS, errno.EACCES, errno.EPERM)
 INTERNALS = ("full_key:", "object_type", "reference_type")  # lines of OmegaConf's that say nothing to a user
 # Where a key went that a data set has for itself.
 MOVED = {"data.options": "data.sets.NAME.options", "data.make": "data.sets.NAME.make", "data.mixture": "data.sets"}
@@ -52,15 +53,26 @@ def in_one_sentence(main: Callable[..., Any]) -> Callable[..., Any]:
         except (HydraException, OmegaConfBaseException) as error:
             _leave(_unreadable(sys.argv[1:]) or _sentence(error))
         except OSError as error:
-            if error.errno not in FULL:
+            put_right = _put_right(error)
+            if put_right is None:
                 raise
-            _leave(f"{error.filename or os.getcwd()} cannot be written ({error.strerror}): make room for it there")
+            _leave(f"{error.filename or os.getcwd()} cannot be written ({error.strerror}): {put_right}")
         except ValueError as error:
             if not _hydras(error):
                 raise
             _leave(f"{error}; choices are written GROUP=NAME, such as model=tfswa_base")
 
     return run
+
+
+def _put_right(error: OSError) -> str | None:
+    """What to do where a file or folder could not be written, or None for what is a defect of ours."""
+    if error.errno in FULL:
+        return "make room for it there"
+    *_, (last, _) = traceback.walk_tb(error.__traceback__)
+    if error.errno == errno.EROFS or (error.errno in DENIED and last.f_code.co_name in ("mkdir", "makedirs")):
+        return "name another folder, hydra.run.dir=FOLDER"
+    return None
 
 
 def _leave(sentence: str, status: int = 1) -> NoReturn:

@@ -219,7 +219,7 @@ def test_minutes_write_the_last_state_within_an_epoch(make_config, tmp_path, wit
     seen = []
 
     class Look(Callback):
-        def on_train_batch_start(self, trainer, *_):
+        def on_before_optimizer_step(self, trainer, *_):
             path = tmp_path / "checkpoints" / "last.ckpt"
             seen.append(load(path)["global_step"] if path.is_file() else None)
 
@@ -228,23 +228,51 @@ def test_minutes_write_the_last_state_within_an_epoch(make_config, tmp_path, wit
     assert seen == [None, 1, 2, 3]
 
 
-def test_a_full_disk_keeps_the_last_good_state(make_config, tmp_path, with_callback, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, r"\(No space left on device\): make room for it there, then go on with resume="),
+        (errno.EROFS, r"\(Read-only file system\): let files be written there, then go on with resume="),
+    ],
+)
+def test_a_disk_that_takes_nothing_keeps_the_last_good_state(
+    make_config, tmp_path, with_callback, monkeypatch, number, sentence
+):
     run_folder = tmp_path / "run"
 
     def fill():
         def save(_trainer, path, *_args, **_options):
             path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(number, os.strerror(number))
 
         monkeypatch.setattr("lightning.Trainer.save_checkpoint", save)
 
     with_callback(At(6, fill))
     last = run_folder / "checkpoints" / "last.ckpt"
-    message = rf"last\.ckpt cannot be written \(No space left on device\): make room .* go on with resume={last}"
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match=rf"last\.ckpt cannot be written {sentence}{last}$"):
         fit(make_config(*WHOLE), run_folder)
     assert load(last)["global_step"] == 4
-    assert not [path for path in last.parent.iterdir() if path.name not in ("last.ckpt", "best.ckpt")]
+    assert {path.name for path in last.parent.iterdir()} == {"last.ckpt", "best.ckpt", "previous.ckpt"}
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_training(make_config, tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "run"
+    told = rf"^the run's folder {folder} cannot be written \(Not a directory\): name another, hydra\.run\.dir=FOLDER$"
+    with pytest.raises(RunError, match=told):
+        build_run(make_config(), folder)
+
+
+def test_an_error_in_validation_leaves_the_weights_in_their_places(make_config, tmp_path, with_callback):
+    def fail():
+        raise ZeroDivisionError
+
+    with_callback(At(4, fail, validating=True))
+    with pytest.raises(ZeroDivisionError):
+        fit(make_config(*WHOLE, "callbacks.average.decay=0.9"), tmp_path)
+    last, interrupted = (load(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("last", "interrupted"))
+    for key in ("state_dict", "current_model_state"):
+        assert all(torch.equal(value, interrupted[key][name]) for name, value in last[key].items()), key
 
 
 def test_a_silent_validation_does_not_end_the_run(make_config, tmp_path, capfd, caplog):
@@ -336,7 +364,7 @@ def test_what_is_no_checkpoint_is_refused(make_config, tmp_path):
     bundle = save_bundle(tmp_path / "model.safetensors", model)
     for path in (text, bundle):
         with pytest.raises(
-            ConfigError, match=r"is no checkpoint of a run: expected .*last\.ckpt; weights .*init_from="
+            ConfigError, match=r"is no checkpoint of a run; expected .*last\.ckpt; weights .*init_from="
         ):
             fit(make_config(f"resume={path}"), tmp_path / "run")
 
@@ -359,18 +387,3 @@ def test_the_command_ends_with_the_signals_status(songs, tmp_path, number, statu
     assert re.search(what, told)
     assert "Traceback" not in told
     assert load(last)["global_step"] == load(last.with_name("interrupted.ckpt"))["global_step"]
-
-
-def test_a_killed_run_leaves_a_whole_checkpoint(songs, make_config, tmp_path):
-    root = Path(__file__).parents[2]
-    settings = [*SMALL, f"data.root={songs}", f"paths.cache={songs}-cache", "trainer.max_epochs=100000"]
-    options = ["callbacks.checkpoint.every_n_minutes=0", "hydra.run.dir=run"]
-    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    with subprocess.Popen([sys.executable, str(root / "train.py"), *settings, *options], cwd=tmp_path) as process:
-        while process.poll() is None and not last.is_file():
-            time.sleep(0.05)
-        time.sleep(0.3)
-        process.kill()
-    step = load(last)["global_step"]
-    fit(make_config("trainer.max_epochs=-1", f"trainer.max_steps={step + 2}", f"resume={last}"), tmp_path / "on")
-    assert load(tmp_path / "on" / "checkpoints" / "last.ckpt")["global_step"] == step + 2

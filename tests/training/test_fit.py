@@ -7,9 +7,9 @@ import torch
 from lightning import Callback
 
 from tfswa_unet.bundle import load_model
-from tfswa_unet.errors import RunError
+from tfswa_unet.errors import ConfigError, RunError
 from tfswa_unet.losses import objective
-from tfswa_unet.training.builder import build_run
+from tfswa_unet.training.builder import build_run, take_weights
 from tfswa_unet.training.fit import fit
 
 
@@ -91,8 +91,35 @@ def test_init_from_takes_the_weights(config, tmp_path):
         assert torch.equal(ours, theirs)
 
 
-def test_a_non_finite_step_is_left_out_and_counted(config, tmp_path):
-    run = build_run(config("trainer.max_epochs=1"), tmp_path)
+@pytest.fixture(scope="module")
+def narrow(make_config, tmp_path_factory):
+    """A checkpoint of a model with fewer channels in its deepest stage."""
+    folder = tmp_path_factory.mktemp("narrow")
+    fit(make_config("trainer.max_steps=1"), folder)
+    return folder / "checkpoints" / "last.ckpt"
+
+
+@pytest.mark.parametrize("change", ["model.network.widths=[8,24]", "model.network.depths=[1,2]"])
+def test_init_from_takes_what_fits_where_that_is_wanted(config, tmp_path, narrow, change, caplog):
+    with pytest.raises(ConfigError, match=rf"^init_from={narrow} does not fit this model: network\.\S+ is \S.* there "):
+        build_run(config(f"init_from={narrow}", change), tmp_path)
+    run = build_run(config(f"init_from={narrow}", "init_strict=false", change), tmp_path)
+    theirs = load_model(narrow).state_dict()
+    ours = run.module.model.state_dict()
+    fitting = [name for name in ours if name in theirs and ours[name].shape == theirs[name].shape]
+    unfit = len({*ours, *theirs}) - len(fitting)
+    assert unfit > 0
+    assert all(torch.equal(ours[name], theirs[name]) for name in fitting)
+    assert f"init_from={narrow}: {len(fitting)} weights are taken, {unfit} do not fit: network." in caplog.text
+
+
+def test_init_from_a_model_of_which_nothing_fits_is_refused(narrow):
+    with pytest.raises(ConfigError, match=r"does not fit this model: weight is missing there and \(2, 2\) here, bias"):
+        take_weights(torch.nn.Linear(2, 2), str(narrow), strict=False)
+
+
+def test_a_non_finite_step_is_skipped_and_counted(config, tmp_path):
+    run = build_run(config("trainer.max_epochs=1", "trainer.log_every_n_steps=1"), tmp_path)
 
     class Poison(Callback):
         def on_before_optimizer_step(self, trainer, pl_module, optimizer):
@@ -101,23 +128,58 @@ def test_a_non_finite_step_is_left_out_and_counted(config, tmp_path):
 
     run.trainer.callbacks.append(Poison())
     run.trainer.fit(run.module, run.data)
-    assert run.module.bad_steps == 1
+    assert run.module.skipped == 1
     assert torch.isfinite(_weights(run.module)).all()
+    with open(tmp_path / "csv" / "metrics.csv") as file:
+        assert next(csv.DictReader(file)).keys() >= {"train/skipped"}
+
+
+def test_a_batch_that_is_not_finite_leaves_no_trace_in_the_model(config, tmp_path):
+    norms = [f"model.network.{key}" for key in ("convolutions=[4]", "patch=null", "detail=null")]
+    run = build_run(config("trainer.max_steps=3", *norms), tmp_path)
+
+    class Spoil(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, index):
+            self.before = {name: value.clone() for name, value in pl_module.state_dict().items()}
+            if trainer.global_step == 2:
+                batch[0, 0, 0, 7] = float("inf")
+
+    spoil = Spoil()
+    run.trainer.callbacks.append(spoil)
+    run.trainer.fit(run.module, run.data)
+    assert run.module.skipped == 1
+    after = run.module.state_dict()
+    assert any(name.endswith("running_mean") for name in after)
+    assert all(torch.equal(value, after[name]) for name, value in spoil.before.items() if "num_batches" not in name)
+
+
+def test_a_loss_that_is_not_finite_spoils_its_gradient(config, tmp_path, monkeypatch):
+    run = build_run(config(), tmp_path)
+    monkeypatch.setattr(
+        "tfswa_unet.training.module.objective", lambda model, *_: (next(model.parameters()).sum() + torch.inf, {})
+    )
+    run.module.training_step(torch.zeros(1), 0).backward()
+    assert next(run.module.model.parameters()).grad.isnan().all()
 
 
 def test_many_non_finite_steps_stop_the_run(config, tmp_path):
     run = build_run(config("trainer.max_epochs=1", "optimizer.lr=0"), tmp_path)
-    run.module.max_bad_steps = 3
+    run.module.max_skipped = 3
     next(run.module.model.parameters()).data.fill_(float("nan"))
-    with pytest.raises(RunError, match=r"not finite for 3 steps in a row"):
+    kept = tmp_path / "checkpoints" / "not_finite_0.pt"
+    told = rf"^the loss or its gradient was not finite for 3 steps in a row, up to step 2: look .*kept in {kept}, .*lr"
+    with pytest.raises(RunError, match=told):
         run.trainer.fit(run.module, run.data)
     assert (tmp_path / "checkpoints" / "interrupted.ckpt").is_file()
+    batch = torch.load(kept, weights_only=True)
+    assert {name: batch[name] for name in ("seed", "epoch", "batch")} == {"seed": 0, "epoch": 0, "batch": 2}
+    assert torch.equal(batch["stems"], next(iter(run.data.train_dataloader())))  # from which a run would go on
 
 
 @pytest.mark.parametrize("precision", ["strategy=bf16", "strategy=[bf16,checkpoint]"])
 def test_mixed_precision_on_the_cpu(config, tmp_path, precision):
     run = build_run(config("trainer.max_epochs=1", precision), tmp_path)
     run.trainer.fit(run.module, run.data)
-    assert run.module.bad_steps == 0
+    assert run.module.skipped == 0
     assert torch.isfinite(_weights(run.module)).all()
     assert run.module.model.network.checkpointing == ("checkpoint" in precision)

@@ -11,20 +11,24 @@ from typing import Any
 import lightning as L
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor, nn
 
 from tfswa_unet.bundle import load_model, read_facts
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.data.sets.layouts import SET, read_sources
-from tfswa_unet.errors import ConfigError
+from tfswa_unet.errors import ConfigError, RunError
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs.making import sources_of
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
-from tfswa_unet.training.checkpoints import CheckpointFiles, Resumable, Source, read_resumable
+from tfswa_unet.training.checkpoints import CheckpointFiles, Source
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
+from tfswa_unet.training.resuming import Resumable, read_resumable, say
+
+OURS = ("gradient_clip", "max_skipped")  # of conf/trainer; the rest is Lightning's
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,23 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
     Raises:
         ConfigError: for unknown keys, names or values.
         DataError: for a data set, or its table of sources, that is missing or unusable.
-        ModelError: for a checkpoint to start from that does not fit.
+        ModelError: for a checkpoint to start from that cannot be used.
+        RunError: for a folder that cannot be written.
     """
     config = from_values(TrainConfig, values, "")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
     module = make_module(config, data.covers_mixture)
     sources = make_sources(config, data)
-    resume = read_resumable(config.resume, module.hparams)
-    trainer = make_trainer(config, folder, resume.step if resume else None, sources)
+    resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
+    trainer = make_trainer(config, folder, resume, sources)
     if trainer.is_global_zero:
-        _write_facts(values, folder)
+        try:
+            _write_facts(values, folder)
+        except OSError as error:
+            raise RunError(
+                f"the run's folder {folder} cannot be written ({error.strerror}): name another, hydra.run.dir=FOLDER"
+            ) from None
     return Run(config, module, data, trainer, folder, resume)
 
 
@@ -90,20 +100,44 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         config.scheduler,
         config.augmentation or {},
         config.trainer.gradient_clip,
+        config.trainer.max_skipped,
         config.strategy.gradient_checkpointing,
         config.strategy.compile,
         seed=config.seed,
     )
     if config.init_from:
-        start = load_model(config.init_from)
-        try:
-            module.model.load_state_dict(start.state_dict())
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
-            raise ConfigError(
-                f"init_from={config.init_from} does not fit model={config.model['name']}: {reason}"
-            ) from None
+        take_weights(module.model, config.init_from, config.init_strict)
     return module
+
+
+def take_weights(model: nn.Module, path: str, strict: bool) -> None:
+    """Begin with another model's weights.
+
+    Args:
+        model: whose weights are set.
+        path: of a bundle or checkpoint.
+        strict: take all or none; otherwise those that fit by name and shape, and say which do not.
+
+    Raises:
+        ConfigError: where one does not fit, or, if not strict, none does.
+        ModelError: for a file that holds no model.
+    """
+    theirs, ours = load_model(path).state_dict(), model.state_dict()
+    shapes = {name: (_shape(theirs.get(name)), _shape(ours.get(name))) for name in {**ours, **theirs}}
+    unfit = {name: shape for name, shape in shapes.items() if shape[0] != shape[1]}
+    told = [f"{name} is {there} there and {here} here" for name, (there, here) in unfit.items()]
+    first = ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")
+    fitting = len(shapes) - len(unfit)
+    if unfit and (strict or not fitting):
+        instead = f"; init_strict=false takes the {fitting} that fit" if fitting else ""
+        raise ConfigError(f"init_from={path} does not fit this model: {first}{instead}")
+    if unfit:
+        say("init_from=%s: %d weights are taken, %d do not fit: %s", path, fitting, len(unfit), first)
+    model.load_state_dict({name: value for name, value in theirs.items() if name not in unfit}, strict=False)
+
+
+def _shape(weight: Tensor | None) -> str:
+    return "missing" if weight is None else str(tuple(weight.shape))
 
 
 def make_sources(config: TrainConfig, data: SegmentDataModule) -> list[Source]:
@@ -120,16 +154,16 @@ def make_sources(config: TrainConfig, data: SegmentDataModule) -> list[Source]:
 
 
 def make_trainer(
-    config: TrainConfig, folder: Path, resumed_step: int | None = None, sources: Sequence[Source] = ()
+    config: TrainConfig, folder: Path, resume: Resumable | None = None, sources: Sequence[Source] = ()
 ) -> L.Trainer:
     """The Lightning trainer with its loggers and callbacks."""
-    arguments = {name: value for name, value in vars(config.trainer).items() if name != "gradient_clip"}
+    arguments = {name: value for name, value in vars(config.trainer).items() if name not in OURS}
     try:
         return L.Trainer(
             **arguments,
             strategy=config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
-            logger=make_loggers(config.logger, folder, resumed_step),
+            logger=make_loggers(config.logger, folder, resume),
             callbacks=make_callbacks(config.callbacks, folder, sources),
             plugins=CheckpointFiles(),
             default_root_dir=folder,

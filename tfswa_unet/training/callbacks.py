@@ -27,6 +27,7 @@ from tfswa_unet.training.averaging import AveragedWeights
 from tfswa_unet.training.checkpoints import MONITOR, Checkpoints, Pieces, Source
 from tfswa_unet.training.config import CallbackConfig, LoggerConfig
 from tfswa_unet.training.optimization import time_limit, total_steps
+from tfswa_unet.training.resuming import Resumable
 
 COLUMNS = 80  # of a terminal at least
 REFRESH = 0.5  # s between changes of the line on a terminal
@@ -54,19 +55,21 @@ def make_callbacks(config: CallbackConfig, folder: Path, sources: Sequence[Sourc
     return callbacks
 
 
-def make_loggers(config: LoggerConfig, folder: Path, resumed_step: int | None) -> list[Logger]:
+def make_loggers(config: LoggerConfig, folder: Path, resume: Resumable | None) -> list[Logger]:
     """The loggers of a run in `folder`.
 
     Args:
         config: which ones.
         folder: csv/metrics.csv and tensorboard/ lie below it.
-        resumed_step: optimizer steps that the checkpoint has done from which the run goes on, or None.
+        resume: the checkpoint from which the run goes on, or None.
     """
     loggers: list[Logger] = []
     if config.csv:
-        loggers.append(AppendingCSVLogger(folder, resumed_step))
+        loggers.append(AppendingCSVLogger(folder, resume))
     if config.tensorboard:
-        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard"))
+        # Steps that the checkpoint has not done will come again.
+        again = resume.step if resume else None
+        loggers.append(TensorBoardLogger(folder, name="", version="tensorboard", purge_step=again))
     if config.wandb:
         loggers.append(WandbLogger(save_dir=folder, **asdict(config.wandb)))
     return loggers
@@ -261,22 +264,22 @@ class SilentValidation(Callback):
 
 
 class AppendingCSVLogger(CSVLogger):
-    """Lightning's CSV logger, but a run that goes on in its own folder keeps the rows of the steps it had done.
+    """Lightning's CSV logger, but a run that goes on in its own folder keeps the rows of what it had done.
 
     Args:
         folder: metrics.csv lies in its folder csv.
-        resumed_step: steps done; None starts the file anew.
+        resume: the checkpoint that has done it; None starts the file anew.
     """
 
-    def __init__(self, folder: Path, resumed_step: int | None) -> None:
+    def __init__(self, folder: Path, resume: Resumable | None) -> None:
         super().__init__(folder, name="", version="csv")
-        self.resumed_step = resumed_step
+        self.resume = resume
 
     @property
     def experiment(self) -> Any:
-        if self._experiment is None and self.resumed_step is not None:
+        if self._experiment is None and self.resume is not None:
             path = Path(self.log_dir) / "metrics.csv"
-            kept, names = _rows_before(path, self.resumed_step)
+            kept, names = _rows_before(path, self.resume)
             writer: Any = super().experiment  # which deletes the file
             if kept:
                 with replacing(path) as temporary, temporary.open("w", newline="") as file:
@@ -293,11 +296,13 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def _rows_before(path: Path, step: int) -> tuple[list[dict[str, str]], list[str]]:
-    """The rows of a file of metrics that belong to steps done, and its columns."""
+def _rows_before(path: Path, resume: Resumable) -> tuple[list[dict[str, str]], list[str]]:
+    """The rows of a file of metrics that belong to what a checkpoint has done, and its columns."""
     if not path.is_file():
         return [], []
-    with path.open(newline="") as file:
-        table = csv.DictReader(file)
-        rows = [row for row in table if row.get("step", "").isdigit() and int(row["step"]) < step]
+    text = path.read_text()
+    table = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # a run killed while it wrote leaves half a row
+    rows = [row for row in table if (row.get("step") or "").isdigit() and int(row["step"]) < resume.step]
+    if resume.before_validation:
+        rows = [row for row in rows if int(row["step"]) < resume.step - 1 or not row.get(MONITOR)]
     return rows, list(table.fieldnames or ())

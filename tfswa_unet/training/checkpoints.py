@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
+import os
 import shutil
 import signal
 import sys
@@ -11,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -22,36 +23,29 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
 from tfswa_unet.data.sets.layouts import SET
-from tfswa_unet.errors import ConfigError, RunError, StoppedError
+from tfswa_unet.errors import RunError, StoppedError
 from tfswa_unet.evaluation.report import versions
 from tfswa_unet.files import replacing
-from tfswa_unet.models import is_earlier
 from tfswa_unet.processes import device_name
 from tfswa_unet.training.config import CheckpointConfig
 from tfswa_unet.training.energy import Energy, counters
+from tfswa_unet.training.resuming import BEST, INTERRUPTED, LAST, PREVIOUS, Resumable, settle
 
 MONITOR = "val/sdr"
-BEST, LAST, INTERRUPTED = "best.ckpt", "last.ckpt", "interrupted.ckpt"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk
 ENERGY_EVERY = 10.0  # s; counters of processors begin again after some minutes
 
 Source = dict[str, str]  # a row of a data set's table of sources
 
 
-@dataclass(frozen=True)
-class Resumable:
-    """A checkpoint to go on from, and the optimizer steps it has done."""
-
-    path: Path
-    step: int
-
-
 class Checkpoints(Checkpoint):
     """Write last.ckpt, from which `resume=` goes on, and best.ckpt, the best by validation SDR.
 
-    The last state is written after epochs, every few minutes, and where the run ends, always between two steps, so
-    that going on repeats and leaves out nothing. SIGINT and SIGTERM end the run after the step that is under way, with
-    the same state in interrupted.ckpt; a second signal, or one before the first step, ends it at once. An error leaves
+    The last state is written after epochs, every few minutes, and where the run ends, always between two steps, when
+    the loggers have the one before, so that going on repeats and leaves out nothing. previous.ckpt is the last.ckpt
+    before, for when that is damaged. SIGINT and SIGTERM end the run after the step that is under way, with the same
+    state in interrupted.ckpt; a second signal, or one before the first step, ends it at once. An error leaves
     interrupted.ckpt too.
 
     Args:
@@ -73,7 +67,8 @@ class Checkpoints(Checkpoint):
         self.state: Resumable | None = None  # to go on from
         self.unwritable = False  # since a checkpoint could not be written
         self.signal: signal.Signals | None = None
-        self.stopping = False  # since a process got one, and last.ckpt is written
+        self.due = False  # last.ckpt, when the step is over for the loggers too
+        self.stopping = False  # when it is written, since a process got a signal
         self._handlers: dict[int, Any] = {}  # in training, those before it
 
     @property
@@ -98,8 +93,16 @@ class Checkpoints(Checkpoint):
         self.score, self.best = state_dict["current_score"], state_dict["best_score"]
         self.best_step = state_dict["best_step"]
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        settle(checkpoint["loops"]["fit_loop"], trainer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at = time.monotonic()
+        loop = trainer.fit_loop.epoch_loop
+        if not loop.batch_progress.current.ready:
+            loop.restarting = False  # Lightning takes every run with max_steps for one that goes on in mid-epoch
+        if trainer.is_global_zero:
+            self._remove_unfinished()
         # After Lightning's own, whose way of ending at SIGTERM has exit status 0.
         self._handlers = self._catch_signals()
 
@@ -111,18 +114,14 @@ class Checkpoints(Checkpoint):
         if not ends and (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # gradients that are half summed are in no checkpoint
         self.stopping = self._is_signalled(trainer)
-        if self.stopping or ends or self._is_due(trainer):
-            # Before validation, so that what stops it costs no step.
-            self._save_last(trainer)
+        self.due = self.stopping or ends or self._is_due(trainer)
 
-    # Where the step is over for the loggers too.
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        if self.stopping:
-            self._stop(trainer)
+        self._between_steps(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.stopping:
-            self._stop(trainer)
+        # Before it, so that what stops the validation costs no step.
+        self._between_steps(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if not trainer.sanity_checking and self._is_signalled(trainer):
@@ -140,7 +139,7 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # An epoch that a limit broke off is over for Lightning too; its state was kept at the step where it ended.
         whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if whole and (trainer.current_epoch + 1) % self.config.every_n_epochs == 0:
+        if self.due or (whole and (trainer.current_epoch + 1) % self.config.every_n_epochs == 0):
             self._save_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -149,15 +148,20 @@ class Checkpoints(Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._restore_signals()
         # Without optimizers it ended before it trained, as for songs that cannot be decoded.
-        if trainer.optimizers and not isinstance(exception, StoppedError) and not self.unwritable:
-            with suppress(RunError):
-                self._save(trainer, INTERRUPTED)
+        if not trainer.optimizers or isinstance(exception, StoppedError) or self.unwritable:
+            return
+        if trainer.validating:
+            self._copy_last(trainer)  # the average may be in the weights' place now
+            return
+        with suppress(RunError):
+            self._save(trainer, INTERRUPTED)
 
-    def full_disk(self, what: str) -> RunError:
-        """The error for what could not be written."""
+    def unwritable_error(self, what: str, error: OSError) -> RunError:
+        """The error for `what` could not be done since a file could not be written."""
         path = self.state.path if self.state else None
         then = f", then go on with resume={path}" if path else ""
-        return RunError(f"{what}: make room for it there{then}", path)
+        put_right = "make room for it there" if error.errno in FULL else "let files be written there"
+        return RunError(f"{what} ({error.strerror}): {put_right}{then}", path)
 
     def _is_signalled(self, trainer: Trainer) -> bool:
         return trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
@@ -167,10 +171,21 @@ class Checkpoints(Checkpoint):
         due = minutes is not None and time.monotonic() - self.saved_at >= 60 * minutes
         return bool(trainer.strategy.broadcast(due))
 
+    def _between_steps(self, trainer: Trainer) -> None:
+        """Write last.ckpt if it is due, and stop if that was for a signal."""
+        if self.due:
+            self._save_last(trainer)
+        if self.stopping:
+            self._stop(trainer)
+
+    def _stop(self, trainer: Trainer) -> None:
+        self._copy_last(trainer)
+        raise self._stopped()
+
     def _save_last(self, trainer: Trainer) -> None:
         self._save(trainer, LAST)
         self.state = Resumable(self.folder / LAST, trainer.global_step)
-        self.saved_at = time.monotonic()
+        self.saved_at, self.due = time.monotonic(), False
 
     def _save(self, trainer: Trainer, name: str) -> None:
         path = self.folder / name
@@ -178,20 +193,28 @@ class Checkpoints(Checkpoint):
             if trainer.is_global_zero:
                 with replacing(path) as temporary:
                     trainer.save_checkpoint(temporary)
+                    # Not where it may be damaged, which only one that was written or read here is not.
+                    if name == LAST and self.state and self.state.path.resolve() == path.resolve():
+                        os.replace(path, self.folder / PREVIOUS)
             else:
                 trainer.save_checkpoint(path)  # takes part; the first process alone writes
         except OSError as error:
             self.unwritable = True
-            raise self.full_disk(f"{path} cannot be written ({error.strerror})") from None
+            raise self.unwritable_error(f"{path} cannot be written", error) from None
 
-    def _stop(self, trainer: Trainer) -> None:
+    def _copy_last(self, trainer: Trainer) -> None:
         path = self.folder / INTERRUPTED
         with suppress(OSError):  # last.ckpt is the same
             if trainer.is_global_zero:
                 with replacing(path) as temporary:
                     shutil.copyfile(self.folder / LAST, temporary)
             self.state = Resumable(path, trainer.global_step)
-        raise self._stopped()
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a run that was killed while it wrote a checkpoint has left."""
+        for name in (BEST, LAST, INTERRUPTED):
+            for path in self.folder.glob(f".{Path(name).stem}-*.ckpt"):
+                path.unlink(missing_ok=True)
 
     def _stopped(self) -> StoppedError:
         number = self.signal or signal.SIGTERM  # which another process got
@@ -295,81 +318,23 @@ class Pieces(Callback):
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Checkpoints written straight to where they go; Lightning's own way needs their room in the system's /tmp too."""
+    """Checkpoints written straight to where they go; Lightning's own way needs their room in the system's /tmp too.
+
+    They are on the disk, not on their way to it, before they take the place of the one before.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         buffer = io.BytesIO()  # torch gives a RuntimeError for a full disk
         torch.save(checkpoint, buffer)
-        Path(path).write_bytes(buffer.getbuffer())
-
-
-def read_resumable(path: str | None, hparams: Mapping[str, Any]) -> Resumable | None:
-    """The checkpoint that `resume=` names, refused where a run cannot go on from it.
-
-    Args:
-        path: value of `resume=`.
-        hparams: of the run's Lightning module.
-
-    Raises:
-        ConfigError: no such file, no checkpoint of a run, or one of another model or optimizer.
-    """
-    if path is None:
-        return None
-    found = Path(path).expanduser().resolve()
-    if not found.is_file():
-        raise ConfigError(f"resume={path}: {_missing(found)}")
-    try:
-        checkpoint = torch.load(found, map_location="cpu", weights_only=True, mmap=True)
-        earlier = is_earlier(checkpoint["state_dict"])
-        step, theirs = checkpoint["global_step"], checkpoint["hyper_parameters"]
-        theirs = {"model": theirs["model"], "optimizer": {"name": theirs["optimizer"]["name"]}}
-        _ = checkpoint["loops"], checkpoint["optimizer_states"]
-    except Exception:  # torch raises many kinds for what is no checkpoint
-        raise ConfigError(
-            f"resume={path} is no checkpoint of a run: expected runs/…/checkpoints/last.ckpt; weights alone, such as a "
-            "bundle's, are taken by init_from="
-        ) from None
-    if earlier:
-        raise ConfigError(
-            f"resume={path} was written before the networks were laid out as they are now: go on with the version that "
-            "wrote it, or take its weights alone by init_from="
-        )
-    ours = {"model": hparams["model"], "optimizer": {"name": hparams["optimizer"]["name"]}}
-    differences = _differences(theirs, ours)
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise ConfigError(
-            f"resume={path} is of another run: {', '.join(differences[:3])}{more}; go on with what it was trained "
-            "with, or take its weights alone by init_from="
-        )
-    return Resumable(found, step)
-
-
-def _missing(path: Path) -> str:
-    """Why there is no checkpoint there, and what to give instead."""
-    for folder in (path, path / "checkpoints", path.parent, path.parent.parent / "checkpoints"):
-        there = next((folder / name for name in (INTERRUPTED, LAST) if (folder / name).is_file()), None)
-        if there:
-            kind = "is a folder" if path.is_dir() else "no such checkpoint"
-            return f"{kind}; expected a file, such as {there}"
-    if any((folder / "config.yaml").is_file() for folder in (path, path.parent, path.parent.parent)):
-        return "no such checkpoint, since that run ended before its first one; start it again without resume="
-    return "no such checkpoint; expected a file such as runs/…/checkpoints/last.ckpt"
+        with Path(path).open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _restore(handlers: Mapping[int, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
-    """The keys at which two configurations differ, each with both values."""
-    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        names = dict.fromkeys((*theirs, *ours))
-        return [text for name in names for text in _differences(theirs.get(name), ours.get(name), f"{key}.{name}")]
-    if isinstance(theirs, list | tuple) and isinstance(ours, list | tuple):
-        theirs, ours = list(theirs), list(ours)
-    return [] if theirs == ours else [f"{key.removeprefix('.')} is {theirs} there and {ours} here"]
 
 
 def _without_repeats(rows: Iterable[Source]) -> list[Source]:

@@ -18,6 +18,7 @@ class TrainerConfig:
     max_time: str | None
     accumulate_grad_batches: int
     gradient_clip: float
+    max_skipped: int
     check_val_every_n_epoch: int
     limit_val_batches: int | float  # batches, or a share of them
     log_every_n_steps: int
@@ -113,6 +114,7 @@ class TrainConfig:
     seed: int
     resume: str | None
     init_from: str | None
+    init_strict: bool
     model: dict[str, Any]
     stems: dict[str, Any]
     data: dict[str, Any]

@@ -144,7 +144,10 @@ class SegmentDataModule(L.LightningDataModule):
         sampler = EpochSampler(len(self.training), *self._place())
         if self.trainer:
             # A run resumed in mid-epoch goes on with the next example instead of repeating the epoch's first ones.
-            sampler.skip = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed * self.config.batch_size  # type: ignore[attr-defined]
+            batches: Any = self.trainer.fit_loop.epoch_loop.batch_progress  # type: ignore[attr-defined]
+            # Behind the last one it reads none before the next epoch.
+            done = 0 if batches.is_last_batch else batches.current.processed
+            sampler.skip = done * self.config.batch_size
         drop_last = len(sampler) >= self.config.batch_size
         return loader(self.training, self.config.batch_size, self._workers(), sampler, drop_last)
 

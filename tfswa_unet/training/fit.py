@@ -17,7 +17,8 @@ from rich.console import Console
 from tfswa_unet.processes import keep_pages
 from tfswa_unet.training.builder import Run, build_run
 from tfswa_unet.training.callbacks import EarlyStopping
-from tfswa_unet.training.checkpoints import LAST, Checkpoints
+from tfswa_unet.training.checkpoints import Checkpoints
+from tfswa_unet.training.resuming import LAST
 
 
 def fit(values: Mapping[str, Any], folder: Path) -> float:
@@ -50,7 +51,7 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
     except OSError as error:
         if error.errno is None or isinstance(error, ConnectionError):
             raise
-        raise checkpoints.full_disk(f"the run in {folder} cannot go on ({error.strerror})") from None
+        raise checkpoints.unwritable_error(f"the run in {folder} cannot go on", error) from None
     finally:
         # Runs of one sweep share a process: an open W&B run would swallow the next one.
         if any(isinstance(logger, WandbLogger) for logger in run.trainer.loggers):
@@ -60,8 +61,8 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
     if run.trainer.is_global_zero:
         console.print(f"ended after step {run.trainer.global_step}: {_reason(run)}")
         console.print(_outcome(checkpoints, folder))
-        if run.module.bad_steps:
-            console.print(f"{run.module.bad_steps} steps had a non-finite gradient and were left out")
+        if run.module.skipped:
+            console.print(f"{run.module.skipped} steps had a loss or gradient that was not finite and were skipped")
     return checkpoints.best if checkpoints.best_path else math.nan
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tfswa_unet.data.augmentation import build_augmentation, split
 from tfswa_unet.errors import RunError
 from tfswa_unet.evaluation.metrics import sdr
+from tfswa_unet.files import replacing
 from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
 from tfswa_unet.training.optimization import RunProgress, make_optimizer, make_schedule, run_progress
@@ -21,6 +25,8 @@ class SeparationModule(L.LightningModule):
 
     Batches are stems (b, s', c, t) of which the first s are targets; the rest only belongs to the mixture.
 
+    A step whose loss or gradient is not finite is skipped: weights and running statistics stay as they were before it.
+
     Args:
         model: configuration for `models.build`, as plain values (they travel in the checkpoint).
         loss: term → options, for `WeightedLoss`.
@@ -28,9 +34,9 @@ class SeparationModule(L.LightningModule):
         scheduler: `name` and its arguments.
         augmentation: as for `build_augmentation`; what belongs into the loader's workers is left to the data set.
         gradient_clip: largest gradient norm; 0 turns clipping off.
+        max_skipped: steps in a row that may be skipped before training stops.
         gradient_checkpointing: recompute each block's activations in the backward pass.
         compile: let torch.compile rewrite the network; its first steps take minutes.
-        max_bad_steps: consecutive steps with a non-finite gradient before training stops.
         seed: of the augmentation.
 
     Raises:
@@ -45,9 +51,9 @@ class SeparationModule(L.LightningModule):
         scheduler: dict[str, Any],
         augmentation: dict[str, Any],
         gradient_clip: float = 1.0,
+        max_skipped: int = 20,
         gradient_checkpointing: bool = False,
         compile: bool = False,
-        max_bad_steps: int = 20,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -63,21 +69,38 @@ class SeparationModule(L.LightningModule):
         # Made once for its checks: what cannot be made is refused before a run starts.
         make_schedule(scheduler, make_optimizer(optimizer, self.model), lambda: RunProgress(0, 0.0, 0.0))
         self.gradient_clip = gradient_clip
-        self.max_bad_steps = max_bad_steps
-        self.bad_steps = 0  # in all
-        self.bad_steps_in_a_row = 0
+        self.max_skipped = max_skipped
+        self.skipped = self.skipped_in_a_row = 0
+        self._statistics: list[Tensor] = []  # running ones, in training
+        self._before: list[Tensor] = []  # the same after the last good step
 
     def forward(self, mixture: Tensor) -> Tensor:
         return self.model(mixture)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["skipped"] = [self.skipped, self.skipped_in_a_row]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped, self.skipped_in_a_row = checkpoint.get("skipped", (0, 0))
+
+    def on_train_start(self) -> None:
+        norms = [each for each in self.model.modules() if isinstance(each, _BatchNorm)]
+        found = [each for norm in norms for each in (norm.running_mean, norm.running_var)]
+        self._statistics = [each for each in found if each is not None]
+        self._before = [each.clone() for each in self._statistics]
+
     def training_step(self, batch: Tensor, index: int) -> Tensor:
         # Drawn from these alone, so that a run resumed in mid-epoch repeats what it would have drawn.
-        self.augmentation.seed(self.seed, self.current_epoch, index, self.global_rank)
+        numbers = (self.seed, self.current_epoch, index, self.global_rank)
+        self.augmentation.seed(*numbers)
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))  # such as a network's dropout
         stems = self.augmentation(batch)
         total, parts = objective(self.model, self.loss, stems, self.global_step)
         self.log("train/loss", total.detach(), prog_bar=True)
         self.log_dict({f"train/{name}": part for name, part in parts.items()})
-        return total
+        self._last = {"stems": batch, "seed": self.seed, "epoch": self.current_epoch, "batch": index}
+        # A loss that is not finite makes the gradient so, in all processes that share it.
+        return total * torch.where(total.detach().isfinite(), 1.0, torch.nan)
 
     def on_validation_epoch_start(self) -> None:
         self.sdr_sums = torch.zeros(2, len(self.model.stems), device=self.device)
@@ -102,19 +125,34 @@ class SeparationModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Clip, log the norm, and leave out a step whose gradient is not finite."""
+        """Clip, log the norm, and skip a step whose gradient is not finite."""
         limit = self.gradient_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
         self.log("train/gradient_norm", norm)
         if torch.isfinite(norm):
-            self.bad_steps_in_a_row = 0
+            self.skipped_in_a_row = 0
+            _copy(self._statistics, self._before)
             return
         optimizer.zero_grad(set_to_none=True)
-        self.bad_steps += 1
-        self.bad_steps_in_a_row += 1
-        self.log("train/bad_steps", float(self.bad_steps))
-        if self.bad_steps_in_a_row >= self.max_bad_steps:
-            raise RunError(
-                f"the gradient was not finite for {self.bad_steps_in_a_row} steps in a row, up to step "
-                f"{self.global_step}: lower optimizer.lr, or train with strategy=bf16 or fp32 instead of fp16"
-            )
+        _copy(self._before, self._statistics)
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        self.log("train/skipped", float(self.skipped))
+        if self.skipped_in_a_row >= self.max_skipped:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        path = Path(self.trainer.default_root_dir) / "checkpoints" / f"not_finite_{self.global_rank}.pt"
+        with replacing(path) as temporary:
+            torch.save(self._last, temporary)
+        steps, self.skipped_in_a_row = self.skipped_in_a_row, 0  # whoever goes on begins to count anew
+        raise RunError(
+            f"the loss or its gradient was not finite for {steps} steps in a row, up to step {self.global_step}: look "
+            f"whether the stems of the last batch, kept in {path}, are finite and of usual level; if they are, lower "
+            "optimizer.lr, or train with strategy=bf16 or fp32 instead of fp16"
+        )
+
+
+def _copy(those: list[Tensor], to: list[Tensor]) -> None:
+    if those:
+        torch._foreach_copy_(to, those)
