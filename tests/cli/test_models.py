@@ -53,11 +53,13 @@ def test_half_precision_is_told(checkpoint, small, tmp_path, capsys):
 
 def test_averaged_and_softened_weights_are_told(checkpoint, small, tmp_path, capsys):
     other = models.build(small.config)
-    path = save_bundle(tmp_path / "other.safetensors", other, {})
+    harp = {"folder": "harp", "source": "a harp", "licence": "CC0-1.0"}
+    path = save_bundle(tmp_path / "other.safetensors", other, {"sources": [harp, harp]})
     made = tmp_path / "made.safetensors"
     assert main(["bundle", str(checkpoint), "--average", str(path), "--temperature", "2", "-o", str(made)]) == 0
     training = read_facts(made)["training"]
     assert training["averaged_with"] == [fingerprint(path)]
+    assert training["sources"] == [harp]
     assert training["temperature"] == 2
     name = "network.head.project.weight"
     mean = (small.state_dict()[name] + other.state_dict()[name]) / 2

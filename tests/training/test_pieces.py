@@ -74,13 +74,13 @@ def test_every_checkpoint_holds_the_piece_up_to_its_step(make_config, tmp_path, 
     assert kept(tmp_path / "checkpoints" / "last.ckpt")["sources"] == []
 
 
-def test_weights_that_a_run_starts_from_bring_their_sources(make_config, sourced, tmp_path):
+def test_weights_that_a_run_starts_from_bring_their_sources_and_pieces(make_config, sourced, tmp_path):
     fit(make_config(f"data.root={sourced}", "trainer.max_steps=1"), tmp_path / "first")
     last = tmp_path / "first" / "checkpoints" / "last.ckpt"
     fit(make_config("trainer.max_steps=1", f"init_from={last}"), tmp_path / "second")
     state = kept(tmp_path / "second" / "checkpoints" / "last.ckpt")
     assert state["sources"] == SOURCES
-    assert [piece["steps"] for piece in state["pieces"]] == [[0, 1]]
+    assert [piece["steps"] for piece in state["pieces"]] == [[0, 1], [0, 1]]  # of each run, by itself
 
 
 def test_a_malformed_table_is_refused_before_training(make_config, sourced, tmp_path):

@@ -40,7 +40,10 @@ class Bundle:
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Write the bundle and say what is in it."""
+        from itertools import chain
+
         from tfswa_unet.bundle import average, fingerprint, load_model, read_facts, save_bundle
+        from tfswa_unet.data.sets.layouts import without_repeats
 
         given, facts = fingerprint(args.checkpoint), read_facts(args.checkpoint)
         evaluation = facts.get("evaluation")
@@ -52,6 +55,9 @@ class Bundle:
         if args.average:
             average(model, args.average)
             training["averaged_with"] = [fingerprint(each) for each in args.average]
+            theirs = [read_facts(each).get("training", {}).get("sources", []) for each in args.average]
+            if sources := without_repeats(chain(training.get("sources", []), *theirs)):
+                training["sources"] = sources
         if args.temperature is not None:
             model.soften(args.temperature)
             training["temperature"] = args.temperature * training.get("temperature", 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tfswa_unet.errors import ConfigError, RunError
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs.making import sources_of
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
-from tfswa_unet.training.checkpoints import CheckpointFiles, Source
+from tfswa_unet.training.checkpoints import CheckpointFiles, Pieces
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
@@ -60,9 +60,9 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
     module = make_module(config, data.covers_mixture)
-    sources = make_sources(config, data)
+    pieces = make_pieces(config, data)
     resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
-    trainer = make_trainer(config, folder, resume, sources)
+    trainer = make_trainer(config, folder, resume, pieces)
     if trainer.is_global_zero:
         try:
             _write_facts(values, folder)
@@ -140,22 +140,19 @@ def _shape(weight: Tensor | None) -> str:
     return "missing" if weight is None else str(tuple(weight.shape))
 
 
-def make_sources(config: TrainConfig, data: SegmentDataModule) -> list[Source]:
-    """What a model learns from: the data sets' tables of sources, and those of the weights that it starts from.
+def make_pieces(config: TrainConfig, data: SegmentDataModule) -> Pieces:
+    """What a model learns from, the data sets' tables of sources, behind the sources and pieces of `init_from`.
 
-    Songs that are yet to be rendered have those of their recordings.
+    Songs that are yet to be rendered have the sources of their recordings.
     """
     sources = read_sources({name: each.root for name, each in data.sets.items()})
     rendered = [(name, each) for name, each in data.sets.items() if each.render]
     sources += [{SET: name, **row} for name, each in rendered for row in sources_of(each)]
-    if config.init_from:
-        sources = [*read_facts(config.init_from).get("training", {}).get("sources", []), *sources]
-    return sources
+    before = read_facts(config.init_from).get("training", {}) if config.init_from else {}
+    return Pieces([*before.get("sources", []), *sources], before.get("pieces", []))
 
 
-def make_trainer(
-    config: TrainConfig, folder: Path, resume: Resumable | None = None, sources: Sequence[Source] = ()
-) -> L.Trainer:
+def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pieces: Pieces) -> L.Trainer:
     """The Lightning trainer with its loggers and callbacks."""
     arguments = {name: value for name, value in vars(config.trainer).items() if name not in OURS}
     try:
@@ -164,7 +161,7 @@ def make_trainer(
             strategy=config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resume),
-            callbacks=make_callbacks(config.callbacks, folder, sources),
+            callbacks=make_callbacks(config.callbacks, folder, pieces),
             plugins=CheckpointFiles(),
             default_root_dir=folder,
             enable_progress_bar=False,

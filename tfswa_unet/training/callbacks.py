@@ -7,7 +7,6 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from rich.text import Text
 from tfswa_unet.evaluation.plots import spectrograms
 from tfswa_unet.files import replacing
 from tfswa_unet.training.averaging import AveragedWeights
-from tfswa_unet.training.checkpoints import MONITOR, Checkpoints, Pieces, Source
+from tfswa_unet.training.checkpoints import MONITOR, Checkpoints, Pieces
 from tfswa_unet.training.config import CallbackConfig, LoggerConfig
 from tfswa_unet.training.optimization import time_limit, total_steps
 from tfswa_unet.training.resuming import Resumable
@@ -36,13 +35,13 @@ REPORT = 30.0  # s between lines where there is no terminal
 log = logging.getLogger(__name__)
 
 
-def make_callbacks(config: CallbackConfig, folder: Path, sources: Sequence[Source]) -> list[Callback]:
-    """Callbacks of a run on data of these `sources` whose checkpoints lie under `folder`/checkpoints."""
+def make_callbacks(config: CallbackConfig, folder: Path, pieces: Pieces) -> list[Callback]:
+    """Callbacks of a run whose checkpoints lie under `folder`/checkpoints and go on from these `pieces`."""
     callbacks: list[Callback] = [
         Checkpoints(folder / "checkpoints", config.checkpoint),
         LearningRateMonitor("step"),
         SilentValidation(),
-        Pieces(sources),
+        pieces,
     ]
     if config.average.decay is not None:
         callbacks.append(AveragedWeights(config.average.decay))

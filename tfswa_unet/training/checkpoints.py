@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 
-from tfswa_unet.data.sets.layouts import SET
+from tfswa_unet.data.sets.layouts import without_repeats
 from tfswa_unet.errors import RunError, StoppedError
 from tfswa_unet.evaluation.report import versions
 from tfswa_unet.files import replacing
@@ -253,11 +253,12 @@ class Pieces(Callback):
 
     Args:
         sources: rows of the tables of this run's data sets, see `read_sources`; those of the pieces before join them.
+        pieces: those in which the weights were trained that the run starts from; each run counts its own steps.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self.sources = _without_repeats(sources)
-        self.pieces: list[dict[str, Any]] = []
+    def __init__(self, sources: Sequence[Source], pieces: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.sources = without_repeats(sources)
+        self.pieces: list[dict[str, Any]] = [dict(piece) for piece in pieces]
         self._trainer: Trainer | None = None  # in training
         self._since = self._read = 0.0
 
@@ -268,7 +269,7 @@ class Pieces(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.pieces = state_dict["pieces"]
-        self.sources = _without_repeats([*state_dict["sources"], *self.sources])
+        self.sources = without_repeats([*state_dict["sources"], *self.sources])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         device = pl_module.device
@@ -335,11 +336,3 @@ class CheckpointFiles(TorchCheckpointIO):
 def _restore(handlers: Mapping[int, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
-
-
-def _without_repeats(rows: Iterable[Source]) -> list[Source]:
-    """The rows, each once, under the first of the data sets that have it."""
-    kept: dict[tuple, Source] = {}
-    for row in rows:
-        kept.setdefault(tuple(sorted((column, field) for column, field in row.items() if column != SET)), row)
-    return list(kept.values())

@@ -189,6 +189,14 @@ def read_sources(roots: Mapping[str, str | Path]) -> list[dict[str, str]]:
     return rows
 
 
+def without_repeats(rows: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Rows of tables of sources, each once, under the first of the data sets that have it."""
+    kept: dict[tuple, dict[str, str]] = {}
+    for row in rows:
+        kept.setdefault(tuple(sorted((column, field) for column, field in row.items() if column != SET)), dict(row))
+    return list(kept.values())
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
     """Rows of a table of sources as text by column.
 
