@@ -177,7 +177,9 @@ def settle(counters: dict[str, Any], trainer: Trainer) -> None:
     optimizer = counters["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
     epoch, done = epochs["current"]["completed"], batches["current"]["processed"]
     pending = False
-    if _has_all_batches(counters):
+    if epochs["current"]["ready"] == epoch:  # between epochs, as when a run is over
+        done = 0
+    elif _has_all_batches(counters):
         due = trainer.enable_validation and (epoch + 1) % (trainer.check_val_every_n_epoch or 1) == 0
         pending = due and not _is_validated(counters)
         if not pending:
