@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import museval
@@ -22,7 +23,7 @@ def stems(seconds=1.5):
 
 def test_scores_are_musevals_own():
     references, estimates = stems()
-    scores = score("song", references, estimates, WINDOW, WINDOW)
+    scores = score("song", references, estimates, WINDOW, WINDOW, evaluator="museval")
     expected = museval.evaluate(
         [audio.T for audio in references.values()], [audio.T for audio in estimates.values()], win=WINDOW, hop=WINDOW
     )
@@ -34,9 +35,11 @@ def test_scores_are_musevals_own():
 def test_the_fast_sdr_is_the_same_and_stands_alone():
     references, estimates = stems()
     references["bass"][:, :WINDOW] = 0
-    full, fast = (score("song", references, estimates, WINDOW, WINDOW, metrics) for metrics in ("full", "sdr"))
+    kinds = (("full", "museval"), ("full", "torch"), ("sdr", "torch"))
+    full, ours, fast = (score("song", references, estimates, WINDOW, WINDOW, *kind) for kind in kinds)
     for stem in references:
         np.testing.assert_allclose(fast.frames[stem]["SDR"], full.frames[stem]["SDR"], atol=1e-6, rtol=0)
+        np.testing.assert_array_equal(fast.frames[stem]["SDR"], ours.frames[stem]["SDR"])
         assert np.isnan(full.frames[stem]["SDR"]).tolist() == [True, False, False]
         assert list(fast.frames[stem]) == ["SDR"]
 
@@ -68,7 +71,7 @@ def test_a_singular_system_falls_back_to_least_squares(monkeypatch):
     impulse[:, ::1024] = 1
     references = {"a": impulse, "b": impulse.copy()}
     estimates = {name: audio * 0.5 for name, audio in references.items()}
-    scores = score("song", references, estimates, 3000, 3000)
+    scores = score("song", references, estimates, 3000, 3000, evaluator="museval")
     assert fits
     assert scores.frames["a"]["SDR"] == pytest.approx([20 * np.log10(2)] * 2, abs=1e-6)
 
@@ -100,15 +103,39 @@ def test_json_is_musevals_own(tmp_path):
     track = SimpleNamespace(name="song", subset="test", rate=8000, targets=targets)
     given = {name: audio.T for name, audio in estimates.items()}
     museval.eval_mus_track(track, given, output_dir=tmp_path, win=0.5, hop=0.5)
-    assert text == (tmp_path / "test" / "song.json").read_text()
-    assert json.loads(text)["targets"][1]["frames"][1]["time"] == 0.5
+    found, expected = (json.loads(each) for each in (text, (tmp_path / "test" / "song.json").read_text()))
+    numbers = [frame["metrics"].pop(m) for each in (found, expected) for frame in _frames(each) for m in METRICS]
+    np.testing.assert_allclose(*np.split(np.array(numbers), 2), atol=1e-3)
+    assert found == expected
+    assert found["targets"][1]["frames"][1]["time"] == 0.5
+
+
+def test_json_rounds_as_museval_does():
+    values = np.array([1.000005, -2.5e-6, 2.675e-3, 1 / 3, np.nan, np.inf, -np.inf, 1e9])
+    scores = TrackScores("song", {"vocals": {metric: values - number for number, metric in enumerate(METRICS)}}, {})
+    store = museval.TrackStore("song", win=1.0, hop=0.5)
+    store.add_target("vocals", scores.frames["vocals"])
+    found, expected = (json.loads(text) for text in (museval_json(scores, 1.0, 0.5), store.json))
+    assert json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)
+
+
+def _frames(stored):
+    return [frame for target in stored["targets"] for frame in target["frames"]]
+
+
+def test_nothing_but_museval_itself_needs_museval(monkeypatch):
+    monkeypatch.setitem(sys.modules, "museval", None)
+    references, estimates = stems(0.6)
+    scores = score("song", references, estimates, WINDOW, WINDOW)
+    assert np.isfinite(scores.frames["vocals"]["SIR"]).all()
+    assert json.loads(museval_json(scores, 0.5, 0.5))["targets"][0]["name"] == "vocals"
+    with pytest.raises(ConfigError, match="museval cannot be imported"):
+        score("song", references, estimates, WINDOW, WINDOW, evaluator="museval")
 
 
 def test_a_missing_museval_is_explained(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "museval", None)
-    with pytest.raises(ConfigError, match=r"museval cannot be imported .* or set metrics=sdr"):
+    with pytest.raises(ConfigError, match=r"museval cannot be imported .* or set evaluator=torch"):
         bsseval.load_museval()
 
 

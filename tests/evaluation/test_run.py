@@ -58,12 +58,12 @@ def run(tmp_path, make_track):
     return run
 
 
-def as_they_are(root):
+def as_they_are(root, seconds=2):
     """The two tracks that an earlier `run` wrote, their files untouched."""
     tracks = []
     for name in ("song 0", "song 1"):
         sources = {stem: Source(root / "data" / name / f"{stem}.wav") for stem in ("vocals", "bass")}
-        tracks.append(Track(name, "test", RATE, 2 * RATE, sources))
+        tracks.append(Track(name, "test", RATE, round(seconds * RATE), sources))
     return tracks
 
 
@@ -71,9 +71,15 @@ def without_date(path):
     return {key: value for key, value in json.loads(path.read_text()).items() if key != "date"}
 
 
-def test_full_scores_are_musevals_and_readable_by_it(run, tmp_path):
+@pytest.mark.parametrize(("evaluator", "tolerance"), [("torch", 1e-3), ("museval", 1e-9)])
+def test_full_scores_are_musevals_and_readable_by_it(run, tmp_path, evaluator, tolerance):
     stems = [{stem: audio[:1] for stem, audio in song.items()} for song in songs()]
-    scores = run(stems, metrics="full", references=("mixture",))
+    scores = run(stems, metrics="full", evaluator=evaluator, references=("mixture",))
+    record = json.loads((tmp_path / "out" / "scores.json").read_text())["metric"]
+    assert record["evaluator"] == evaluator
+    assert record["computed"].startswith(
+        "SDR, ISR, SIR, SAR in torch" if evaluator == "torch" else "SDR, ISR, SIR, SAR by"
+    )
     store = museval.EvalStore()
     store.add_eval_dir(tmp_path / "out" / "museval" / "tfswa_tiny")
     expected = store.agg_frames_tracks_scores().unstack()
@@ -90,7 +96,33 @@ def test_full_scores_are_musevals_and_readable_by_it(run, tmp_path):
     direct = museval.evaluate(references, [estimates[stem].T for stem in stems[0]], win=RATE, hop=RATE)
     track = scores.methods[MODEL].tracks["song 0"]["vocals"]
     medians = [np.median(values[0]) for values in direct]
-    assert [track[m] for m in ("SDR", "ISR", "SIR", "SAR")] == pytest.approx(medians, abs=1e-9)
+    assert [track[m] for m in ("SDR", "ISR", "SIR", "SAR")] == pytest.approx(medians, abs=tolerance)
+
+
+def test_scores_of_one_evaluator_are_not_taken_for_the_others(run, tmp_path):
+    run(songs(2, 0.5), metrics="full", references=())
+    kept = tmp_path / "out" / "tracks" / "model" / "song 0.json"
+    checkpoint = tmp_path / "a.ckpt"
+    checkpoint.write_bytes(b"one")
+    asked, prints = [], []
+    for evaluator in ("torch", "museval", "museval", "torch"):
+        separator = Separator(songs(2, 0.5))
+        changes = {"metrics": "full", "evaluator": evaluator, "references": (), "checkpoint": checkpoint}
+        evaluate(separator, as_they_are(tmp_path, 0.5), TWO, tmp_path / "out", settings=settings(**changes))
+        asked.append(separator.calls)
+        prints.append(json.loads(kept.read_text())["fingerprint"])
+    assert asked == [2, 2, 0, 2]
+    assert prints[0] == prints[3] != prints[1] == prints[2]
+
+
+def test_only_museval_scores_in_processes(run, monkeypatch):
+    def refuse(workers):
+        raise AssertionError(f"{workers} processes")
+
+    monkeypatch.setattr("tfswa_unet.evaluation.run.scoring_processes", refuse)
+    run(songs(1, 0.5), metrics="full", references=())
+    with pytest.raises(AssertionError, match="1 processes"):
+        run(songs(1, 0.6), metrics="full", evaluator="museval", references=())
 
 
 def test_fast_scores_say_what_they_are(run, tmp_path):
@@ -323,6 +355,8 @@ def test_tracks_that_cannot_be_evaluated_are_refused(run, tmp_path, make_track):
     ("changes", "message"),
     [
         ({"metrics": "fast"}, "unknown metrics 'fast': expected one of full, sdr"),
+        ({"evaluator": "matlab"}, "unknown evaluator 'matlab': expected one of torch, museval"),
+        ({"evaluator": "museval"}, "evaluator=museval has no part in metrics=sdr: leave one of them out"),
         ({"references": ("wiener",)}, "unknown references 'wiener': expected one of mixture, irm"),
         ({"model": "irm"}, "model is 'irm', expected a name other than mixture, irm"),
         ({"max_seconds": 0}, "max_seconds is 0, expected more than 0 seconds"),

@@ -44,6 +44,7 @@ def settings(files, tmp_path):
         "equaliser": None,
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",
+        "evaluator": "torch",
         "max_tracks": None,
         "max_seconds": None,
         "workers": 1,

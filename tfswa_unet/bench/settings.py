@@ -105,6 +105,15 @@ class SeparateSetting(ModelSetting):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoringSetting(Setting):
+    """BSSEval of a track of four stereo stems, ours beside museval."""
+
+    seconds: float = option("length of the track that both score in turn, at 44.1 kHz", "S", 30.0)
+    long: float | None = option("length of a track that ours scores as well (default: none)", "S")
+    runs: int = option("rounds after a warm-up; medians are given", "N", 3)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSetting(Setting):
     """The examples that training waits for, by reader of the files."""
 

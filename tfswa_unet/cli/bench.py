@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, type[Setting]] = {
     "train": settings.TrainSetting,
     "data": settings.DataSetting,
     "separate": settings.SeparateSetting,
+    "scoring": settings.ScoringSetting,
     "peers": settings.PeersSetting,
     "contest": settings.ContestSetting,
     "options": settings.OptionsSetting,
@@ -41,6 +42,8 @@ EXAMPLES = """\
   tfswa bench data --data /data/musdb18hq --readers cached --augmentation strong
   tfswa bench separate                                    60 s of stereo from file to files
   tfswa bench separate --model tfswa_tiny model.safetensors --json
+  tfswa bench scoring                                     30 s, ours and museval in turn
+  tfswa bench scoring --long 240                          four minutes by ours as well
   tfswa bench peers                                       60 s of stereo, everything
   tfswa bench peers --models tfswa_tiny --peers htdemucs --precision fp32,bf16 --runs 1
   tfswa bench peers --train --batch 2 --segment 1.5 --peers openunmix

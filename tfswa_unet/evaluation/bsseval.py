@@ -1,9 +1,11 @@
-"""BSSEval version 4 of one track's stems, window by window: by museval, or its SDR alone in a fraction of the time."""
+"""BSSEval version 4 of one track's stems, window by window: in torch or by museval, or its SDR alone."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +15,8 @@ from numpy.typing import NDArray
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.metrics import sdr, windowed_sdr, windows
-from tfswa_unet.evaluation.settings import Metrics
+from tfswa_unet.evaluation.projections import bss_eval
+from tfswa_unet.evaluation.settings import Evaluator, Metrics
 from tfswa_unet.evaluation.tracks import REST, Audio, Stems
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
@@ -60,7 +63,13 @@ def _plain(value: float) -> float | str:
 
 
 def score(
-    track: str, references: Stems, estimates: Stems, window: int, hop: int, metrics: Metrics = "full"
+    track: str,
+    references: Stems,
+    estimates: Stems,
+    window: int,
+    hop: int,
+    metrics: Metrics = "full",
+    evaluator: Evaluator = "torch",
 ) -> TrackScores:
     """Score the estimates of one track.
 
@@ -74,6 +83,10 @@ def score(
         window: samples.
         hop: samples between the starts of windows.
         metrics: "full" for SDR, ISR, SIR and SAR, "sdr" for SDR only.
+        evaluator: of full metrics, "torch" or "museval".
+
+    Raises:
+        ConfigError: museval is asked for and cannot be imported.
     """
     scored = [stem for stem in references if not (_silent(references[stem]) or _silent(estimates[stem]))]
     names = METRICS if metrics == "full" else ("SDR",)
@@ -81,7 +94,8 @@ def score(
     frames = {stem: {name: nothing for name in names} for stem in references}
     if scored:
         stacked = np.stack([references[s] for s in scored]), np.stack([estimates[s] for s in scored])
-        rows = museval_frames(*stacked, window, hop) if metrics == "full" else _sdr_frames(*stacked, window, hop)
+        frames_of = _sdr_frames if metrics == "sdr" else EVALUATORS[evaluator]
+        rows = frames_of(*stacked, window, hop)
         frames |= {stem: dict(zip(names, row, strict=True)) for stem, row in zip(scored, rows, strict=True)}
     reported = [stem for stem in references if stem != REST]
     return TrackScores(
@@ -104,16 +118,34 @@ def museval_frames(references: Audio, estimates: Audio, window: int, hop: int) -
     return np.stack(values[:4], axis=1)
 
 
+def torch_frames(references: Audio, estimates: Audio, window: int, hop: int) -> Frames:
+    """SDR, ISR, SIR and SAR in dB by `projections`; shapes as of `museval_frames`."""
+    return bss_eval(torch.from_numpy(references), torch.from_numpy(estimates), window, hop).numpy()
+
+
+EVALUATORS = {"torch": torch_frames, "museval": museval_frames}
+
+
 def museval_json(scores: TrackScores, window_seconds: float, hop_seconds: float) -> str:
     """The track's scores in museval's JSON, text that `museval.EvalStore` and `museval.MethodStore` read.
 
-    museval keeps five decimals and writes infinite scores as NaN.
+    As in museval scores have five decimals and infinite ones are NaN.
     """
-    store = load_museval().TrackStore(win=window_seconds, hop=hop_seconds, track_name=scores.track)
-    for stem, metrics in scores.frames.items():
-        store.add_target(stem, {name: values.tolist() for name, values in metrics.items()})
-    store.validate()
-    return store.json
+    targets = [
+        {
+            "name": stem,
+            "frames": [
+                {
+                    "time": number * hop_seconds,
+                    "duration": window_seconds,
+                    "metrics": dict(zip(metrics, map(_five_decimals, frame), strict=True)),
+                }
+                for number, frame in enumerate(zip(*metrics.values(), strict=True))
+            ],
+        }
+        for stem, metrics in scores.frames.items()
+    ]
+    return json.dumps({"targets": targets} | _museval_version(), indent=2)
 
 
 def load_museval() -> ModuleType:
@@ -127,7 +159,7 @@ def load_museval() -> ModuleType:
         import museval.metrics
     except (ImportError, RuntimeError) as error:
         raise ConfigError(
-            f"museval cannot be imported ({error}): install museval, ffmpeg and ffprobe, or set metrics=sdr"
+            f"museval cannot be imported ({error}): install museval, ffmpeg and ffprobe, or set evaluator=torch"
         ) from error
     # museval 0.4.1 falls back to least squares on np.linalg.linalg.LinAlgError, a name that NumPy 2.4 dropped.
     if not hasattr(np.linalg, "linalg"):
@@ -138,6 +170,17 @@ def load_museval() -> ModuleType:
 def _sdr_frames(references: Audio, estimates: Audio, window: int, hop: int) -> Frames:
     values = windowed_sdr(torch.from_numpy(references), torch.from_numpy(estimates), window, hop, museval_nan=True)
     return values[:, None].numpy()
+
+
+def _museval_version() -> dict[str, str]:
+    try:
+        return {"museval_version": metadata.version("museval")}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
+def _five_decimals(value: float) -> float:
+    return round(float(value), 5) if np.isfinite(value) else np.nan
 
 
 def _silent(audio: NDArray[np.floating]) -> bool:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+COMPUTED = {
+    "torch": "SDR, ISR, SIR, SAR in torch by museval's definition",
+    "museval": "SDR, ISR, SIR, SAR by museval",
+}
 MODEL = "model"  # the row of the model, beside those of reference methods
 PACKAGE = Path(tfswa_unet.__file__).resolve().parent
 
@@ -217,7 +221,8 @@ def _metric(settings: EvaluationSettings) -> dict[str, Any]:
     return {
         "name": "BSSEval v4",
         "metrics": settings.metrics,
-        "computed": "SDR, ISR, SIR, SAR by museval" if full else "SDR only, exactly as museval; no ISR, SIR, SAR",
+        "evaluator": settings.evaluator,
+        "computed": COMPUTED[settings.evaluator] if full else "SDR only, exactly as museval; no ISR, SIR, SAR",
         "unit": "dB",
         "window_seconds": settings.window_seconds,
         "hop_seconds": settings.hop_seconds,

@@ -45,7 +45,7 @@ def evaluate(
 
     Beside it lie `tracks/<method>/` with every window's score, taken again by a later run with the same checkpoint,
     code, data and settings; with `metrics="full"` `museval/<method>/test/` in museval's own format; and `pictures/`.
-    While tracks are scored in other processes the next one is separated.
+    While museval scores tracks in other processes the next one is separated.
 
     Args:
         separate: maps a mixture (c, t) and its rate in Hz to stems (c, t), at least those of the plan.
@@ -56,12 +56,12 @@ def evaluate(
         on_progress: told of each track and method scored.
 
     Raises:
-        ConfigError: a plan that overlaps, museval missing, or scoring out of memory.
+        ConfigError: a plan that overlaps, museval asked for and missing, or its scoring out of memory.
         DataError: no tracks, two of one name, or sources that differ in channels.
         ModelError: the model's stems are missing, misshapen or not finite.
     """
     songs = _songs(tracks, plan, settings)
-    if settings.metrics == "full":
+    if settings.evaluator == "museval":
         load_museval()
     checkpoint_hash = content_hash(settings.checkpoint) if settings.checkpoint else None
     record = describe(settings, songs, checkpoint_hash)
@@ -104,6 +104,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         segment_seconds=separator.segment_seconds,
         precision=separator.precision,
         metrics=config.metrics,
+        evaluator=config.evaluator,
         max_seconds=config.max_seconds,
         max_tracks=config.max_tracks,
         equaliser=_equaliser(config, plan, max(track.rate for track in tracks), model.channels),
@@ -139,8 +140,8 @@ def _score(separate: Separate, wanted: Sequence[tuple[ScoredTrack, Sequence[str]
     workers = min(settings.workers or processors(), sum(len(methods) for _, methods in wanted))
     with ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=store.out, prefix=".estimates-"))
-        # The fast SDR takes less time than handing the audio to another process.
-        in_processes = settings.metrics == "full" and workers > 0
+        # All but museval, most of which is one thread's work, uses every core by itself.
+        in_processes = settings.evaluator == "museval" and workers > 0
         pool = stack.enter_context(scoring_processes(workers)) if in_processes else None
         scorer = Scorer(store, pool, workers, Path(scratch))
         for number, (unread, methods) in enumerate(wanted):

@@ -95,7 +95,7 @@ class ScoreStore:
                 for name, source in song.track.sources.items()
                 for part in source.parts
             ],
-            [settings.metrics, settings.window_seconds, settings.hop_seconds],
+            [settings.metrics, settings.evaluator, settings.window_seconds, settings.hop_seconds],
             versions()["museval"],
         ]
         if method == MODEL:
@@ -126,7 +126,7 @@ def score_track(song: ScoredTrack, method: str, estimates: Stems | None, setting
             estimates = REFERENCES[method](song.mixture, song.targets)
     # Truncated, as museval turns seconds into samples.
     window, hop = (max(1, int(seconds * song.rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
-    return score(song.name, song.targets, estimates, window, hop, settings.metrics)
+    return score(song.name, song.targets, estimates, window, hop, settings.metrics, settings.evaluator)
 
 
 class Scorer:

@@ -12,17 +12,19 @@ from tfswa_unet.evaluation.tracks import REFERENCES
 from tfswa_unet.types import Split
 
 Metrics = Literal["full", "sdr"]
+Evaluator = Literal["torch", "museval"]
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
     """What is measured, on how much of each track, and how the estimates were made.
 
-    `metrics="full"` scores SDR, ISR, SIR and SAR with museval, in minutes a track; `"sdr"` gives the same SDR exactly
-    within seconds, leaves the other three out and does without museval. `workers=None` takes one process a core.
+    `metrics="full"` scores SDR, ISR, SIR and SAR, in seconds a track, or with `evaluator="museval"` by that package in
+    minutes; `"sdr"` gives the same SDR exactly in less time and leaves the other three out. museval scores in `workers`
+    processes, None is one a core.
 
     Raises:
-        ConfigError: a name is unknown or a number is out of range.
+        ConfigError: a name is unknown, a number is out of range, or museval is to give the SDR alone.
     """
 
     model: str
@@ -32,6 +34,7 @@ class EvaluationSettings:
     segment_seconds: float | None = None
     precision: str | None = None
     metrics: Metrics = "full"
+    evaluator: Evaluator = "torch"  # of full metrics
     window_seconds: float = 1.0
     hop_seconds: float = 1.0
     max_seconds: float | None = None  # score only the beginning of each track
@@ -44,6 +47,10 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         if self.metrics not in get_args(Metrics):
             raise unknown("metrics", self.metrics, get_args(Metrics))
+        if self.evaluator not in get_args(Evaluator):
+            raise unknown("evaluator", self.evaluator, get_args(Evaluator))
+        if self.evaluator == "museval" and self.metrics != "full":
+            raise ConfigError(f"evaluator=museval has no part in metrics={self.metrics}: leave one of them out")
         for name in self.references:
             REFERENCES[name]  # refuses an unknown one
         if not self.model or self.model in (*REFERENCES, EQUALISER):
@@ -78,6 +85,7 @@ class EvaluationConfig:
     equaliser: str | None
     out: str | None
     metrics: Metrics
+    evaluator: Evaluator
     max_tracks: int | None
     max_seconds: float | None
     workers: int | None
