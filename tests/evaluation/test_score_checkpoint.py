@@ -11,6 +11,7 @@ from tfswa_unet import bundles, models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError, ModelError
+from tfswa_unet.evaluation.estimates import SavedStems
 from tfswa_unet.evaluation.run import score_checkpoint
 from tfswa_unet.files import content_hash
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
@@ -39,6 +40,7 @@ def settings(files, tmp_path):
     """The configuration that scores the bundle on the song."""
     return {
         "ckpt": str(files / "model.safetensors"),
+        "estimates": None,
         "data": {**choice("data", "musdb18hq"), "root": str(files / "songs")},
         "split": "test",
         "equaliser": None,
@@ -136,3 +138,83 @@ def test_segments_have_their_default_lengths_where_none_is_asked_for(settings, t
     score_checkpoint({**settings, "segment": None, "overlap": None})
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert (scores["segment_seconds"], scores["overlap"]) == (SEGMENT_SECONDS, OVERLAP_SECONDS / SEGMENT_SECONDS)
+
+
+@pytest.fixture
+def stems(files, tmp_path):
+    """Stems of that song as another tool might have made them: vocals, and all but vocals, with some noise each."""
+    rng = np.random.default_rng(1)
+    true = {path.stem: soundfile.read(path)[0] for path in (files / "songs/test/song").glob("*.wav")}
+    made = {"vocals": true["vocals"], "no_vocals": true["drums"] + true["bass"] + true["other"]}
+    for name, sound in made.items():
+        path = tmp_path / "others" / "song" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noisy = sound + 0.1 * sound.std() * rng.standard_normal(sound.shape)
+        soundfile.write(path, noisy, 44_100, subtype="FLOAT")
+    return tmp_path / "others"
+
+
+def test_stems_of_another_tool_are_scored(settings, stems, tmp_path, capsys):
+    soundfile.write(stems / "song" / "mixture.wav", np.zeros((10, 2)), 44_100)  # is no stem
+    score_checkpoint({**settings, "ckpt": None, "estimates": str(stems), "out": None})
+    assert "others" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "scores-others-test" / "scores.json").read_text())
+    found = scores["scores"]["model"]
+    assert set(found) == {"vocals", "no_vocals", "average"}
+    for stem in ("vocals", "no_vocals"):
+        assert found[stem]["SDR"] == pytest.approx(20, abs=0.2)  # dB of that noise
+    assert scores["model"] == "others"
+
+
+def test_a_lossy_encoders_length_is_forgiven(settings, stems):
+    for name, change in (("vocals", lambda x: x[:-2_000]), ("no_vocals", lambda x: np.pad(x, ((0, 2_000), (0, 0))))):
+        path = stems / "song" / f"{name}.wav"
+        soundfile.write(path, change(soundfile.read(path)[0]), 44_100, subtype="FLOAT")
+    scores = score_checkpoint({**settings, "ckpt": None, "estimates": str(stems)})
+    assert all(scores.methods["model"].rows[stem]["SDR"] > 14 for stem in ("vocals", "no_vocals"))
+
+
+def _other_rate(folder):
+    soundfile.write(folder / "song/vocals.wav", np.zeros((80_000, 2)), 40_000)
+
+
+def _short(folder):
+    soundfile.write(folder / "song/vocals.wav", np.zeros((40_000, 2)), 44_100)
+
+
+def _surround(folder):
+    soundfile.write(folder / "song/vocals.wav", np.zeros((88_200, 4)), 44_100)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_other_rate, r"vocals.wav has 40000 Hz, its song 44100: write estimates at the song's rate"),
+        (_short, r"vocals.wav is 40000 samples long, its song 88200: write estimates as long as the song"),
+        (_surround, r"vocals.wav has 4 channels, expected"),
+        (lambda folder: (folder / "song").rename(folder / "a song"), "has no stems for the song 'song', but a song:"),
+    ],
+)
+def test_stems_that_do_not_fit_their_song_are_refused(settings, stems, tmp_path, spoil, message):
+    spoil(stems)
+    with pytest.raises(DataError, match=message):
+        score_checkpoint({**settings, "ckpt": None, "estimates": str(stems)})
+    assert not (tmp_path / "scores" / "scores.json").exists()
+
+
+def test_songs_with_other_stems_than_the_first_are_refused(stems):
+    (stems / "another").mkdir()
+    (stems / "another/vocals.flac").touch()
+    with pytest.raises(DataError, match=r"another holds vocals, other songs .*vocals.*: make them alike"):
+        SavedStems(stems).plan(["song", "another"])
+
+
+@pytest.mark.parametrize("given", [{"ckpt": None}, {"estimates": "stems"}])
+def test_a_model_or_stems_have_to_be_given_and_not_both(settings, given):
+    with pytest.raises(ConfigError, match="give what is to be scored, ckpt=MODEL, or estimates=FOLDER"):
+        score_checkpoint({**settings, **given})
+
+
+def test_estimates_lie_in_a_folder(settings, tmp_path):
+    with pytest.raises(DataError, match=r"is not a folder: expected SONG/STEM\.wav in one"):
+        score_checkpoint({**settings, "ckpt": None, "estimates": str(tmp_path / "none")})

@@ -19,6 +19,7 @@ from tfswa_unet.data.stems import source_names
 from tfswa_unet.errors import DataError
 from tfswa_unet.evaluation.bsseval import load_museval
 from tfswa_unet.evaluation.equaliser import Equaliser, fit, training_songs
+from tfswa_unet.evaluation.estimates import SavedStems
 from tfswa_unet.evaluation.plots import spectrograms
 from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, table
 from tfswa_unet.evaluation.scorer import OnScored, Scorer, ScoreStore, scoring_processes
@@ -33,7 +34,7 @@ Separate = Callable[[Audio, int], Mapping[str, Audio]]  # (mixture, rate in Hz) 
 
 
 def evaluate(
-    separate: Separate,
+    separate: Separate | SavedStems,
     tracks: Sequence[Track],
     plan: StemPlan,
     out: Path,
@@ -48,7 +49,8 @@ def evaluate(
     While museval scores tracks in other processes the next one is separated.
 
     Args:
-        separate: maps a mixture (c, t) and its rate in Hz to stems (c, t), at least those of the plan.
+        separate: maps a mixture (c, t) and its rate in Hz to stems (c, t), at least those of the plan; or
+            stems as files.
         tracks: songs with all their sources; the mixture is their sum.
         plan: resolves the names of all tracks' sources into stems; a source that a track lacks is silent there.
         out: folder, made where missing.
@@ -65,6 +67,8 @@ def evaluate(
         load_museval()
     checkpoint_hash = content_hash(settings.checkpoint) if settings.checkpoint else None
     record = describe(settings, songs, checkpoint_hash)
+    if isinstance(separate, SavedStems):
+        separate.check(songs)
     out.mkdir(parents=True, exist_ok=True)
 
     methods = (MODEL, *settings.compared)
@@ -81,37 +85,51 @@ def evaluate(
 
 
 def score_checkpoint(values: Mapping[str, Any]) -> Scores:
-    """Score a checkpoint or bundle as configured; print the table and where the files lie.
+    """Score a checkpoint, a bundle or another tool's stems as configured; print the table and where the files lie.
 
     Raises:
-        UserError: for a checkpoint, data set or setting that cannot be used, before any track is separated.
+        UserError: for a checkpoint, estimates, data set or setting that cannot be used, before any track is scored.
     """
     keep_pages()
     config = from_values(EvaluationConfig, values, "")
-    model = load_model(config.ckpt)
+    saved = SavedStems(Path(config.estimates).expanduser()) if config.estimates else None
+    model: Any = None if saved else load_model(str(config.ckpt))
     sets = data_sets(config.data)
     tracks = load_data(sets, config.split, on_error=config.data["on_error"])
-    plan = StemPlan.from_config(model.config["stems"])
-    separator = Separator(
-        model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
+    plan = StemPlan.from_config(
+        saved.plan(track.name for track in tracks[: config.max_tracks]) if saved else model.config["stems"]
     )
-    checkpoint = find_model(config.ckpt)
-    settings = EvaluationSettings(
-        model=model.config["name"],
-        checkpoint=checkpoint,
-        data_root=Path("+".join(sets) if len(sets) > 1 else next(iter(sets.values())).root),
-        overlap=separator.overlap_seconds / separator.segment_seconds,
-        segment_seconds=separator.segment_seconds,
-        precision=separator.precision,
-        metrics=config.metrics,
-        evaluator=config.evaluator,
-        max_seconds=config.max_seconds,
-        max_tracks=config.max_tracks,
-        equaliser=_equaliser(config, plan, max(track.rate for track in tracks), model.channels),
-        workers=config.workers,
-        pictures=config.pictures,
-    )
-    out = Path(config.out) if config.out else Path(config.ckpt).parent / f"scores-{checkpoint.stem}-{config.split}"
+    rate = max(track.rate for track in tracks)
+    common: dict[str, Any] = {
+        "data_root": Path("+".join(sets) if len(sets) > 1 else next(iter(sets.values())).root),
+        "metrics": config.metrics,
+        "evaluator": config.evaluator,
+        "max_seconds": config.max_seconds,
+        "max_tracks": config.max_tracks,
+        "equaliser": _equaliser(config, plan, rate, model.channels if model else 2),
+        "workers": config.workers,
+        "pictures": config.pictures,
+    }
+    separate: Separate | SavedStems
+    if saved:
+        separate, folder = saved, saved.folder.resolve()
+        settings = EvaluationSettings(folder.name, **common)
+        beside = folder.parent / f"scores-{folder.name}-{config.split}"
+    else:
+        separator = Separator(
+            model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
+        )
+        separate, checkpoint = separator.separate, find_model(config.ckpt)
+        settings = EvaluationSettings(
+            model.config["name"],
+            checkpoint=checkpoint,
+            overlap=separator.overlap_seconds / separator.segment_seconds,
+            segment_seconds=separator.segment_seconds,
+            precision=separator.precision,
+            **common,
+        )
+        beside = Path(str(config.ckpt)).parent / f"scores-{checkpoint.stem}-{config.split}"
+    out = Path(config.out) if config.out else beside
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
@@ -120,7 +138,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         def report(done: int, total: int, name: str) -> None:
             bar.update(task, completed=done, total=total, description=name)
 
-        scores = evaluate(separator.separate, tracks, plan, out, settings=settings, on_progress=report)
+        scores = evaluate(separate, tracks, plan, out, settings=settings, on_progress=report)
     Console().print(table(scores))
     Console().print(f"scores: {out / 'scores.json'}", soft_wrap=True)
     return scores
@@ -135,7 +153,9 @@ def _equaliser(config: EvaluationConfig, plan: StemPlan, rate: int, channels: in
         return fit(songs, plan, rate, channels, root.resolve().name)
 
 
-def _score(separate: Separate, wanted: Sequence[tuple[ScoredTrack, Sequence[str]]], store: ScoreStore) -> None:
+def _score(
+    separate: Separate | SavedStems, wanted: Sequence[tuple[ScoredTrack, Sequence[str]]], store: ScoreStore
+) -> None:
     settings = store.settings
     workers = min(settings.workers or processors(), sum(len(methods) for _, methods in wanted))
     with ExitStack() as stack:
@@ -147,11 +167,15 @@ def _score(separate: Separate, wanted: Sequence[tuple[ScoredTrack, Sequence[str]
         for number, (unread, methods) in enumerate(wanted):
             song = unread.unread()
             for method in methods:
-                stems = song.complete(separate(song.mixture, song.rate)) if method == MODEL else None
+                stems = song.complete(_estimates(separate, song)) if method == MODEL else None
                 scorer.submit(song, method, stems)
                 if stems is not None and number < settings.pictures:
                     _picture(song, stems, store.out)
         scorer.finish()
+
+
+def _estimates(separate: Separate | SavedStems, song: ScoredTrack) -> Mapping[str, Audio]:
+    return separate.read(song) if isinstance(separate, SavedStems) else separate(song.mixture, song.rate)
 
 
 def _picture(song: ScoredTrack, stems: Mapping[str, Audio], out: Path) -> None:

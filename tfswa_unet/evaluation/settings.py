@@ -79,7 +79,8 @@ class EvaluationConfig:
         ConfigError: a number is out of range.
     """
 
-    ckpt: str
+    ckpt: str | None
+    estimates: str | None
     data: dict[str, Any]
     split: Split
     equaliser: str | None
@@ -98,5 +99,9 @@ class EvaluationConfig:
     paths: dict[str, str]
 
     def __post_init__(self) -> None:
+        if (self.ckpt is None) == (self.estimates is None):
+            raise ConfigError(
+                "give what is to be scored, ckpt=MODEL, or estimates=FOLDER for stems that are there already, not both"
+            )
         if self.max_tracks is not None and self.max_tracks < 1:
             raise ConfigError(f"max_tracks={self.max_tracks}: expected 1 or more, or null for all")
