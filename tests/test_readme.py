@@ -25,6 +25,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith(("tfswa ", "python ", "make "))
 ]
+VERBS = ("train", "tfswa runs", "eval", "bundle", "separate")  # in the order in which one needs the other's files
 # `tfswa`, its packaged models replaced by those below the working folder.
 TFSWA = """
 import sys
@@ -72,9 +73,10 @@ def _run(command, place):
 
 def test_train_evaluate_bundle_separate(place):
     commands = [command for command in COMMANDS if not command.startswith("make")]
-    in_order = sorted(commands, key=lambda command: ["train", "eval", "bundle", "separate"].index(_verb(command)))
+    in_order = sorted(commands, key=lambda command: VERBS.index(_verb(command)))
     printed = {command: _run(command, place) for command in in_order}
-    assert {_verb(command) for command in printed} == {"train", "eval", "bundle", "separate"}
+    assert {_verb(command) for command in printed} == set(VERBS)
+    assert (place / "sweep.html").read_text().count("<tr><td>") == 4
     assert len(list(place.glob("runs/sweep/*/*/checkpoints/last.ckpt"))) == 4
     assert len(list(place.glob("runs/tfswa_base/*/checkpoints/*/scores.json"))) == 1
     stems = {path.name: audio.probe(path) for path in (place / "stems" / "song").iterdir()}
@@ -83,7 +85,7 @@ def test_train_evaluate_bundle_separate(place):
 
 
 def _verb(command):
-    return next(verb for verb in ("train", "eval", "bundle", "separate") if verb in command)
+    return next(verb for verb in VERBS if verb in command)
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
