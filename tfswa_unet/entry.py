@@ -20,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tfswa_unet.config import plain
 from tfswa_unet.errors import RunError, UserError
+from tfswa_unet.files import FULL
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk
 DENIED = (errno.EROFS, errno.EACCES, errno.EPERM)
 INTERNALS = ("full_key:", "object_type", "reference_type")  # lines of OmegaConf's that say nothing to a user
 # Where a key went that a data set has for itself.

@@ -14,7 +14,7 @@ from tfswa_unet.bench.results import Failure, tell, time_in_turns
 from tfswa_unet.bench.settings import ScoringSetting
 from tfswa_unet.bench.subject import RATE, set_up
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.evaluation.bsseval import EVALUATORS, METRICS, load_museval
+from tfswa_unet.evaluation.bsseval import EVALUATORS, METRICS, Frames, load_museval
 from tfswa_unet.evaluation.tracks import Audio
 from tfswa_unet.processes import device_name
 from tfswa_unet.songs import synthesize
@@ -31,12 +31,17 @@ def measure(setting: ScoringSetting) -> dict[str, Any]:
     load_museval()
     set_up(setting.threads)
     short = stems(setting.seconds)
-    works = {(name,): partial(EVALUATORS[name], *short, RATE, RATE) for name in EVALUATORS}
+    frames: dict[str, Frames] = {}
+
+    def score(name: str) -> None:
+        frames[name] = EVALUATORS[name](*short, RATE, RATE)
+
+    works = {(name,): partial(score, name) for name in EVALUATORS}
     found = time_in_turns(works, works, setting.runs, torch.device("cpu"), lambda seconds: f"{seconds:.2f} s")
     medians = {name: seconds for (name,), seconds in found.items() if not isinstance(seconds, Failure)}
     if len(medians) < len(works):
         raise ConfigError("one of the two has no time: lower --seconds, and see the lines above")
-    difference = np.abs(EVALUATORS[OURS](*short, RATE, RATE) - EVALUATORS[THEIRS](*short, RATE, RATE))
+    difference = np.abs(frames[OURS] - frames[THEIRS])
     record = {
         "stems": len(short[0]),
         "device_name": device_name(torch.device("cpu")),

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console(highlight=False, markup=False)
     console.print(_table(found))
-    apart = [(each, told) for each in found if (told := unusual(each, found))]
+    apart = [(each, told) for each, told in zip(found, unusual(found), strict=True) if told]
     if apart:
         console.print("\nwhat is not as in most of them:")
     for each, told in apart:

@@ -117,6 +117,12 @@ def glue(stems: Mapping[str, np.ndarray], settings: Compression, rate: int) -> d
     return {stem: audio * gain for stem, audio in stems.items()}
 
 
+def below_peak(stems: Mapping[str, np.ndarray], peak: float) -> dict[str, np.ndarray]:
+    """Bring stems (2, t) to one level at which the loudest of them, or their sum, reaches `peak` of full scale."""
+    loudest = max(1e-6, *(float(np.abs(audio).max()) for audio in [*stems.values(), sum(stems.values())]))
+    return {stem: audio * np.float32(peak / loudest) for stem, audio in stems.items()}
+
+
 def stereo_width(audio: np.ndarray, width: float) -> np.ndarray:
     """Scale the side of audio (2, t) by `width`: 0 gives mono, 1 the same, 2 twice the width; (2, t)."""
     middle, side = audio.mean(axis=0), (audio[0] - audio[1]) * np.float32(width / 2)

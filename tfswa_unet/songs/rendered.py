@@ -25,6 +25,7 @@ from tfswa_unet.songs.mixdown import (
     Bell,
     Compression,
     apply_strip,
+    below_peak,
     compress,
     glue,
     room_spectrum,
@@ -187,13 +188,13 @@ def render(
     plan, space, mix, *players = (np.random.default_rng(each) for each in np.random.SeedSequence(seed).spawn(7))
     if recordings.excerpts and plan.random() < EXCERPTS:
         excerpt = recordings.excerpts[int(plan.integers(len(recordings.excerpts)))]
-        return _below_peak(_remixed(excerpt_stretches(seconds, excerpt, plan), mix))
+        return below_peak(_remixed(excerpt_stretches(seconds, excerpt, plan), mix), PEAK)
     score, song = compose(plan, seconds), None
     if midi and plan.random() < MIDI_SHARE and (found := _midi_song(midi, plan, on_error)):
         song = _excerpt(found, seconds, plan)
         score = _following(score, song)
     dry = {stem: PLAYERS[stem](score, song, recordings, rng) for stem, rng in zip(STEMS, players, strict=True)}
-    return _below_peak(_mixed(dry, mix, space))
+    return below_peak(_mixed(dry, mix, space), PEAK)
 
 
 def _vocals(score: Score, song: MidiSong | None, recordings: Recordings, rng: np.random.Generator) -> np.ndarray:
@@ -301,11 +302,6 @@ def _remixed(stems: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str
     silence = np.zeros_like(next(iter(stems.values())))
     gains = {stem: np.float32(10 ** (rng.uniform(-REMIXED, REMIXED) / 20)) for stem in STEMS}
     return {stem: gains[stem] * stems.get(stem, silence) for stem in STEMS}
-
-
-def _below_peak(stems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    peak = max(1e-6, *(float(np.abs(audio).max()) for audio in [*stems.values(), sum(stems.values())]))
-    return {stem: audio * np.float32(PEAK / peak) for stem, audio in stems.items()}
 
 
 def _excerpt(song: MidiSong, seconds: float, rng: np.random.Generator) -> MidiSong:

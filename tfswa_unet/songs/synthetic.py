@@ -14,7 +14,7 @@ from tfswa_unet.songs.bass import bass
 from tfswa_unet.songs.compose import compose, played_by
 from tfswa_unet.songs.drums import drums
 from tfswa_unet.songs.instruments import other
-from tfswa_unet.songs.mixdown import apply_strip, room_spectrum
+from tfswa_unet.songs.mixdown import apply_strip, below_peak, room_spectrum
 from tfswa_unet.songs.sounds import impulse
 from tfswa_unet.songs.voice import vocals
 from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, write_missing
@@ -79,8 +79,7 @@ def synthesize(seed: int, seconds: float, rate: int = 44_100, band: int | None =
     stems = {}
     for stem, rng in zip(STEMS, players.spawn(len(STEMS)), strict=True):
         stems[stem] = apply_strip(PLAYERS[stem](score, rng, rate), score.strips[stem], room, rate)
-    peak = max(float(np.abs(audio).max()) for audio in [*stems.values(), sum(stems.values())])
-    return {stem: audio * np.float32(PEAK / peak) for stem, audio in stems.items()}
+    return below_peak(stems, PEAK)
 
 
 def make_recipe(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import math
 import os
@@ -25,7 +24,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from tfswa_unet.data.sets.layouts import without_repeats
 from tfswa_unet.errors import RunError, StoppedError
 from tfswa_unet.evaluation.report import versions
-from tfswa_unet.files import replacing
+from tfswa_unet.files import FULL, replacing
 from tfswa_unet.processes import device_name
 from tfswa_unet.training.config import CheckpointConfig
 from tfswa_unet.training.energy import Energy, counters
@@ -33,7 +32,6 @@ from tfswa_unet.training.resuming import BEST, INTERRUPTED, LAST, PREVIOUS, Resu
 
 MONITOR = "val/sdr"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk
 ENERGY_EVERY = 10.0  # s; counters of processors begin again after some minutes
 
 Source = dict[str, str]  # a row of a data set's table of sources

@@ -65,13 +65,15 @@ def differing(runs: Sequence[RunRecord]) -> list[str]:
     ]
 
 
-def unusual(run: RunRecord, runs: Sequence[RunRecord]) -> list[str]:
-    """The settings of a run, as key=value, that are not those of most runs, or of the first of equally many."""
-    told = []
+def unusual(runs: Sequence[RunRecord]) -> list[list[str]]:
+    """The settings of each run, as key=value, that are not those of most runs, or of the first of equally many."""
+    told: list[list[str]] = [[] for _ in runs]
     for key in differing(runs):
-        usual = Counter(str(each.settings.get(key, "")) for each in runs).most_common(1)[0][0]
-        if (value := str(run.settings.get(key, ""))) != usual:
-            told.append(f"{key}={value}")
+        values = [str(run.settings.get(key, "")) for run in runs]
+        usual = Counter(values).most_common(1)[0][0]
+        for of_run, value in zip(told, values, strict=True):
+            if value != usual:
+                of_run.append(f"{key}={value}")
     return told
 
 
