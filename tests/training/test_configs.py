@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.conftest import SMALL
 from tfswa_unet import models
 from tfswa_unet.config import choices
 from tfswa_unet.errors import ConfigError, DataError
@@ -157,3 +158,32 @@ def test_mistakes_are_refused_before_training(config, tmp_path, overrides, error
         build_run(config(*overrides), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "wanted"),
+    [
+        ("single", ("SingleDeviceStrategy", "32-true", False, False, 1)),
+        ("ddp", ("DDPStrategy", "32-true", False, False, 2)),
+        ("ddp_amp", ("DDPStrategy", "bf16-mixed", False, False, 2)),
+        ("ddp_amp_checkpoint", ("DDPStrategy", "bf16-mixed", True, False, 2)),
+        ("fsdp", ("ShardedStrategy", "32-true", False, False, 2)),
+        ("compile", ("DDPStrategy", "32-true", False, True, 2)),
+        ("[ddp,bf16,checkpoint,compile]", ("DDPStrategy", "bf16-mixed", True, True, 2)),
+    ],
+)
+def test_a_strategy_reaches_the_trainer_and_the_network(config, tmp_path, strategy, wanted):
+    devices = [] if strategy == "single" else ["trainer.devices=2"]
+    small = [override for override in SMALL if override != "trainer.devices=1"]
+    run = build_run(config(*small, *devices, f"strategy={strategy}", small=False), tmp_path)
+    network = run.module.model.network
+    compiled = [region._compiled_call_impl is not None for region in network.regions()]
+    assert wanted == (
+        type(run.trainer.strategy).__name__,
+        run.trainer.precision,
+        network.checkpointing,
+        all(compiled),
+        run.trainer.num_devices,
+    )
+    assert any(compiled) == all(compiled)
+    assert len(compiled) == 3  # a block at each of two resolutions, and the decoder's

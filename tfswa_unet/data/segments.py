@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -155,8 +155,9 @@ class ValidationSegments(Segments):
     """All of every track in consecutive segments, each track's own stems; the last segment ends in zeros.
 
     `places` says which track and which first sample each is. With `per_track`, that many segments a track at most,
-    evenly spread. With on_error "skip" the next segment that can be read stands in for one that cannot. Other arguments
-    and errors are those of `Segments`.
+    evenly spread. With on_error "skip" the next segment that can be read stands in for one that cannot. Items behind
+    the last are silent: with them, shards of several processes are equally long. Other arguments and errors are those
+    of `Segments`.
     """
 
     def __init__(
@@ -184,6 +185,9 @@ class ValidationSegments(Segments):
         return len(self.places)
 
     def fill(self, example: Tensor, item: int) -> None:
+        if item >= len(self.places):
+            example.zero_()
+            return
         # What cannot be read is stood in for by what follows.
         following = (self.places[(item + k) % len(self.places)] for k in range(len(self.places)))
         self.faults.first(partial(self._read, example, *place) for place in following)
@@ -228,7 +232,7 @@ class EpochSampler(Sampler[int]):
 
 
 def loader(
-    examples: Segments, batch_size: int, workers: int, sampler: Sampler[int], drop_last: bool = False
+    examples: Segments, batch_size: int, workers: int, sampler: Iterable[int], drop_last: bool = False
 ) -> DataLoader[Tensor]:
     """Data loader of batches (b, s, c, t) in float32, pinned where there is a GPU; its workers stay.
 

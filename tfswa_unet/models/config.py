@@ -35,6 +35,11 @@ class Network(nn.Module):
             if isinstance(module, Stage | Chain):
                 module.checkpointing = on
 
+    def regions(self) -> list[nn.Module]:
+        """The blocks that repeat, inner ones first: what is compiled, or cut over devices, each by itself."""
+        held = [module for module in self.modules() if isinstance(module, Stage | Chain)]
+        return [layer for module in held for layer in (module.blocks if isinstance(module, Stage) else module)][::-1]
+
     def last_layers(self) -> list[nn.Module]:
         """The linear layers whose sum is the output."""
         raise NotImplementedError

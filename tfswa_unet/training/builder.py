@@ -27,8 +27,10 @@ from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
 from tfswa_unet.training.resuming import Resumable, read_resumable, say
+from tfswa_unet.training.sharding import ShardedModule, ShardedStrategy
 
 OURS = ("gradient_clip", "max_skipped")  # of conf/trainer; the rest is Lightning's
+SHARDED = "fsdp"  # of strategy.kind; the rest are Lightning's here too
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,14 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         "stems": config.stems,
         "sums_to_mixture": config.model["sums_to_mixture"] and covers_mixture,
     }
-    module = SeparationModule(
+    sharded = config.strategy.kind == SHARDED
+    if sharded and config.callbacks.average.decay is not None:
+        raise ConfigError(
+            "strategy=fsdp has no average of the weights, which are cut over the devices: set "
+            "callbacks.average.decay=null, or train by strategy=ddp"
+        )
+    kind = ShardedModule if sharded else SeparationModule
+    module = kind(
         model,
         config.loss,
         config.optimizer,
@@ -158,7 +167,7 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
     try:
         return L.Trainer(
             **arguments,
-            strategy=config.strategy.kind,
+            strategy=ShardedStrategy() if config.strategy.kind == SHARDED else config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resume),
             callbacks=make_callbacks(config.callbacks, folder, pieces),

@@ -10,11 +10,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -34,6 +34,7 @@ MONITOR = "val/sdr"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ENERGY_EVERY = 10.0  # s; counters of processors begin again after some minutes
 
+Result = TypeVar("Result")
 Source = dict[str, str]  # a row of a data set's table of sources
 
 
@@ -44,7 +45,7 @@ class Checkpoints(Checkpoint):
     the loggers have the one before, so that going on repeats and leaves out nothing. previous.ckpt is the last.ckpt
     before, for when that is damaged. SIGINT and SIGTERM end the run after the step that is under way, with the same
     state in interrupted.ckpt; a second signal, or one before the first step, ends it at once. An error leaves
-    interrupted.ckpt too.
+    interrupted.ckpt too where there is one process.
 
     Args:
         folder: of the checkpoints.
@@ -148,6 +149,8 @@ class Checkpoints(Checkpoint):
         # Without optimizers it ended before it trained, as for songs that cannot be decoded.
         if not trainer.optimizers or isinstance(exception, StoppedError) or self.unwritable:
             return
+        if trainer.world_size > 1:
+            return  # the others may not have the error: they would not take part
         if trainer.validating:
             self._copy_last(trainer)  # the average may be in the weights' place now
             return
@@ -186,19 +189,33 @@ class Checkpoints(Checkpoint):
         self.saved_at, self.due = time.monotonic(), False
 
     def _save(self, trainer: Trainer, name: str) -> None:
-        path = self.folder / name
-        try:
-            if trainer.is_global_zero:
-                with replacing(path) as temporary:
-                    trainer.save_checkpoint(temporary)
-                    # Not where it may be damaged, which only one that was written or read here is not.
-                    if name == LAST and self.state and self.state.path.resolve() == path.resolve():
-                        os.replace(path, self.folder / PREVIOUS)
-            else:
-                trainer.save_checkpoint(path)  # takes part; the first process alone writes
-        except OSError as error:
+        path, files = self.folder / name, trainer.strategy.checkpoint_io
+
+        def finish() -> None:
+            if isinstance(files, CheckpointFiles):
+                files.check()
+            # Not where it may be damaged, which only one that was written or read here is not.
+            if name == LAST and self.state and self.state.path.resolve() == path.resolve():
+                os.replace(path, self.folder / PREVIOUS)
+
+        with ExitStack() as stack:
+            temporary = self._on_the_first(trainer, path, lambda: stack.enter_context(replacing(path)))
+            trainer.save_checkpoint(temporary or path)  # in which all take part
+            self._on_the_first(trainer, path, finish)
+
+    def _on_the_first(self, trainer: Trainer, path: Path, act: Callable[[], Result]) -> Result | None:
+        """Do in the first process what writing `path` takes; where it cannot, no other waits for it: all raise."""
+        result, failed = None, None
+        if trainer.is_global_zero:
+            try:
+                result = act()
+            except OSError as error:
+                failed = error
+        failed = trainer.strategy.broadcast(failed)
+        if failed is not None:
             self.unwritable = True
-            raise self.unwritable_error(f"{path} cannot be written", error) from None
+            raise self.unwritable_error(f"{path} cannot be written", failed)
+        return result
 
     def _copy_last(self, trainer: Trainer) -> None:
         path = self.folder / INTERRUPTED
@@ -322,13 +339,25 @@ class CheckpointFiles(TorchCheckpointIO):
     They are on the disk, not on their way to it, before they take the place of the one before.
     """
 
+    failed: OSError | None = None
+
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write, and keep the error where that fails: the other processes wait for this one to come out of it."""
         buffer = io.BytesIO()  # torch gives a RuntimeError for a full disk
         torch.save(checkpoint, buffer)
-        with Path(path).open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with Path(path).open("wb") as file:
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            self.failed = error
+
+    def check(self) -> None:
+        """Raise the error of the last writing, if it had one."""
+        failed, self.failed = self.failed, None
+        if failed is not None:
+            raise failed
 
 
 def _restore(handlers: Mapping[int, Any]) -> None:

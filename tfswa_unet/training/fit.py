@@ -18,6 +18,7 @@ from tfswa_unet.processes import keep_pages
 from tfswa_unet.training.builder import Run, build_run
 from tfswa_unet.training.callbacks import EarlyStopping
 from tfswa_unet.training.checkpoints import Checkpoints
+from tfswa_unet.training.ranks import OneConfiguration
 from tfswa_unet.training.resuming import LAST
 
 
@@ -35,6 +36,7 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
     keep_pages()
     _quiet()
     run = build_run(values, folder)
+    run.trainer.callbacks.append(OneConfiguration(values, run.resume))  # type: ignore[attr-defined]
     checkpoints = _callback(run, Checkpoints)
     console = Console(stderr=True, highlight=False)
     if run.trainer.is_global_zero:
@@ -94,7 +96,8 @@ def _callback(run: Run, kind: type[Callback]) -> Any:
 
 def _quiet() -> None:
     """Keep Lightning's advice for its developers, and its advertisements, off the user's screen."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         ".*LeafSpec.*",
         ".*does not have many workers.*",
@@ -104,5 +107,6 @@ def _quiet() -> None:
         ".*dataloader is not resumable.*",  # the sampler goes on with the next example, see SegmentDataModule
         ".*callbacks used to create the checkpoint.*",
         ".*log files in this directory will be deleted.*",
+        ".*returned a view tensor.*",  # of the sharded network, which nothing changes in place
     ):
         warnings.filterwarnings("ignore", message)

@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tfswa_unet.data.augmentation import build_augmentation, split
@@ -36,7 +37,7 @@ class SeparationModule(L.LightningModule):
         gradient_clip: largest gradient norm; 0 turns clipping off.
         max_skipped: steps in a row that may be skipped before training stops.
         gradient_checkpointing: recompute each block's activations in the backward pass.
-        compile: let torch.compile rewrite the network; its first steps take minutes.
+        compile: let torch.compile rewrite each of the network's blocks; the first steps take tens of seconds.
         seed: of the augmentation.
 
     Raises:
@@ -61,7 +62,8 @@ class SeparationModule(L.LightningModule):
         self.model = build(model)
         self.model.network.checkpointing = gradient_checkpointing  # type: ignore[assignment]
         if compile:
-            self.model.network.compile()  # in place, so that the names in checkpoints stay
+            for region in self.model.network.regions():  # type: ignore[operator]
+                region.compile()  # in place, so that the names in checkpoints stay
         self.loss = WeightedLoss(loss)
         _, for_batches = split(augmentation)
         self.augmentation = build_augmentation(for_batches, rate=self.model.rate)
@@ -128,6 +130,8 @@ class SeparationModule(L.LightningModule):
         """Clip, log the norm, and skip a step whose gradient is not finite."""
         limit = self.gradient_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()  # of the processes' parts
         self.log("train/gradient_norm", norm)
         if torch.isfinite(norm):
             self.skipped_in_a_row = 0

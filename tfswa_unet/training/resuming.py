@@ -88,11 +88,11 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
         {"model": each["model"], "optimizer": {"name": each["optimizer"]["name"]}}
         for each in (checkpoint["hyper_parameters"], hparams)
     )
-    differences = _differences(theirs, ours)
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+    found = differences(theirs, ours)
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise ConfigError(
-            f"{what} is of another run: {', '.join(differences[:3])}{more}; go on with what it was trained "
+            f"{what} is of another run: {', '.join(found[:3])}{more}; go on with what it was trained "
             "with, or take its weights alone by init_from="
         )
     counters = checkpoint["loops"]["fit_loop"]
@@ -151,11 +151,11 @@ def _missing(path: Path) -> str:
     return "no such checkpoint; expected a file such as runs/…/checkpoints/last.ckpt"
 
 
-def _differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
-    """The keys at which two configurations differ, each with both values."""
+def differences(theirs: Any, ours: Any, key: str = "") -> list[str]:
+    """The keys at which two configurations differ, each as "KEY is VALUE there and VALUE here"."""
     if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
         names = dict.fromkeys((*theirs, *ours))
-        return [text for name in names for text in _differences(theirs.get(name), ours.get(name), f"{key}.{name}")]
+        return [text for name in names for text in differences(theirs.get(name), ours.get(name), f"{key}.{name}")]
     if isinstance(theirs, list | tuple) and isinstance(ours, list | tuple):
         theirs, ours = list(theirs), list(ours)
     return [] if theirs == ours else [f"{key.removeprefix('.')} is {theirs} there and {ours} here"]
