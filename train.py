@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import hydra
@@ -13,12 +14,17 @@ from tfswa_unet.entry import in_one_sentence, plain_values
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 @in_one_sentence
 def main(config: DictConfig) -> float:
-    """Train, and return the best validation SDR in dB, which sweepers maximise."""
+    """Train, once or in a sweep, and return the best validation SDR in dB, which sweepers maximise."""
     from hydra.core.hydra_config import HydraConfig
 
+    values, folder = plain_values(config), Path(HydraConfig.get().runtime.output_dir)
+    if "sweep" in values:
+        from tfswa_unet.training.sweep import sweep
+
+        return sweep(values, sys.argv, folder)
     from tfswa_unet.training.fit import fit
 
-    return fit(plain_values(config), Path(HydraConfig.get().runtime.output_dir))
+    return fit(values, folder)
 
 
 if __name__ == "__main__":

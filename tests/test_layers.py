@@ -45,6 +45,7 @@ LIBRARIES = {
     "musdb": {"bench"},
     "stempeg": set(),
     "wandb": {"training"},
+    "optuna": {"training"},
     "matplotlib": {"evaluation", "training", "pages"},
     "jinja2": {"pages"},
     "fastapi": set(),
@@ -53,7 +54,7 @@ LIBRARIES = {
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 MOST_LINES = 400
 # What makes an import slow or fail must wait until it is needed.
-LATE = {"jinja2", "mido", "museval", "musdb", "wandb", "matplotlib", "av", "soundfile"}
+LATE = {"jinja2", "mido", "museval", "musdb", "wandb", "optuna", "matplotlib", "av", "soundfile"}
 
 
 def _room(path):

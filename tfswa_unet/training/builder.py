@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
@@ -165,7 +167,7 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
     """The Lightning trainer with its loggers and callbacks."""
     arguments = {name: value for name, value in vars(config.trainer).items() if name not in OURS}
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             **arguments,
             strategy=ShardedStrategy() if config.strategy.kind == SHARDED else config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
@@ -180,6 +182,17 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
         )
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise ConfigError(f"trainer/strategy: {' '.join(str(error).split())}") from None
+    if is_multirun() and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.world_size > 1:
+        raise ConfigError(
+            f"with -m, each of the {trainer.world_size} processes of a run would start the whole sweep again: put "
+            "`torchrun --nproc-per-node N` in front of train.py, use sweep=optuna, or set trainer.devices=1"
+        )
+    return trainer
+
+
+def is_multirun() -> bool:
+    """Whether this process was started as a sweep of Hydra's, with -m."""
+    return bool({"-m", "--multirun"} & set(sys.argv))
 
 
 def _write_facts(values: Mapping[str, Any], folder: Path) -> None:

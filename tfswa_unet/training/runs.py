@@ -97,8 +97,7 @@ def _read(root: Path, folder: Path) -> RunRecord:
         with (folder / CONFIG).open(encoding="utf-8") as file:
             config = yaml.safe_load(file)
         settings = dict(_flat(config))
-        with (folder / METRICS).open(newline="", encoding="utf-8") as file:
-            curves = _read_curves(csv.DictReader(file))
+        curves = read_curves(folder)
         started = datetime.fromtimestamp((folder / CONFIG).stat().st_mtime, timezone.utc)
     except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
         told = " ".join(str(error).split())
@@ -119,10 +118,16 @@ def _read(root: Path, folder: Path) -> RunRecord:
     )
 
 
-def _read_curves(table: csv.DictReader[str]) -> dict[str, Curve]:
-    """Curves by metric; rows hold some of the metrics each, and a row that was broken off is left out."""
+def read_curves(folder: Path) -> dict[str, Curve]:
+    """Curves of the run in a folder by metric; a row that is broken off, or yet to be written out, is left out.
+
+    Raises:
+        OSError: where there is no table of metrics.
+        ValueError: for one that holds something else than numbers.
+    """
+    text = (folder / METRICS).read_text(encoding="utf-8")
     curves: dict[str, Curve] = {}
-    for row in table:
+    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):  # rows hold some of the metrics each
         if not (row.get("step") or "").isdigit():
             continue
         for name, value in row.items():
