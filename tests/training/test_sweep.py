@@ -238,7 +238,7 @@ def _kill_with_children(pid):
 
 
 @pytest.mark.slow
-def test_a_sweep_of_ddp_runs_is_killed_and_goes_on(make_config, tmp_path):
+def test_a_sweep_of_ddp_runs_is_killed_and_goes_on(make_config, songs, tmp_path):
     settings = [f"sweep.trials={TRIALS}", "sweep.startup_trials=2", "~sweep.space.scheduler"]
     small = [
         *SMALL,
@@ -248,8 +248,7 @@ def test_a_sweep_of_ddp_runs_is_killed_and_goes_on(make_config, tmp_path):
         "callbacks.checkpoint.every_n_minutes=0",
     ]
     values = make_config(*small, "sweep=optuna", *settings, small=False)
-    places = [f"data.root={values['data']['sets']['musdb18hq']['root']}", f"paths.cache={values['paths']['cache']}"]
-    command = [str(ROOT / "train.py"), *small, *places]
+    command = [str(ROOT / "train.py"), *small, f"data.root={songs}", f"paths.cache={songs}-cache"]
     killed = tmp_path / f"trial_{TRIALS // 2:03}"
 
     process = multiprocessing.get_context("fork").Process(target=sweep, args=(values, command, tmp_path))

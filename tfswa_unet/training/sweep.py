@@ -328,7 +328,7 @@ def _reason(folder: Path) -> str:
     lines = (folder / OUTPUT).read_text(errors="replace").split("\n")
     said = [line for line in lines if line.strip()] or ["it said nothing"]
     errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    return (errors or said)[-1]
+    return (errors or said)[-1].rstrip(".")
 
 
 def _tell(study: Study, folder: Path, console: Console) -> None:
