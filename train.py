@@ -14,7 +14,7 @@ from tfswa_unet.entry import in_one_sentence, plain_values
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 @in_one_sentence
 def main(config: DictConfig) -> float:
-    """Train, once or in a sweep, and return the best validation SDR in dB, which sweepers maximise."""
+    """Train, once, in a sweep or in a study, and return the best validation SDR in dB, which sweepers maximise."""
     from hydra.core.hydra_config import HydraConfig
 
     values, folder = plain_values(config), Path(HydraConfig.get().runtime.output_dir)
@@ -22,6 +22,10 @@ def main(config: DictConfig) -> float:
         from tfswa_unet.training.sweep import sweep
 
         return sweep(values, sys.argv, folder)
+    if "study" in values:
+        from tfswa_unet.training.study import study
+
+        return study(values, sys.argv, folder)
     from tfswa_unet.training.fit import fit
 
     return fit(values, folder)

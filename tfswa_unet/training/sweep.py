@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import math
-import os
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tfswa_unet.config import from_values
-from tfswa_unet.errors import ConfigError, RunError, StoppedError
-from tfswa_unet.files import replacing, write_text
-from tfswa_unet.training.builder import is_multirun
+from tfswa_unet.errors import ConfigError, RunError
+from tfswa_unet.files import replacing
 from tfswa_unet.training.resuming import differences
 from tfswa_unet.training.runs import SCORE, read_curves
+from tfswa_unet.training.trials import (
+    OUTPUT,
+    locked,
+    override_text,
+    passed_on,
+    reason,
+    refuse,
+    running,
+    stoppable,
+    training_command,
+)
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-STUDY, LOCK, OUTPUT, TABLE, PICTURE = "study.db", "lock", "output.txt", "trials.csv", "importances.png"
-OURS = ("sweep", "resume", "hydra.run.dir")  # keys that a trial does not take from the sweep's command
+ASKED = "sweep=optuna"
+STUDY, TABLE, PICTURE = "study.db", "trials.csv", "importances.png"
 POLL = 0.5  # s between looks at a trial's scores
-GRACE = 60.0  # s that a trial has to end after SIGTERM
 SETTINGS = "settings"  # of a study, which do not change
 
 
@@ -79,7 +84,7 @@ class Choices:
 
     def suggest(self, trial: Trial, key: str) -> str:
         """A value as an override has it."""
-        return trial.suggest_categorical(key, [_text(each) for each in self.choices])
+        return trial.suggest_categorical(key, [override_text(each) for each in self.choices])
 
 
 def read_space(values: Mapping[str, Any], where: str = "sweep.space") -> dict[str, Range | Choices]:
@@ -128,11 +133,15 @@ def sweep(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> fl
     """
     config = from_values(SweepConfig, values["sweep"], "sweep")
     space = read_space(config.space)
-    _refuse(values, space)
-    words = [word for word in command[1:] if not _is_ours(word)]
+    refuse(values, ASKED)
+    if not space:
+        raise ConfigError("sweep.space is empty: name what to search, such as sweep.space.optimizer.lr")
+    if not values["logger"]["csv"]:
+        raise ConfigError(f"{ASKED} reads the scores of a trial from its csv/metrics.csv: set logger.csv=true")
+    words = passed_on(command[1:], "sweep")
     console = Console(highlight=False, soft_wrap=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, console) as lock, _stoppable():
+    with locked(folder, console) as lock, stoppable():
         study = _open_study(config, words, folder)
         failed = 0
         while len(_finished(study)) < config.trials:
@@ -140,7 +149,14 @@ def sweep(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> fl
             overrides = [f"{key}={each.suggest(trial, key)}" for key, each in space.items()]
             console.print(f"trial {trial.number}: {' '.join(overrides)}")
             place = folder / f"trial_{trial.number:03}"
-            run = [sys.executable, command[0], *words, *overrides, f"hydra.run.dir={_text(str(place))}", "resume=auto"]
+            run = [
+                sys.executable,
+                command[0],
+                *words,
+                *overrides,
+                f"hydra.run.dir={override_text(str(place))}",
+                "resume=auto",
+            ]
             outcome = _train(study, trial, run, place, lock, config.prune_after is not None)
             console.print(f"trial {trial.number}: {outcome}")
             failed += study.trials[trial.number].state.name == "FAIL"
@@ -148,67 +164,6 @@ def sweep(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> fl
                 raise RunError(f"trial {trial.number} {outcome}; all it said is in {place / OUTPUT}")
     _tell(study, folder, console)
     return study.best_value
-
-
-def _refuse(values: Mapping[str, Any], space: Mapping[str, Any]) -> None:
-    """Raise ConfigError for what does not go together with a sweep."""
-    if not space:
-        raise ConfigError("sweep.space is empty: name what to search, such as sweep.space.optimizer.lr")
-    if is_multirun():
-        raise ConfigError("sweep=optuna chooses the values itself: leave out -m")
-    if {"WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RUN_ID"} & os.environ.keys():
-        raise ConfigError(
-            "sweep=optuna starts the processes of each trial itself: start it once, without torchrun, and set "
-            "trainer.devices"
-        )
-    if values["trainer"]["num_nodes"] != 1:
-        raise ConfigError("sweep=optuna trains on one machine: set trainer.num_nodes=1")
-    if values["resume"] is not None:
-        raise ConfigError("sweep=optuna goes on by itself when it is started again: leave out resume=")
-    if not values["logger"]["csv"]:
-        raise ConfigError("sweep=optuna reads the scores of a trial from its csv/metrics.csv: set logger.csv=true")
-
-
-def _is_ours(word: str) -> bool:
-    key = word.partition("=")[0].lstrip("+~")
-    return key in OURS or key.startswith("sweep.")
-
-
-def _text(value: Any) -> str:
-    """A plain value as Hydra's overrides have it."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_text, value))}]"
-    if isinstance(value, str):
-        plain = value and all(letter.isalnum() or letter in "_-./" for letter in value)
-        return value if plain else json.dumps(value, ensure_ascii=False)
-    return json.dumps(value)
-
-
-@contextmanager
-def _locked(folder: Path, console: Console) -> Iterator[int]:
-    """Hold a sweep's folder; a trial that outlives its killed sweep holds it too, and is waited for."""
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.print(f"waiting for the sweep, or the last trial of a killed one, that is at work in {folder}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file.fileno()
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Raise StoppedError at SIGINT and SIGTERM."""
-
-    def receive(number: int, _frame: Any) -> NoReturn:
-        raise StoppedError(f"stopped by {signal.Signals(number).name}, and goes on where it was", None, number)
-
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _open_study(config: SweepConfig, words: Sequence[str], folder: Path) -> Study:
@@ -266,43 +221,23 @@ def _train(study: Study, trial: Trial, command: Sequence[str], folder: Path, loc
 
     pruned = False
     folder.mkdir(exist_ok=True)
-    with (folder / OUTPUT).open("ab") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=[lock]
-        )
-        try:
-            while process.poll() is None and not pruned:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(POLL)
-                pruned = _report(trial, folder) and prune and process.poll() is None and trial.should_prune()
-        finally:
-            _end(process)
+    with running(command, folder / OUTPUT, lock) as process:
+        while process.poll() is None and not pruned:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL)
+            pruned = _report(trial, folder) and prune and process.poll() is None and trial.should_prune()
     _report(trial, folder)
     scores = _scores(folder)
     if pruned:
         study.tell(trial, state=TrialState.PRUNED)
         return f"pruned after {len(scores)} validations, best {max(scores):.2f} dB"
     if process.returncode or not scores:
-        reason = _reason(folder) if process.returncode else "no validation had an SDR"
-        trial.set_user_attr("reason", reason)
+        why = reason(folder / OUTPUT) if process.returncode else "no validation had an SDR"
+        trial.set_user_attr("reason", why)
         study.tell(trial, state=TrialState.FAIL)
-        return f"failed with status {process.returncode}: {reason}"
+        return f"failed with status {process.returncode}: {why}"
     study.tell(trial, max(scores))
     return f"{max(scores):.2f} dB, best of all {study.best_value:.2f} dB"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End all processes of a trial: by SIGTERM, at which it keeps its state, then for good."""
-    try:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _scores(folder: Path) -> list[float]:
@@ -321,14 +256,6 @@ def _report(trial: Trial, folder: Path) -> bool:
     for number, score in enumerate(new, known + 1):
         trial.report(score, number)
     return bool(new)
-
-
-def _reason(folder: Path) -> str:
-    """The error of a trial: its last sentence that is one, or else its last line."""
-    lines = (folder / OUTPUT).read_text(errors="replace").split("\n")
-    said = [line for line in lines if line.strip()] or ["it said nothing"]
-    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    return (errors or said)[-1].rstrip(".")
 
 
 def _tell(study: Study, folder: Path, console: Console) -> None:
