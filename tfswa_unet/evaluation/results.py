@@ -64,6 +64,10 @@ class Row:
     parameters: float | None = None
     real_time_factor: float | None = None  # of separation, on the machine that scored
 
+    def of(self, stem: str) -> dict[str, float]:
+        """Its scores of a stem by metric."""
+        return {metric: scores[stem] for metric, scores in self.scores.items() if stem in scores}
+
 
 def read_result(path: Path, root: Path | None = None) -> Result:
     """Read an evaluation.
