@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.evaluation.measures import LOWER_IS_BETTER
 from tfswa_unet.evaluation.results import AVERAGE, Result
 
 # With fewer tracks even differences of one sign each could be chance: 2 · 0.5^5 > 0.05.
@@ -78,8 +79,11 @@ def verdict(first: str, second: str, differences: Sequence[Difference], metric: 
         unit: of the metric.
     """
     last = differences[-1]
-    ahead, behind = (second, first) if last.mean >= 0 else (first, second)
-    by = f"{ahead} is {abs(last.mean):.2f} {unit} {metric} above {behind} on average of the stems, over {last.tracks} tracks"
+    above, below = (second, first) if last.mean >= 0 else (first, second)
+    by = (
+        f"{above} is {abs(last.mean):.2f} {unit} {metric} above {below} on average of the stems, "
+        f"over {last.tracks} tracks" + (", where lower is better" if metric in LOWER_IS_BETTER else "")
+    )
     if last.low is None or last.high is None:
         return f"{by}: too few to tell it from chance, which takes {FEWEST} or more."
     low, high = (last.low, last.high) if last.mean >= 0 else (-last.high, -last.low)

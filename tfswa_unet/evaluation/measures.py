@@ -15,6 +15,7 @@ from tfswa_unet.evaluation.tracks import REST, Audio, Stems
 
 # Measures of one stem of a whole track, one number each, in the order of tables; docs/measures.md tells them apart.
 WHOLE = ("uSDR", "SI-SDR", "LSD", "NMR", "leakage")
+LOWER_IS_BETTER = ("LSD", "NMR", "leakage")
 
 WINDOW_SECONDS = 0.0464  # of spectra: the nearest power of two, 2048 samples at 44.1 kHz
 FRAMES = 64  # of a spectrogram at a time, so that memory does not grow with the song

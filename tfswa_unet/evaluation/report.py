@@ -71,6 +71,7 @@ def describe(settings: EvaluationSettings, songs: Sequence[ScoredTrack], checkpo
     checkpoint = {"name": settings.checkpoint.name, "sha256": checkpoint_hash} if settings.checkpoint else None
     return {
         "model": settings.model,
+        "parameters": settings.parameters,
         "checkpoint": checkpoint,
         "metric": _metric(settings),
         "data": settings.data_root.resolve().name if settings.data_root else None,

@@ -37,7 +37,7 @@ def write_report(out: Path, excerpts: Sequence[Excerpt]) -> Path:
     text = page(
         "report.html",
         title=f"{result.model} on {result.data}",
-        facts={name: result.record[name] for name in FACTS if result.record.get(name) is not None},
+        facts={name: _told(result.record[name]) for name in FACTS if result.record.get(name) is not None},
         metrics=list(result.methods[MODEL][AVERAGE]),
         scores=result.methods[MODEL],
         references={name: rows for name, rows in result.methods.items() if name != MODEL},
@@ -49,6 +49,10 @@ def write_report(out: Path, excerpts: Sequence[Excerpt]) -> Path:
     )
     write_text(out / FILE, text)
     return out / FILE
+
+
+def _told(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _shown(excerpt: Excerpt, folder: Path) -> dict[str, Any]:
@@ -120,6 +124,8 @@ def _bars(tracks: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Fig
         scores = [rows[stem][METRIC] for rows in tracks.values()]
         axes.barh(range(len(tracks)), [0 if score is None else score for score in scores], color="#0b62a4")
         axes.set_title(stem, fontsize=10)
+        if not any(scores):
+            axes.set_xticks([])
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(tracks)), [_short(name) for name in tracks], fontsize=8)
     panels[0].invert_yaxis()

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.evaluation.measures import LOWER_IS_BETTER
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.pages import page
 
-FILE = "scores.json"
+FILE, SPEED = "scores.json", "speed.json"
 AVERAGE = "average"  # of the stems
 PUBLISHED = "published.csv"
 
@@ -28,6 +29,7 @@ class Result:
 
     name: str  # of its folder, below the one that was searched
     record: Mapping[str, Any] = field(repr=False)  # the content of scores.json
+    real_time_factor: float | None = None  # of separation, on the machine that scored
 
     @property
     def model(self) -> str:
@@ -90,8 +92,15 @@ def read_result(path: Path, root: Path | None = None) -> Result:
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} holds no scores ({error}): give the folder of an evaluation") from None
     folder = file.parent
-    inside = root is not None and folder != root
-    return Result(folder.relative_to(root).as_posix() if inside else folder.resolve().name, record)  # type: ignore[arg-type]
+    name = folder.resolve().name if root in (None, folder) else folder.relative_to(root).as_posix()
+    return Result(name, record, _speed(folder / SPEED))
+
+
+def _speed(file: Path) -> float | None:
+    try:
+        return float(json.loads(file.read_text(encoding="utf-8"))["real_time_factor"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def find_results(root: Path) -> list[Result]:
@@ -125,6 +134,7 @@ def results_page(root: Path, results: Sequence[Result], published: bool = True) 
         rows=rows,
         stems=stems,
         metrics=list(dict.fromkeys(metric for row in rows for metric in row.scores)),
+        lower_is_better=LOWER_IS_BETTER,
         sets=list(dict.fromkeys(row.data for row in rows)),
     )
 
@@ -138,16 +148,11 @@ def _rows(results: Sequence[Result]) -> Iterator[Row]:
             if kind == "reference" and (method, result.data) in known:
                 continue
             known.add((method, result.data))
-            name, facts = (result.model, result.record) if kind == "model" else (method, {})
-            yield Row(
-                name,
-                kind,
-                result.data,
-                result.name if kind == "model" else None,
-                _by_metric(scores),
-                facts.get("parameters"),
-                facts.get("real_time_factor"),
-            )
+            if kind == "model":
+                cost = (result.record.get("parameters"), result.real_time_factor)
+                yield Row(result.model, kind, result.data, result.name, _by_metric(scores), *cost)
+            else:
+                yield Row(method, kind, result.data, None, _by_metric(scores))
 
 
 def _by_metric(rows: Rows) -> dict[str, dict[str, float]]:
