@@ -5,7 +5,6 @@ import pytest
 
 from tests.evaluation.conftest import RATE, make_track, noise  # noqa: F401, a fixture
 from tests.evaluation.records import write_result
-from tests.pages.browser import chromium, show  # noqa: F401, fixtures
 from tfswa_unet.data import StemPlan
 from tfswa_unet.evaluation import EvaluationSettings, evaluate
 from tfswa_unet.evaluation.results import find_results, results_page
@@ -27,7 +26,7 @@ def report(request, make_track, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_report_shows_tables_pictures_and_players(report, show, width):  # noqa: F811
+def test_a_report_shows_tables_pictures_and_players(report, show, width):
     scored, file = report
     page = show(file, width)
     assert [cell.inner_text() for cell in page.query_selector_all("tbody tr td:first-child")] == [
@@ -67,7 +66,7 @@ def column(page, number):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_results_are_chosen_sorted_and_drawn(results, show, width):  # noqa: F811
+def test_results_are_chosen_sorted_and_drawn(results, show, width):
     page = show(results, width)
     page.select_option("#data", "songs, test, 1 tracks")
     page.get_by_role("button", name="vocals").click()
@@ -89,5 +88,7 @@ def test_results_are_chosen_sorted_and_drawn(results, show, width):  # noqa: F81
     assert "3 of 3 models do not tell" in page.inner_text("#missing")
     page.select_option("#data", "")
     page.select_option("#metric", "SDR")
-    assert "else" in column(page, 1)
+    assert "large" not in column(page, 1)  # it has no SDR of the bass
+    page.select_option("#stem", "")
+    assert {"large", "else"} < set(column(page, 1))
     assert page.locator("tr.published:visible").count() > 5
