@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz lint train eval clean ffmpeg
+.PHONY: help install demo test browser fuzz lint train eval clean ffmpeg
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ demo: install  ## make data, train tfswa_tiny, score it, separate a real song (a
 
 test: install  ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+browser: install  ## install Chromium and what drives it, for the tests of pages, which are skipped without
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
+	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]' --constraint constraints.txt
 
 fuzz: install  ## separate 3,000 damaged audio files, break 40 runs off
 	FUZZ_FILES=3000 FUZZ_RUNS=40 $(BIN)/python -m pytest tests/fuzz $(ARGS)

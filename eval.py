@@ -1,6 +1,11 @@
-"""Score a model: `python eval.py ckpt=runs/…/checkpoints/last.ckpt data.root=/data/musdb18hq`."""
+"""Score a model: `python eval.py ckpt=runs/…/checkpoints/last.ckpt data.root=/data/musdb18hq`.
+
+`python eval.py compare A B` is `tfswa compare A B`.
+"""
 
 from __future__ import annotations
+
+import sys
 
 import hydra
 from omegaconf import DictConfig
@@ -18,4 +23,8 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["compare"]:
+        from tfswa_unet.cli import main as command
+
+        sys.exit(command(sys.argv[1:]))
     in_one_sentence(main)()

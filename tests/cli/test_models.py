@@ -78,7 +78,7 @@ def scores(checkpoint, tmp_path):
     def write(scored=checkpoint):
         settings = EvaluationSettings("small", checkpoint=scored, data_root=tmp_path / "songs", metrics="sdr")
         rows = {"vocals": {"SDR": np.array([1.0, 5.0, 6.0])}, "drums": {"SDR": np.array([np.nan])}}
-        methods = {"model": aggregate([TrackScores("a song", rows, {"vocals": 4.0, "drums": 2.0})])}
+        methods = {"model": aggregate([TrackScores("a song", rows, {"uSDR": {"vocals": 4.0, "drums": 2.0}})])}
         tracks = [ScoredTrack(Track("a song", "test", 44_100, 10, {}), {"vocals": ("vocals",)})]
         record = describe(settings, tracks, content_hash(scored))
         path = tmp_path / "scores.json"

@@ -60,7 +60,7 @@ def test_stems_silent_throughout_are_left_out_and_named(silent, metrics):
     assert scores.left_out == (("vocals", "bass") if silent == "all" else ("bass",))
     assert all(np.isnan(values).all() and len(values) == 1 for values in scores.frames["bass"].values())
     assert np.isfinite(scores.frames["vocals"]["SDR"]).all() == (silent != "all")
-    assert np.isfinite(list(scores.usdr.values())).all()
+    assert np.isfinite(list(scores.whole["uSDR"].values())).all()
 
 
 def test_a_singular_system_falls_back_to_least_squares(monkeypatch):
@@ -87,7 +87,7 @@ def test_the_rest_takes_part_and_is_not_reported():
         WINDOW,
         WINDOW,
     )
-    assert list(whole.frames) == list(whole.usdr) == ["vocals"]
+    assert list(whole.frames) == list(whole.whole["uSDR"]) == ["vocals"]
     np.testing.assert_allclose(whole.frames["vocals"]["SDR"], alone.frames["vocals"]["SDR"], atol=1e-9)
     # Without the interferer to project on, all of it would pass for artifacts.
     assert (whole.frames["vocals"]["SAR"] > alone.frames["vocals"]["SAR"] + 3).all()
@@ -141,8 +141,9 @@ def test_a_missing_museval_is_explained(monkeypatch):
 
 def test_round_trip_through_json_is_exact():
     frames = {"vocals": {"SDR": np.array([1 / 3, np.nan, np.inf, -np.inf, -1e-300])}}
-    scores = TrackScores("a song", frames, {"vocals": 0.1 + 0.2}, ("vocals",))
+    scores = TrackScores("a song", frames, {"uSDR": {"vocals": 0.1 + 0.2}}, ("vocals",), -40.5)
     text = json.dumps(scores.to_dict(), allow_nan=False)
     back = TrackScores.from_dict(json.loads(text))
     np.testing.assert_array_equal(back.frames["vocals"]["SDR"], frames["vocals"]["SDR"])
-    assert (back.track, back.usdr, back.left_out) == (scores.track, scores.usdr, scores.left_out)
+    assert (back.track, back.whole, back.left_out) == (scores.track, scores.whole, scores.left_out)
+    assert back.null_error == -40.5

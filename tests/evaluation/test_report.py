@@ -23,7 +23,7 @@ def random_tracks(seed=0, count=3, frames=7):
         for stem in STEMS:
             rows[stem]["SDR"][random.integers(frames, size=2)] = np.nan
         rows["bass"]["SIR"][0] = np.inf
-        tracks.append(TrackScores(f"song {number}", rows, {stem: float(number) for stem in STEMS}))
+        tracks.append(TrackScores(f"song {number}", rows, {"uSDR": {stem: float(number) for stem in STEMS}}))
     return tracks
 
 
@@ -58,7 +58,7 @@ def test_aggregate_is_musevals():
 def test_nan_windows_and_silent_tracks_are_counted():
     tracks = random_tracks(2, count=2)
     silent = {metric: np.full(7, np.nan) for metric in METRICS}
-    tracks[0] = TrackScores("song 0", {**tracks[0].frames, "bass": silent}, tracks[0].usdr, ("bass",))
+    tracks[0] = TrackScores("song 0", {**tracks[0].frames, "bass": silent}, tracks[0].whole, ("bass",))
     bass = aggregate(tracks).stems["bass"]
     assert bass.frames == 7 + 8
     assert bass.nan_frames == 7 + int(np.isnan(tracks[1].frames["bass"]["SDR"]).sum())
@@ -69,7 +69,9 @@ def test_nan_windows_and_silent_tracks_are_counted():
 def test_a_stem_without_any_score_is_null_and_out_of_the_average():
     nothing = {metric: np.full(3, np.nan) for metric in METRICS}
     something = {metric: np.array([1.0, 2.0, 9.0]) for metric in METRICS}
-    track = TrackScores("song", {"vocals": something, "bass": nothing}, {"vocals": 1.0, "bass": 0.0}, ("bass",))
+    track = TrackScores(
+        "song", {"vocals": something, "bass": nothing}, {"uSDR": {"vocals": 1.0, "bass": 0.0}}, ("bass",)
+    )
     summary = Scores({MODEL: aggregate([track])}, {"model": "m"}).to_dict()
     assert summary["scores"][MODEL]["bass"]["SDR"] is None
     assert summary["scores"][MODEL]["average"]["SDR"] == 2.0
@@ -86,7 +88,7 @@ def printed(view) -> str:
 def test_table_shows_methods_side_by_side_with_the_gain():
     def constant(value):
         rows = {stem: {metric: np.full(4, value) for metric in METRICS} for stem in STEMS}
-        return aggregate([TrackScores("song", rows, dict.fromkeys(STEMS, value))])
+        return aggregate([TrackScores("song", rows, {"uSDR": dict.fromkeys(STEMS, value)})])
 
     methods = {MODEL: constant(6.5), "mixture": constant(-4.25), "irm": constant(9.0)}
     text = printed(table(Scores(methods, {"model": "tfswa_tiny", "data": "musdb18hq", "split": "test"})))
@@ -103,7 +105,7 @@ def test_table_shows_methods_side_by_side_with_the_gain():
 
 def test_table_of_the_fast_sdr_has_no_other_columns():
     rows = {"vocals": {"SDR": np.array([3.0])}}
-    methods = {MODEL: aggregate([TrackScores("song", rows, {"vocals": 3.0})])}
+    methods = {MODEL: aggregate([TrackScores("song", rows, {"uSDR": {"vocals": 3.0}})])}
     text = printed(table(Scores(methods, {"model": "m", "data": None, "split": "valid"})))
     assert "SDR" in text
     assert "ISR" not in text

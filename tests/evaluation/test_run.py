@@ -45,7 +45,9 @@ def songs(count=2, seconds=2.0):
 
 
 def settings(**changes) -> EvaluationSettings:
-    return EvaluationSettings(**{"model": "tfswa_tiny", "metrics": "sdr", "pictures": 0, "workers": 1} | changes)
+    return EvaluationSettings(
+        **{"model": "tfswa_tiny", "metrics": "sdr", "pictures": 0, "workers": 1, "report": False} | changes
+    )
 
 
 @pytest.fixture

@@ -27,6 +27,11 @@ COMMANDS = {
     "models": ("catalogue:Models", "list the models that can be named: trained ones of the package, and presets"),
     "card": ("catalogue:Card", "write a model card in Markdown: training, scores, data with attributions, limits"),
     "runs": ("runs", "list training runs, what differs between them and what they scored; as a page with curves too"),
+    "compare": ("results:Compare", "tell whether one of two evaluations is ahead by more than chance"),
+    "results": (
+        "results:Results",
+        "lay a folder of evaluations out as one page: a table, and quality by cost",
+    ),
     "data": ("data", "make, check and prepare data sets to train on"),
     "bench": (
         "bench",

@@ -1,12 +1,22 @@
 """Signals between the waveform and the network: spectrograms, subbands, level, masks."""
 
 from tfswa_unet.dsp.masking import MASKS, Mask, Ratios, apply_mask, mask
-from tfswa_unet.dsp.spectrogram import frames, istft, level, pieces, stack_subbands, stft, unstack_subbands
+from tfswa_unet.dsp.spectrogram import (
+    frames,
+    istft,
+    level,
+    pieces,
+    stack_subbands,
+    stft,
+    stft_pieces,
+    unstack_subbands,
+)
 
 __all__ = [
     "frames",
     "istft",
     "stft",
+    "stft_pieces",
     "pieces",
     "stack_subbands",
     "unstack_subbands",

@@ -5,6 +5,7 @@ Transforms work on a few signals at a time, so that what is computed stays in th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -47,6 +48,26 @@ def stft(waveform: Tensor, n_fft: int, hop: int) -> Tensor:
     waveform = waveform if waveform.dtype == torch.float64 else waveform.float()
     spectrum = _Analysis.apply(waveform.reshape(-1, waveform.shape[-1]), n_fft, hop)
     return spectrum.view(*waveform.shape[:-1], *spectrum.shape[-2:])
+
+
+def stft_pieces(waveform: Tensor, n_fft: int, hop: int, count: int) -> Iterator[Tensor]:
+    """The spectrogram that `stft` gives, `count` frames at a time: for songs whose whole spectrogram is too large.
+
+    Args:
+        waveform: (..., t).
+        n_fft: window length in samples, even.
+        hop: samples between frames.
+        count: frames of a piece; the last one has what is left.
+
+    Yields:
+        complex (..., n, f).
+    """
+    length, half = waveform.shape[-1], n_fft // 2
+    total = frames(length, hop)
+    for first in range(0, total, count):
+        start, stop = first * hop - half, (min(first + count, total) - 1) * hop + half
+        part = F.pad(waveform[..., max(0, start) : min(stop, length)], (max(0, -start), max(0, stop - length)))
+        yield torch.fft.rfft(part.unfold(-1, n_fft, hop) * _window(n_fft, part.device, part.dtype))
 
 
 def istft(spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.evaluation.measures import WHOLE
 from tfswa_unet.evaluation.metrics import sdr, windowed_sdr, windows
 from tfswa_unet.evaluation.projections import bss_eval
 from tfswa_unet.evaluation.settings import Evaluator, Metrics
@@ -27,14 +28,16 @@ Frames = NDArray[np.float64]
 class TrackScores:
     """Scores of one track by one method.
 
-    `frames[stem][metric]` holds a window's score in dB each; `left_out` names stems whose reference or estimate is
-    silent from end to end: BSSEval is not defined there and all their frames are NaN.
+    `frames[stem][metric]` holds a window's score in dB each, `whole[measure][stem]` one number of the whole track;
+    `left_out` names stems whose reference or estimate is silent from end to end: BSSEval is not defined there and all
+    their frames are NaN.
     """
 
     track: str
     frames: Mapping[str, Mapping[str, Frames]]
-    usdr: Mapping[str, float]  # dB over the whole track
+    whole: Mapping[str, Mapping[str, float]]  # dB; uSDR at least
     left_out: tuple[str, ...] = ()
+    null_error: float | None = None  # dB, of the sum of all stems
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, NaN and infinities as strings so that they come back as they were."""
@@ -44,7 +47,8 @@ class TrackScores:
                 stem: {metric: [_plain(value) for value in values] for metric, values in metrics.items()}
                 for stem, metrics in self.frames.items()
             },
-            "uSDR": dict(self.usdr),
+            **{measure: {stem: _plain(v) for stem, v in values.items()} for measure, values in self.whole.items()},
+            "null_error": self.null_error,
             "left_out": list(self.left_out),
         }
 
@@ -55,7 +59,11 @@ class TrackScores:
             stem: {metric: np.array([float(value) for value in row]) for metric, row in metrics.items()}
             for stem, metrics in values["frames"].items()
         }
-        return cls(values["track"], frames, dict(values["uSDR"]), tuple(values["left_out"]))
+        whole = {
+            measure: {stem: float(value) for stem, value in values[measure].items()}
+            for measure in ("uSDR", *(each for each in WHOLE if each != "uSDR" and each in values))
+        }
+        return cls(values["track"], frames, whole, tuple(values["left_out"]), values["null_error"])
 
 
 def _plain(value: float) -> float | str:
@@ -101,7 +109,7 @@ def score(
     return TrackScores(
         track=track,
         frames={stem: frames[stem] for stem in reported},
-        usdr={s: sdr(_tensor(references[s]), _tensor(estimates[s])).item() for s in reported},
+        whole={"uSDR": {s: sdr(_tensor(references[s]), _tensor(estimates[s])).item() for s in reported}},
         left_out=tuple(stem for stem in reported if stem not in scored),
     )
 

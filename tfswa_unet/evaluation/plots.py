@@ -47,7 +47,8 @@ def spectrograms(
 
     rows: list[list[tuple[str, Audio]]] = [[("mixture", mixture)], *([(name, stem)] for name, stem in stems.items())]
     if references is not None:
-        rows[0].append(("mixture − all stems", mixture - np.sum(list(stems.values()), axis=0)))
+        left = "all stems" if len(stems) > 1 else next(iter(stems))
+        rows[0].append((f"mixture − {left}", mixture - np.sum(list(stems.values()), axis=0)))
         rows[1:] = [[(f"{name}, estimate", stem), (f"{name}, true", references[name])] for name, stem in stems.items()]
     figure = Figure(figsize=(6 + 5 * len(rows[0]), 0.8 + 1.7 * len(rows)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)

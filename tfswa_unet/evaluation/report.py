@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import tfswa_unet
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
+from tfswa_unet.evaluation.measures import WHOLE
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ALPHA, HOP, N_FFT, ScoredTrack
 from tfswa_unet.files import content_hash
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
 COMPUTED = {
     "torch": "SDR, ISR, SIR, SAR in torch by museval's definition",
     "museval": "SDR, ISR, SIR, SAR by museval",
+}
+USDR = {"uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7))"}
+FURTHER = USDR | {
+    "SI-SDR": "10 log10(sum (a s)^2 / sum (a s - e)^2), a = sum s e / sum s^2",
+    "LSD": "log-spectral distance of frames of 46 ms, dB; lower is better",
+    "NMR": "noise-to-mask ratio of frames of 46 ms, dB; lower is better",
+    "leakage": "energy of e - s over the mixture's where s is silent, dB; lower is better",
+    "null_error": "energy of the mixture less all e over the mixture's, dB; lower is better",
 }
 MODEL = "model"  # the row of the model, beside those of reference methods
 PACKAGE = Path(tfswa_unet.__file__).resolve().parent
@@ -62,6 +71,7 @@ def describe(settings: EvaluationSettings, songs: Sequence[ScoredTrack], checkpo
     checkpoint = {"name": settings.checkpoint.name, "sha256": checkpoint_hash} if settings.checkpoint else None
     return {
         "model": settings.model,
+        "parameters": settings.parameters,
         "checkpoint": checkpoint,
         "metric": _metric(settings),
         "data": settings.data_root.resolve().name if settings.data_root else None,
@@ -101,6 +111,7 @@ class MethodScores:
     stems: Mapping[str, StemScores]
     average: Values
     tracks: Mapping[str, Mapping[str, Values]]  # track → stem → metric → dB
+    null_errors: Mapping[str, float | None]  # track → dB
 
     @property
     def rows(self) -> dict[str, Values]:
@@ -125,18 +136,20 @@ class Scores:
             "per_track": {
                 name: {track: _plain(rows) for track, rows in method.tracks.items()} for name, method in methods
             },
+            "null_error": {name: dict(method.null_errors) for name, method in methods},
         }
 
 
 def aggregate(tracks: Sequence[TrackScores]) -> MethodScores:
     """Summary of a method's tracks as museval makes it: the median over a track's windows, then the median over tracks.
 
-    NaN and infinite windows are left out. uSDR, a number a track, is averaged over tracks as in the demixing
-    challenges. `average` is the mean over stems.
+    NaN and infinite windows are left out. uSDR and the other measures of whole tracks are averaged over tracks, as in
+    the demixing challenges. `average` is the mean over stems.
     """
     by_track = {
         scores.track: {
-            stem: {metric: _finite(np.median, v) for metric, v in metrics.items()} | {"uSDR": scores.usdr[stem]}
+            stem: {metric: _finite(np.median, v) for metric, v in metrics.items()}
+            | {measure: values[stem] for measure, values in scores.whole.items()}
             for stem, metrics in scores.frames.items()
         }
         for scores in tracks
@@ -144,7 +157,7 @@ def aggregate(tracks: Sequence[TrackScores]) -> MethodScores:
     stems = {stem: _stem(stem, tracks, by_track) for stem in tracks[0].frames}
     metrics = next(iter(stems.values())).values
     average = {metric: _finite(np.mean, [stem.values[metric] for stem in stems.values()]) for metric in metrics}
-    return MethodScores(stems, average, by_track)
+    return MethodScores(stems, average, by_track, {scores.track: scores.null_error for scores in tracks})
 
 
 def summary(path: Path, checkpoint: str) -> dict[str, Any]:
@@ -231,7 +244,7 @@ def _metric(settings: EvaluationSettings) -> dict[str, Any]:
         "silence": "a window where reference or estimate of any scored stem is silent is NaN for all stems; "
         "stems silent throughout a track are left out of that track",
         "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
-        "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)) over a whole track, mean over tracks",
+        "whole_tracks": {name: f"{text}; mean over tracks" for name, text in (FURTHER if full else USDR).items()},
         "irm": f"ideal ratio mask |S|^{ALPHA:g}, STFT {N_FFT}, hop {HOP}",
     }
 
@@ -241,7 +254,7 @@ def _stem(stem: str, tracks: Sequence[TrackScores], by_track: Mapping[str, Mappi
     sdr = [track.frames[stem]["SDR"] for track in tracks]
     return StemScores(
         values={
-            metric: _finite(np.mean if metric == "uSDR" else np.median, [row[metric] for row in rows])
+            metric: _finite(np.mean if metric in WHOLE else np.median, [row[metric] for row in rows])
             for metric in rows[0]
         },
         frames=sum(len(values) for values in sdr),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -20,8 +23,11 @@ from tfswa_unet.errors import DataError
 from tfswa_unet.evaluation.bsseval import load_museval
 from tfswa_unet.evaluation.equaliser import Equaliser, fit, training_songs
 from tfswa_unet.evaluation.estimates import SavedStems
+from tfswa_unet.evaluation.excerpts import keep, worst
 from tfswa_unet.evaluation.plots import spectrograms
 from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, table
+from tfswa_unet.evaluation.report_page import write_report
+from tfswa_unet.evaluation.results import SPEED
 from tfswa_unet.evaluation.scorer import OnScored, Scorer, ScoreStore, scoring_processes
 from tfswa_unet.evaluation.settings import EvaluationConfig, EvaluationSettings
 from tfswa_unet.evaluation.tracks import REST, Audio, ScoredTrack, file_name
@@ -45,7 +51,8 @@ def evaluate(
     """Separate and score tracks, and write `out/scores.json`.
 
     Beside it lie `tracks/<method>/` with every window's score, taken again by a later run with the same checkpoint,
-    code, data and settings; with `metrics="full"` `museval/<method>/test/` in museval's own format; and `pictures/`.
+    code, data and settings; with `metrics="full"` `museval/<method>/test/` in museval's own format; `pictures/`; how
+    fast separation was, `speed.json`; and `report.html`, with the worst passages to be heard.
     While museval scores tracks in other processes the next one is separated.
 
     Args:
@@ -77,10 +84,14 @@ def evaluate(
         for stale in store.museval_folder(method).glob("*.json"):
             stale.unlink()
     wanted = [(song, missing) for song in songs if (missing := [m for m in methods if not store.recall(song, m)])]
-    _score(separate, wanted, store)
+    speed = _score(separate, wanted, store)
 
     scores = Scores({m: aggregate([store.scores[song.name, m] for song in songs]) for m in methods}, record)
     write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2, allow_nan=False) + "\n")
+    if speed:
+        write_text(out / SPEED, json.dumps({"real_time_factor": float(np.median(speed))}) + "\n")
+    if settings.report:
+        _report(separate, songs, store)
     return scores
 
 
@@ -109,6 +120,8 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         "equaliser": _equaliser(config, plan, rate, model.channels if model else 2),
         "workers": config.workers,
         "pictures": config.pictures,
+        "report": config.report,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()) if model else None,
     }
     separate: Separate | SavedStems
     if saved:
@@ -153,9 +166,20 @@ def _equaliser(config: EvaluationConfig, plan: StemPlan, rate: int, channels: in
         return fit(songs, plan, rate, channels, root.resolve().name)
 
 
+def _report(separate: Separate | SavedStems, songs: Sequence[ScoredTrack], store: ScoreStore) -> None:
+    """Write the page; tracks with one of the worst passages are separated once more, so that it is what was scored."""
+    settings = store.settings
+    tracks = [store.scores[song.name, MODEL] for song in songs]
+    found = [worst(tracks, stem, settings.window_seconds, settings.hop_seconds) for stem in songs[0].plan]
+    excerpts = [excerpt for excerpt in found if excerpt]
+    keep(excerpts, {song.name: song for song in songs}, partial(_estimates, separate), store.out)
+    write_report(store.out, excerpts)
+
+
 def _score(
     separate: Separate | SavedStems, wanted: Sequence[tuple[ScoredTrack, Sequence[str]]], store: ScoreStore
-) -> None:
+) -> list[float]:
+    """Score what is wanted; real-time factors of the separations."""
     settings = store.settings
     workers = min(settings.workers or processors(), sum(len(methods) for _, methods in wanted))
     with ExitStack() as stack:
@@ -164,14 +188,21 @@ def _score(
         in_processes = settings.evaluator == "museval" and workers > 0
         pool = stack.enter_context(scoring_processes(workers)) if in_processes else None
         scorer = Scorer(store, pool, workers, Path(scratch))
+        speed = []
         for number, (unread, methods) in enumerate(wanted):
             song = unread.unread()
             for method in methods:
-                stems = song.complete(_estimates(separate, song)) if method == MODEL else None
+                stems = None
+                if method == MODEL:
+                    before = time.perf_counter()
+                    estimates = _estimates(separate, song)
+                    speed.append((time.perf_counter() - before) * song.rate / song.length)
+                    stems = song.complete(estimates)
                 scorer.submit(song, method, stems)
                 if stems is not None and number < settings.pictures:
                     _picture(song, stems, store.out)
         scorer.finish()
+    return [] if isinstance(separate, SavedStems) else speed
 
 
 def _estimates(separate: Separate | SavedStems, song: ScoredTrack) -> Mapping[str, Audio]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import TrackScores, museval_json, score
 from tfswa_unet.evaluation.equaliser import EQUALISER
+from tfswa_unet.evaluation.measures import null_error, whole_track
 from tfswa_unet.evaluation.report import MODEL, source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import REFERENCES, ScoredTrack, Stems, file_name
@@ -126,7 +127,11 @@ def score_track(song: ScoredTrack, method: str, estimates: Stems | None, setting
             estimates = REFERENCES[method](song.mixture, song.targets)
     # Truncated, as museval turns seconds into samples.
     window, hop = (max(1, int(seconds * song.rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
-    return score(song.name, song.targets, estimates, window, hop, settings.metrics, settings.evaluator)
+    scores = score(song.name, song.targets, estimates, window, hop, settings.metrics, settings.evaluator)
+    if settings.metrics == "sdr":
+        return scores
+    further = whole_track(song.targets, estimates, song.rate)
+    return replace(scores, whole={**scores.whole, **further}, null_error=null_error(song.targets, estimates))
 
 
 class Scorer:

@@ -43,6 +43,8 @@ class EvaluationSettings:
     equaliser: Equaliser | None = None  # fitted on other songs and scored beside the references
     workers: int | None = None
     pictures: int = 1  # spectrograms of the first so many tracks
+    report: bool = True  # report.html; it separates the tracks with the worst passages once more
+    parameters: int | None = None  # of the model, for the record
 
     def __post_init__(self) -> None:
         if self.metrics not in get_args(Metrics):
@@ -91,6 +93,7 @@ class EvaluationConfig:
     max_seconds: float | None
     workers: int | None
     pictures: int
+    report: bool
     device: str
     precision: Literal["auto", "fp32", "bf16"]
     segment: float | None  # s

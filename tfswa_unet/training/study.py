@@ -19,8 +19,7 @@ from tfswa_unet.errors import ConfigError, RunError
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.evaluation.results import AVERAGE, read_result
 from tfswa_unet.files import replacing, write_text
-from tfswa_unet.training.checkpoints import BEST
-from tfswa_unet.training.resuming import LAST
+from tfswa_unet.training.resuming import BEST, LAST
 from tfswa_unet.training.trials import (
     OUTPUT,
     locked,
