@@ -10,12 +10,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tfswa_unet.config import from_values
-from tfswa_unet.errors import ConfigError, RunError
+from tfswa_unet.errors import ConfigError, RunError, unknown
+from tfswa_unet.evaluation.bsseval import METRICS
+from tfswa_unet.evaluation.measures import WHOLE
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.evaluation.results import AVERAGE, read_result
 from tfswa_unet.files import replacing, write_text
@@ -55,6 +58,8 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if not self.rows:
             raise ConfigError("study.rows is empty: name configurations, each a list of overrides")
+        if self.metric not in (*METRICS, *WHOLE):
+            raise unknown("study.metric", self.metric, (*METRICS, *WHOLE))
         for name in (*self.rows, *self.parts):
             if Path(name).name != name:
                 raise ConfigError(f"study has a row or part {name!r}, expected a name that a folder can have")
@@ -78,7 +83,7 @@ class Cell:
         return (self.scores / "scores.json").is_file()
 
 
-def study(values: Mapping[str, object], command: Sequence[str], folder: Path) -> float:
+def study(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> float:
     """Train and score what is not scored yet, and lay all scores out as a table and a picture.
 
     Every training is `command` with the overrides of its row and part, in processes of its own; it goes on where it
@@ -167,7 +172,7 @@ def _gather(cells: Sequence[Cell], metric: str) -> Rows:
 
 def _tell(rows: Rows, config: StudyConfig, folder: Path, console: Console) -> None:
     """Print the table, and keep it and the picture in the study's folder."""
-    stems = list(dict.fromkeys(stem for row in rows.values() for stem in row if stem != AVERAGE)) + [AVERAGE]
+    stems = [*dict.fromkeys(stem for row in rows.values() for stem in row if stem != AVERAGE), AVERAGE]
     table = Table(title=f"{config.name}, {config.metric}", box=None)
     table.add_column("")
     for stem in stems:

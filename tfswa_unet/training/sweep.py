@@ -18,7 +18,7 @@ from rich.table import Table
 
 from tfswa_unet.config import from_values
 from tfswa_unet.errors import ConfigError, RunError
-from tfswa_unet.files import replacing
+from tfswa_unet.files import replacing, write_text
 from tfswa_unet.training.resuming import differences
 from tfswa_unet.training.runs import SCORE, read_curves
 from tfswa_unet.training.trials import (
@@ -149,14 +149,7 @@ def sweep(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> fl
             overrides = [f"{key}={each.suggest(trial, key)}" for key, each in space.items()]
             console.print(f"trial {trial.number}: {' '.join(overrides)}")
             place = folder / f"trial_{trial.number:03}"
-            run = [
-                sys.executable,
-                command[0],
-                *words,
-                *overrides,
-                f"hydra.run.dir={override_text(str(place))}",
-                "resume=auto",
-            ]
+            run = training_command(command[0], [*words, *overrides], place)
             outcome = _train(study, trial, run, place, lock, config.prune_after is not None)
             console.print(f"trial {trial.number}: {outcome}")
             failed += study.trials[trial.number].state.name == "FAIL"
