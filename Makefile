@@ -43,8 +43,8 @@ demo: install  ## make data, train tfswa_tiny, score it, separate a real song (a
 test: install  ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
-fuzz: install  ## separate 3,000 damaged audio files, break 40 runs off
-	FUZZ_FILES=3000 FUZZ_RUNS=40 $(BIN)/python -m pytest tests/fuzz $(ARGS)
+fuzz: install  ## separate 3,000 damaged audio files, break 40 runs and a sweep of 6 off
+	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
