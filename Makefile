@@ -49,8 +49,8 @@ browser: install  ## install Chromium and what drives it, for the tests of pages
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]' --constraint constraints.txt
 
-fuzz: install  ## separate 3,000 damaged audio files, break 40 runs off
-	FUZZ_FILES=3000 FUZZ_RUNS=40 $(BIN)/python -m pytest tests/fuzz $(ARGS)
+fuzz: install  ## separate 3,000 damaged audio files, break 40 runs and a sweep of 6 off
+	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

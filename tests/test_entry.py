@@ -240,3 +240,16 @@ def test_several_data_sets_are_scored_together(tmp_path, monkeypatch):
     runpy.run_path(str(ROOT / "eval.py"), run_name="__main__")
     (values,) = given
     assert list(values["data"]["sets"]) == ["musdb18hq", "dsd100"]
+
+
+def test_a_sweep_is_given_its_settings_its_command_and_a_folder_that_stays(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tfswa_unet.training.sweep.sweep", lambda *arguments: given.append(arguments))
+    command = ["train.py", "model=tfswa_tiny", "sweep=optuna", "sweep.space.optimizer.lr.high=1e-2", "paths.runs=r"]
+    monkeypatch.setattr(sys, "argv", command)
+    runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+    ((values, words, folder),) = given
+    assert values["sweep"]["space"]["optimizer"]["lr"] == {"low": 1e-4, "high": 1e-2, "log": True}
+    assert words == command
+    assert folder == tmp_path / "r" / "sweep" / "tfswa_tiny"

@@ -13,7 +13,7 @@ def free_port():
 
 
 def _act(act, rank, port, said, arguments):
-    os.environ.update(LOCAL_RANK=str(rank), MASTER_PORT=str(port))
+    os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     try:
         act(*arguments)
     except BaseException as error:

@@ -187,3 +187,15 @@ def test_a_strategy_reaches_the_trainer_and_the_network(config, tmp_path, strate
     )
     assert any(compiled) == all(compiled)
     assert len(compiled) == 3  # a block at each of two resolutions, and the decoder's
+
+
+def test_a_sweep_of_hydras_does_not_start_itself_again_in_each_process(config, tmp_path, monkeypatch):
+    two = config("trainer.devices=2", "strategy=ddp")
+    monkeypatch.setattr("sys.argv", ["train.py", "-m", "seed=1,2"])
+    told = r"^with -m, each of the 2 processes of a run would start the whole sweep again: put `torchrun .*sweep=optuna"
+    with pytest.raises(ConfigError, match=told):
+        build_run(two, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    build_run(config(), tmp_path / "one")
+    monkeypatch.setenv("LOCAL_RANK", "0")  # as torchrun and SLURM start them
+    build_run(two, tmp_path / "run")

@@ -14,6 +14,7 @@ from tfswa_unet.training import fit as fitting
 from tfswa_unet.training.builder import build_run
 from tfswa_unet.training.fit import fit
 from tfswa_unet.training.ranks import refuse_differences
+from tfswa_unet.training.sharding import share_buffers
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a forked process cannot train where a GPU is")
 
@@ -149,3 +150,17 @@ def test_an_average_of_sharded_weights_is_refused(make_config, tmp_path):
     with pytest.raises(ConfigError, match=told):
         build_run(make_config("strategy=fsdp", "callbacks.average.decay=0.9"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def _share(rank):
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2, init_method="env://")
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    network[0].running_mean.fill_(rank)
+    share_buffers(network.eval(), None)
+    assert torch.equal(network[0].running_mean, torch.full([3], float(rank)))
+    share_buffers(network.train(), None)
+    assert torch.equal(network[0].running_mean, torch.zeros(3))
+
+
+def test_running_statistics_are_those_of_the_first_process_in_training():
+    assert together(_share, [(0,), (1,)]) == ([0, 0], {})

@@ -182,7 +182,9 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
         )
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise ConfigError(f"trainer/strategy: {' '.join(str(error).split())}") from None
-    if is_multirun() and isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher) and trainer.world_size > 1:
+    launcher = trainer.strategy.launcher
+    starts = isinstance(launcher, _SubprocessScriptLauncher) and trainer.world_size > 1
+    if is_multirun() and starts and not launcher.cluster_environment.creates_processes_externally:  # type: ignore
         raise ConfigError(
             f"with -m, each of the {trainer.world_size} processes of a run would start the whole sweep again: put "
             "`torchrun --nproc-per-node N` in front of train.py, use sweep=optuna, or set trainer.devices=1"

@@ -37,10 +37,10 @@ class ShardedModule(SeparationModule):
         for region in network.regions():
             fully_shard(region, mesh=mesh)
         fully_shard(network, mesh=mesh)
-        network.register_forward_pre_hook(_share_buffers)
+        network.register_forward_pre_hook(share_buffers)
 
 
-def _share_buffers(network: nn.Module, _: Any) -> None:
+def share_buffers(network: nn.Module, _: Any) -> None:
     """Give all processes the running statistics of the first before a training step, as DDP does."""
     if network.training:
         for buffer in network.buffers():
