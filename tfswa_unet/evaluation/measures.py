@@ -13,8 +13,16 @@ from tfswa_unet.dsp import stft_pieces
 from tfswa_unet.evaluation.metrics import si_sdr
 from tfswa_unet.evaluation.tracks import REST, Audio, Stems
 
-# Measures of one stem of a whole track, one number each, in the order of tables; docs/measures.md tells them apart.
-WHOLE = ("uSDR", "SI-SDR", "LSD", "NMR", "leakage")
+# What is measured of a stem of a whole track, one number in dB each, in the order of tables: s is the true stem, e its
+# estimate. docs/measures.md tells them apart.
+WHOLE = {
+    "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7))",
+    "SI-SDR": "10 log10(sum (a s)^2 / sum (a s - e)^2) with a = sum s e / sum s^2",
+    "LSD": "log-spectral distance (lower is better), mean over frames",
+    "NMR": "noise-to-mask ratio (lower is better), mean over frames in which s is audible",
+    "leakage": "energy of e - s relative to the mixture's (lower is better) where s is silent",
+}
+NULL_ERROR = "energy of the mixture less all estimates relative to the mixture's, of each track"
 
 WINDOW_SECONDS = 0.0464  # of spectra: the nearest power of two, 2048 samples at 44.1 kHz
 FRAMES = 64  # of a spectrogram at a time, so that memory does not grow with the song

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import tfswa_unet
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
-from tfswa_unet.evaluation.measures import WHOLE
+from tfswa_unet.evaluation.measures import NULL_ERROR, WHOLE
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ALPHA, HOP, N_FFT, ScoredTrack
 from tfswa_unet.files import content_hash
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 COMPUTED = {
     "torch": "SDR, ISR, SIR, SAR in torch by museval's definition",
     "museval": "SDR, ISR, SIR, SAR by museval",
-}
-USDR = {"uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7))"}
-FURTHER = USDR | {
-    "SI-SDR": "10 log10(sum (a s)^2 / sum (a s - e)^2), a = sum s e / sum s^2",
-    "LSD": "log-spectral distance of frames of 46 ms, dB; lower is better",
-    "NMR": "noise-to-mask ratio of frames of 46 ms, dB; lower is better",
-    "leakage": "energy of e - s over the mixture's where s is silent, dB; lower is better",
-    "null_error": "energy of the mixture less all e over the mixture's, dB; lower is better",
 }
 MODEL = "model"  # the row of the model, beside those of reference methods
 PACKAGE = Path(tfswa_unet.__file__).resolve().parent
@@ -243,7 +235,8 @@ def _metric(settings: EvaluationSettings) -> dict[str, Any]:
         "silence": "a window where reference or estimate of any scored stem is silent is NaN for all stems; "
         "stems silent throughout a track are left out of that track",
         "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
-        "whole_tracks": {name: f"{text}; mean over tracks" for name, text in (FURTHER if full else USDR).items()},
+        **{name: f"{WHOLE[name]} over a whole track, mean over tracks" for name in (WHOLE if full else ("uSDR",))},
+        **({"null_error": NULL_ERROR} if full else {}),
         "irm": f"ideal ratio mask |S|^{ALPHA:g}, STFT {N_FFT}, hop {HOP}",
     }
 
