@@ -14,7 +14,7 @@ from PIL import Image
 from tests.evaluation.conftest import RATE, noise
 from tfswa_unet.data import StemPlan
 from tfswa_unet.errors import ConfigError, DataError, ModelError, UserError
-from tfswa_unet.evaluation import EvaluationSettings, evaluate, sdr
+from tfswa_unet.evaluation import EvaluationSettings, evaluate, scorer, sdr
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.types import Source, Track
 
@@ -237,6 +237,24 @@ def test_scores_are_taken_again_for_the_same_checkpoint_and_settings_only(run, t
     record = tmp_path / "out" / "tracks" / "model" / "song 0.json"
     record.write_text("{ half")
     assert again(overlap=0.5)[0] == 1
+
+
+def test_scores_of_older_code_are_not_taken_again(run, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "a.ckpt"
+    checkpoint.write_bytes(b"one")
+    before = run(songs(), checkpoint=checkpoint)
+    scored, score_track = [], scorer.score_track
+    monkeypatch.setattr(scorer, "score_track", lambda *job: scored.append(job[1]) or score_track(*job))
+
+    def again():
+        separate, tracks, out = Separator(songs()), as_they_are(tmp_path), tmp_path / "out"
+        return evaluate(separate, tracks, TWO, out, settings=settings(checkpoint=checkpoint))
+
+    assert again().methods == before.methods
+    assert scored == []
+    monkeypatch.setattr(scorer, "source_hash", lambda: "of other code")
+    assert again().methods == before.methods
+    assert scored == ["model", "mixture", "irm"] * 2
 
 
 def test_without_a_checkpoint_the_model_is_always_run(run):

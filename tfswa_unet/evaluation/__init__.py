@@ -3,10 +3,10 @@
 from tfswa_unet.evaluation.bsseval import TrackScores
 from tfswa_unet.evaluation.metrics import sdr, si_sdr, windowed_sdr
 from tfswa_unet.evaluation.plots import spectrograms
+from tfswa_unet.evaluation.references import ideal_ratio_mask, mixture_as_estimate
 from tfswa_unet.evaluation.report import MethodScores, Scores, StemScores, aggregate, table
 from tfswa_unet.evaluation.run import evaluate
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.tracks import ideal_ratio_mask, mixture_as_estimate
 
 __all__ = [
     "sdr",

@@ -19,8 +19,9 @@ import tfswa_unet
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
 from tfswa_unet.evaluation.measures import NULL_ERROR, WHOLE
+from tfswa_unet.evaluation.references import ALPHA, HOP, N_FFT
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.tracks import ALPHA, HOP, N_FFT, ScoredTrack
+from tfswa_unet.evaluation.tracks import ScoredTrack
 from tfswa_unet.files import content_hash
 from tfswa_unet.types import MIXTURE
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 COMPUTED = {
     "torch": "SDR, ISR, SIR, SAR in torch by museval's definition",
     "museval": "SDR, ISR, SIR, SAR by museval",
+}
+ORACLES = {
+    "irm": f"ideal ratio mask |S|^{ALPHA:g}",
+    "ibm": "ideal binary mask |S| > |X - S|",
+    "mwf": "multichannel Wiener filter of true powers and spatial covariances",
 }
 MODEL = "model"  # the row of the model, beside those of reference methods
 PACKAGE = Path(tfswa_unet.__file__).resolve().parent
@@ -237,7 +243,7 @@ def _metric(settings: EvaluationSettings) -> dict[str, Any]:
         "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
         **{name: f"{WHOLE[name]} over a whole track, mean over tracks" for name in (WHOLE if full else ("uSDR",))},
         **({"null_error": NULL_ERROR} if full else {}),
-        "irm": f"ideal ratio mask |S|^{ALPHA:g}, STFT {N_FFT}, hop {HOP}",
+        **{name: f"{how}, STFT {N_FFT}, hop {HOP}" for name, how in ORACLES.items() if name in settings.references},
     }
 
 

@@ -104,6 +104,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         "data_root": Path("+".join(sets) if len(sets) > 1 else next(iter(sets.values())).root),
         "metrics": config.metrics,
         "evaluator": config.evaluator,
+        "references": config.references,
         "max_seconds": config.max_seconds,
         "max_tracks": config.max_tracks,
         "equaliser": _equaliser(config, plan, rate, model.channels if model else 2),

@@ -22,9 +22,10 @@ from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import TrackScores, museval_json, score
 from tfswa_unet.evaluation.equaliser import EQUALISER
 from tfswa_unet.evaluation.measures import null_error, whole_track
+from tfswa_unet.evaluation.references import REFERENCES
 from tfswa_unet.evaluation.report import MODEL, source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.tracks import REFERENCES, ScoredTrack, Stems, file_name
+from tfswa_unet.evaluation.tracks import ScoredTrack, Stems, file_name
 from tfswa_unet.files import write_text
 
 OnScored = Callable[[int, int, str], None]  # (scored, of how many, name of the track) after each track and method
@@ -36,9 +37,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 class ScoreStore:
     """The scores of an evaluation by track and method: of earlier runs where they still hold, or entered as they come.
 
-    Each is kept as a JSON file in `out/tracks/<method>`. A model's scores hold for the same checkpoint, way of applying
-    it and code of this package; those of a reference method depend on the data and the metric only, so that every
-    checkpoint shares them, and those of an equaliser on its gains too.
+    Each is kept as a JSON file in `out/tracks/<method>`. All hold for the same data, metric and code of this package only;
+    a model's for the same checkpoint and way of applying it too, so that checkpoints share those of reference methods,
+    and an equaliser's for its gains.
     """
 
     out: Path  # folder of the evaluation
@@ -97,12 +98,12 @@ class ScoreStore:
                 for part in source.parts
             ],
             [settings.metrics, settings.evaluator, settings.window_seconds, settings.hop_seconds],
-            versions()["museval"],
+            [versions()["museval"], source_hash()],
         ]
         if method == MODEL:
             if self.checkpoint_hash is None:
                 return None
-            parts += [self.checkpoint_hash, source_hash(), settings.model]
+            parts += [self.checkpoint_hash, settings.model]
             parts += [settings.overlap, settings.segment_seconds, settings.precision]
         if method == EQUALISER and settings.equaliser is not None:
             parts.append(settings.equaliser.sha256)

@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.evaluation.equaliser import EQUALISER, Equaliser
-from tfswa_unet.evaluation.tracks import REFERENCES
-from tfswa_unet.types import Split
+from tfswa_unet.evaluation.references import REFERENCES
+from tfswa_unet.types import MIXTURE, Split
 
 Metrics = Literal["full", "sdr"]
 Evaluator = Literal["torch", "museval"]
@@ -39,7 +39,7 @@ class EvaluationSettings:
     hop_seconds: float = 1.0
     max_seconds: float | None = None  # score only the beginning of each track
     max_tracks: int | None = None  # score only the first so many
-    references: tuple[str, ...] = tuple(REFERENCES)
+    references: tuple[str, ...] = (MIXTURE, "irm")
     equaliser: Equaliser | None = None  # fitted on other songs and scored beside the references
     workers: int | None = None
     pictures: int = 1  # spectrograms of the first so many tracks
@@ -68,7 +68,8 @@ class EvaluationSettings:
     @property
     def compared(self) -> tuple[str, ...]:
         """Methods that are scored beside the model."""
-        return self.references if self.equaliser is None else (*self.references, EQUALISER)
+        names = tuple(dict.fromkeys(self.references))
+        return names if self.equaliser is None else (*names, EQUALISER)
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class EvaluationConfig:
     estimates: str | None
     data: dict[str, Any]
     split: Split
+    references: tuple[str, ...]
     equaliser: str | None
     out: str | None
     metrics: Metrics
