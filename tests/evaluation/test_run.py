@@ -328,11 +328,18 @@ def test_progress_counts_every_track_and_method(tmp_path, make_track):
         TWO,
         tmp_path / "out",
         settings=settings(),
-        on_progress=lambda *step: seen.append(step),
+        on_progress=seen.append,
     )
-    assert [done for done, _, _ in seen] == [1, 2, 3, 4, 5, 6]
-    assert {total for _, total, _ in seen} == {6}
-    assert [name for *_, name in seen] == ["song 0"] * 3 + ["song 1"] * 3
+    assert [step.done for step in seen] == [1, 2, 3, 4, 5, 6]
+    assert {(step.total, step.recalled) for step in seen} == {(6, 0)}
+    assert [step.scores.track for step in seen] == ["song 0"] * 3 + ["song 1"] * 3
+    assert [step.method for step in seen] == ["model", "mixture", "irm"] * 2
+    seen.clear()
+    evaluate(
+        Separator(stems), as_they_are(tmp_path), TWO, tmp_path / "out", settings=settings(), on_progress=seen.append
+    )
+    assert [step.method for step in seen] == ["mixture", "irm", "mixture", "irm", "model", "model"]
+    assert [step.recalled for step in seen] == [1, 2, 3, 4, 4, 4]
 
 
 def test_the_first_tracks_are_drawn(run, tmp_path):

@@ -76,7 +76,7 @@ def test_scores_table_and_files(settings, tmp_path, capsys):
 def test_an_equaliser_fitted_on_other_songs_has_its_row_and_record(settings, tmp_path, capsys):
     songs = write_songs(tmp_path / "studio", songs=[("train", "a"), ("train", "b"), ("valid", "c")])
     score_checkpoint({**settings, "equaliser": str(songs), "pictures": 0})
-    assert capsys.readouterr().out.count("│ equaliser") == 5  # four stems and their average
+    assert "equaliser" in capsys.readouterr().out.split("SDR of reference methods")[1].splitlines()[1]
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     assert {key: scores["equaliser"][key] for key in ("data", "songs", "seconds", "rate")} == {
         "data": "studio",

@@ -22,6 +22,7 @@ WHOLE = {
     "NMR": "noise-to-mask ratio (lower is better), mean over frames in which s is audible",
     "leakage": "energy of e - s relative to the mixture's (lower is better) where s is silent",
 }
+LOWER_IS_BETTER = {"LSD", "NMR", "leakage"}
 NULL_ERROR = "energy of the mixture less all estimates relative to the mixture's, of each track"
 
 WINDOW_SECONDS = 0.0464  # of spectra: the nearest power of two, 2048 samples at 44.1 kHz

@@ -1,7 +1,9 @@
-"""What an evaluation reports: how its scores came about, their summary, and a table of them."""
+"""What an evaluation reports: how its scores came about, their summary, and the files of them."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -10,24 +12,19 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import tfswa_unet
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
+from tfswa_unet.evaluation.bsseval import TrackScores
 from tfswa_unet.evaluation.measures import NULL_ERROR, WHOLE
 from tfswa_unet.evaluation.references import ALPHA, HOP, N_FFT
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ScoredTrack
 from tfswa_unet.files import content_hash
-from tfswa_unet.types import MIXTURE
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 COMPUTED = {
     "torch": "SDR, ISR, SIR, SAR in torch by museval's definition",
@@ -137,6 +134,25 @@ class Scores:
         }
 
 
+def spreadsheet(scores: Scores) -> str:
+    """The content of `scores.csv`: one row a track, method and stem, every measure in a column of its own, in dB.
+
+    The null error is that of the track, the same in its rows; what is not defined is empty.
+    """
+    methods = scores.methods.values()
+    measures = list(dict.fromkeys(m for method in methods for m in method.average))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["track", "method", "stem", *measures, "null_error"])
+    for track in scores.record["tracks"]:
+        for name, method in scores.methods.items():
+            null = method.null_errors[track]
+            for stem, values in method.tracks[track].items():
+                numbers = [values.get(measure, np.nan) for measure in measures] + [np.nan if null is None else null]
+                writer.writerow([track, name, stem, *(x if np.isfinite(x) else "" for x in numbers)])
+    return text.getvalue()
+
+
 def aggregate(tracks: Sequence[TrackScores]) -> MethodScores:
     """Summary of a method's tracks as museval makes it: the median over a track's windows, then the median over tracks.
 
@@ -184,30 +200,6 @@ def summary(path: Path, checkpoint: str) -> dict[str, Any]:
             "that one"
         )
     return kept | {name: record.get(name) for name in ("max_seconds", "segment_seconds", "overlap", "precision")}
-
-
-def table(scores: Scores) -> Table:
-    """A table of every stem's scores in dB by each method, with the gain in SDR over the mixture."""
-    from rich.table import Table
-
-    metrics = [*(m for m in METRICS if m in scores.methods[MODEL].average), "uSDR"]
-    view = Table(title=f"{scores.record['model']} on {scores.record['data'] or 'tracks'}, {scores.record['split']}")
-    for heading in ("stem", "estimate"):
-        view.add_column(heading)
-    for heading in (*metrics, "SDR gain", "NaN frames"):
-        view.add_column(heading, justify="right")
-    for stem in scores.methods[MODEL].rows:
-        for name, method in scores.methods.items():
-            values = method.rows[stem]
-            cells = [f"{values[metric]:.2f}" for metric in metrics]
-            gain = values["SDR"] - scores.methods[MIXTURE].rows[stem]["SDR"] if MIXTURE in scores.methods else np.nan
-            counted = method.stems.values() if stem == "average" else [method.stems[stem]]
-            nan = f"{sum(s.nan_frames for s in counted)}/{sum(s.frames for s in counted)}"
-            label = scores.record["model"] if name == MODEL else name
-            style = "bold" if name == MODEL else "dim"
-            view.add_row(stem if name == MODEL else "", label, *cells, f"{gain:+.2f}", nan, style=style)
-        view.add_section()
-    return view
 
 
 @cache

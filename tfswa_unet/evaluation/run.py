@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfswa_unet.bundle import find_model, load_model
 from tfswa_unet.config import from_values
@@ -21,9 +20,10 @@ from tfswa_unet.evaluation.bsseval import load_museval
 from tfswa_unet.evaluation.equaliser import Equaliser, fit, training_songs
 from tfswa_unet.evaluation.estimates import SavedStems
 from tfswa_unet.evaluation.plots import spectrograms
-from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, table
+from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, spreadsheet
 from tfswa_unet.evaluation.scorer import OnScored, Scorer, ScoreStore, scoring_processes
 from tfswa_unet.evaluation.settings import EvaluationConfig, EvaluationSettings
+from tfswa_unet.evaluation.terminal import LiveScores, tables
 from tfswa_unet.evaluation.tracks import REST, Audio, ScoredTrack, file_name
 from tfswa_unet.files import content_hash, write_text
 from tfswa_unet.inference import Separator
@@ -42,9 +42,9 @@ def evaluate(
     settings: EvaluationSettings,
     on_progress: OnScored | None = None,
 ) -> Scores:
-    """Separate and score tracks, and write `out/scores.json`.
+    """Separate and score tracks, and write `out/scores.json` and `out/scores.csv`.
 
-    Beside it lie `tracks/<method>/` with every window's score, taken again by a later run with the same checkpoint,
+    Beside them lie `tracks/<method>/` with every window's score, taken again by a later run with the same checkpoint,
     code, data and settings; with `metrics="full"` `museval/<method>/test/` in museval's own format; and `pictures/`.
     While museval scores tracks in other processes the next one is separated.
 
@@ -80,6 +80,7 @@ def evaluate(
     _score(separate, wanted, store)
 
     scores = Scores({m: aggregate([store.scores[song.name, m] for song in songs]) for m in methods}, record)
+    write_text(out / "scores.csv", spreadsheet(scores))
     write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2, allow_nan=False) + "\n")
     return scores
 
@@ -131,17 +132,12 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         )
         beside = Path(str(config.ckpt)).parent / f"scores-{checkpoint.stem}-{config.split}"
     out = Path(config.out) if config.out else beside
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("scoring", total=None)
-
-        def report(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=name)
-
-        scores = evaluate(separate, tracks, plan, out, settings=settings, on_progress=report)
-    Console().print(table(scores))
-    Console().print(f"scores: {out / 'scores.json'}", soft_wrap=True)
+    with LiveScores(settings.model, len(settings.compared) + 1) as live:
+        scores = evaluate(separate, tracks, plan, out, settings=settings, on_progress=live.show)
+    console = Console()
+    for part in tables(scores):
+        console.print(part)
+    console.print(f"scores: {out / 'scores.json'}", soft_wrap=True)
     return scores
 
 

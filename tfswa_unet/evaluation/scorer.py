@@ -28,18 +28,30 @@ from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ScoredTrack, Stems, file_name
 from tfswa_unet.files import write_text
 
-OnScored = Callable[[int, int, str], None]  # (scored, of how many, name of the track) after each track and method
-
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How far an evaluation has come: what has just been scored, or taken from an earlier run."""
+
+    method: str
+    scores: TrackScores
+    done: int  # tracks times methods that have scores
+    total: int
+    recalled: int  # of those that have scores, taken from an earlier run
+
+
+OnScored = Callable[[Scored], None]  # after each track and method
 
 
 @dataclass
 class ScoreStore:
     """The scores of an evaluation by track and method: of earlier runs where they still hold, or entered as they come.
 
-    Each is kept as a JSON file in `out/tracks/<method>`. All hold for the same data, metric and code of this package only;
-    a model's for the same checkpoint and way of applying it too, so that checkpoints share those of reference methods,
-    and an equaliser's for its gains.
+    Each is kept as a JSON file in `out/tracks/<method>`. All hold for the same data, metric and code of this package
+    only; a model's for the same checkpoint and way of applying it too, so that checkpoints share those of reference
+    methods, and an equaliser's for its gains.
     """
 
     out: Path  # folder of the evaluation
@@ -48,6 +60,7 @@ class ScoreStore:
     total: int  # tracks times methods
     on_scored: OnScored | None  # told of each score
     scores: dict[tuple[str, str], TrackScores] = field(default_factory=dict)
+    recalled: int = 0
 
     def recall(self, song: ScoredTrack, method: str) -> bool:
         """Whether an earlier run's scores still hold; if so they are entered."""
@@ -59,6 +72,7 @@ class ScoreStore:
             scores = TrackScores.from_dict(stored["scores"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
+        self.recalled += 1
         self._note(song, method, scores)
         return True
 
@@ -78,7 +92,7 @@ class ScoreStore:
             text = museval_json(scores, self.settings.window_seconds, self.settings.hop_seconds)
             write_text(self.museval_folder(method) / f"{file_name(song.name)}.json", text)
         if self.on_scored is not None:
-            self.on_scored(len(self.scores), self.total, song.name)
+            self.on_scored(Scored(method, scores, len(self.scores), self.total, self.recalled))
 
     def _path(self, song: ScoredTrack, method: str) -> Path:
         return self.out / "tracks" / method / f"{file_name(song.name)}.json"
