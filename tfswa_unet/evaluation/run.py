@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from tfswa_unet.inference import Separator
 from tfswa_unet.processes import keep_pages, processors
 from tfswa_unet.types import Track
 
+SCRATCH = ".estimates-"  # folders of stems on their way to other processes
 Separate = Callable[[Audio, int], Mapping[str, Audio]]  # (mixture, rate in Hz) → stems by name
 
 
@@ -72,7 +74,8 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
 
     methods = (MODEL, *settings.compared)
-    store = ScoreStore(out, settings, checkpoint_hash, len(songs) * len(methods), on_progress)
+    identity = separate.state if isinstance(separate, SavedStems) else lambda _: checkpoint_hash
+    store = ScoreStore(out, settings, identity, len(songs) * len(methods), on_progress)
     for method in methods:
         for stale in store.museval_folder(method).glob("*.json"):
             stale.unlink()
@@ -155,8 +158,10 @@ def _score(
 ) -> None:
     settings = store.settings
     workers = min(settings.workers or processors(), sum(len(methods) for _, methods in wanted))
+    for stale in store.out.glob(f"{SCRATCH}*"):  # of a run that was killed
+        shutil.rmtree(stale)
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=store.out, prefix=".estimates-"))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=store.out, prefix=SCRATCH))
         # All but museval, most of which is one thread's work, uses every core by itself.
         in_processes = settings.evaluator == "museval" and workers > 0
         pool = stack.enter_context(scoring_processes(workers)) if in_processes else None

@@ -21,6 +21,7 @@ import torch
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import TrackScores, museval_json, score
 from tfswa_unet.evaluation.equaliser import EQUALISER
+from tfswa_unet.evaluation.estimates import file_state
 from tfswa_unet.evaluation.measures import null_error, whole_track
 from tfswa_unet.evaluation.references import REFERENCES
 from tfswa_unet.evaluation.report import MODEL, source_hash, versions
@@ -50,13 +51,13 @@ class ScoreStore:
     """The scores of an evaluation by track and method: of earlier runs where they still hold, or entered as they come.
 
     Each is kept as a JSON file in `out/tracks/<method>`. All hold for the same data, metric and code of this package
-    only; a model's for the same checkpoint and way of applying it too, so that checkpoints share those of reference
-    methods, and an equaliser's for its gains.
+    only; a model's for the same checkpoint, or files of stems, and way of applying it too, so that checkpoints share
+    those of reference methods, and an equaliser's for its gains.
     """
 
     out: Path  # folder of the evaluation
     settings: EvaluationSettings
-    checkpoint_hash: str | None  # identifies the model; without one its scores are never taken again
+    identity: Callable[[ScoredTrack], Any]  # of what made a track's stems; where it is None they are scored each time
     total: int  # tracks times methods
     on_scored: OnScored | None  # told of each score
     scores: dict[tuple[str, str], TrackScores] = field(default_factory=dict)
@@ -107,7 +108,7 @@ class ScoreStore:
             song.rate,
             [[stem, list(sources)] for stem, sources in song.plan.items()],
             [
-                [name, str(part.path), part.stream, part.start, part.length, *_state(part.path)]
+                [name, str(part.path), part.stream, part.start, part.length, *file_state(part.path)]
                 for name, source in song.track.sources.items()
                 for part in source.parts
             ],
@@ -115,9 +116,10 @@ class ScoreStore:
             [versions()["museval"], source_hash()],
         ]
         if method == MODEL:
-            if self.checkpoint_hash is None:
+            identity = self.identity(song)
+            if identity is None:
                 return None
-            parts += [self.checkpoint_hash, settings.model]
+            parts += [identity, settings.model]
             parts += [settings.overlap, settings.segment_seconds, settings.precision]
         if method == EQUALISER and settings.equaliser is not None:
             parts.append(settings.equaliser.sha256)
@@ -230,8 +232,3 @@ def _one_thread() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _state(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
