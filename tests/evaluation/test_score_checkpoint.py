@@ -47,6 +47,7 @@ def settings(files, tmp_path):
         "equaliser": None,
         "out": str(tmp_path / "scores"),
         "metrics": "sdr",
+        "segments": None,
         "evaluator": "torch",
         "max_tracks": None,
         "max_seconds": None,
@@ -71,6 +72,19 @@ def test_scores_table_and_files(settings, tmp_path, capsys):
     assert scores["scores"]["model"]["average"]["SDR"] == pytest.approx(-10 * np.log10(0.75), abs=0.5)
     assert scores["scores"]["mixture"]["average"]["SDR"] == pytest.approx(-10 * np.log10(3), abs=0.1)
     assert (tmp_path / "scores" / "pictures" / "song.png").is_file()
+
+
+def test_segments_are_scored_in_place_of_windows_and_named(settings, tmp_path, capsys):
+    score_checkpoint({**settings, "segments": 1.9, "pictures": 0})
+    record = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert record["metric"]["name"] == "BSSEval v4, 1.9 s segments"
+    assert (record["metric"]["window_seconds"], record["metric"]["hop_seconds"]) == (1.9, 1.9)
+    assert "(SDR to SAR of segments of 1.9 s)" in capsys.readouterr().out
+    assert record["nan"]["model"]["vocals"]["frames"] == 1
+    # One segment is nearly all of the track.
+    assert record["scores"]["model"]["vocals"]["SDR"] == pytest.approx(
+        record["scores"]["model"]["vocals"]["uSDR"], abs=0.1
+    )
 
 
 def test_an_equaliser_fitted_on_other_songs_has_its_row_and_record(settings, tmp_path, capsys):
@@ -127,6 +141,7 @@ def test_a_packaged_model_is_scored_by_its_name_into_the_current_folder(settings
             r"unknown references 'wiener': expected one of mixture, irm, ibm, mwf",
         ),
         ({"precision": "fp8"}, ConfigError, r"unknown precision 'fp8' ?.*: expected one of auto, fp32, bf16"),
+        ({"segments": 0.0}, ConfigError, r"segments=0: expected more than 0 seconds, or null for windows of 1 s"),
         ({"workers": "two"}, ConfigError, r"workers is 'two', expected a whole number"),
         ({"max_tracks": 0}, ConfigError, r"max_tracks=0: expected 1 or more"),
         ({"split": "train"}, DataError, r"train"),

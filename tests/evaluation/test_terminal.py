@@ -16,6 +16,7 @@ from tfswa_unet.evaluation.terminal import LiveScores, tables
 
 FOUR = ("vocals", "drums", "bass", "other")
 SIX = ("vocals", "drums", "bass", "guitar", "piano", "accompaniment")
+WINDOWS = {"window_seconds": 1.0}
 REFERENCES = ("mixture", "irm", "ibm", "mwf", "equaliser")
 
 
@@ -28,7 +29,7 @@ def track(value, stems=FOUR, name="song", metrics=METRICS, whole=tuple(WHOLE), n
 def scores(stems=FOUR, others=REFERENCES, **changes):
     values = {MODEL: 6.5, "mixture": -14.25} | {name: 9.0 for name in others if name != "mixture"}
     methods = {name: aggregate([track(values[name], stems, **changes)] * 50) for name in (MODEL, *others)}
-    return Scores(methods, {"model": "tfswa_tiny", "data": "musdb18hq", "split": "test"})
+    return Scores(methods, {"model": "tfswa_tiny", "data": "musdb18hq", "split": "test", "metric": WINDOWS})
 
 
 def printed(found, width=80):
@@ -66,7 +67,7 @@ def test_what_was_not_measured_has_no_column():
 
 def test_a_stem_without_scores_has_a_dash():
     found = aggregate([track(np.nan)])
-    text = "\n".join(printed(Scores({MODEL: found}, {"model": "m", "data": None, "split": "valid"})))
+    text = "\n".join(printed(Scores({MODEL: found}, {"model": "m", "data": None, "split": "valid", "metric": WINDOWS})))
     assert "m on tracks, valid" in text
     assert "nan" not in text
     assert re.search(r"^vocals +– +–", text, re.MULTILINE)

@@ -221,7 +221,7 @@ def _git(*arguments: str) -> str | None:
 def _metric(settings: EvaluationSettings) -> dict[str, Any]:
     full = settings.metrics == "full"
     return {
-        "name": "BSSEval v4",
+        "name": "BSSEval v4" if settings.window_seconds == 1 else f"BSSEval v4, {settings.window_seconds:g} s segments",
         "metrics": settings.metrics,
         "evaluator": settings.evaluator,
         "computed": COMPUTED[settings.evaluator] if full else "SDR only, exactly as museval; no ISR, SIR, SAR",

@@ -108,6 +108,8 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         "data_root": Path("+".join(sets) if len(sets) > 1 else next(iter(sets.values())).root),
         "metrics": config.metrics,
         "evaluator": config.evaluator,
+        "window_seconds": config.segments or 1.0,
+        "hop_seconds": config.segments or 1.0,
         "references": config.references,
         "max_seconds": config.max_seconds,
         "max_tracks": config.max_tracks,

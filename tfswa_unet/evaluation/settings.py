@@ -88,6 +88,7 @@ class EvaluationConfig:
     equaliser: str | None
     out: str | None
     metrics: Metrics
+    segments: float | None  # s
     evaluator: Evaluator
     max_tracks: int | None
     max_seconds: float | None
@@ -105,5 +106,7 @@ class EvaluationConfig:
             raise ConfigError(
                 "give what is to be scored, ckpt=MODEL, or estimates=FOLDER for stems that are there already, not both"
             )
+        if self.segments is not None and not self.segments > 0:
+            raise ConfigError(f"segments={self.segments:g}: expected more than 0 seconds, or null for windows of 1 s")
         if self.max_tracks is not None and self.max_tracks < 1:
             raise ConfigError(f"max_tracks={self.max_tracks}: expected 1 or more, or null for all")

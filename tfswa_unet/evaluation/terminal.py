@@ -24,7 +24,9 @@ from tfswa_unet.types import MIXTURE
 def tables(scores: Scores) -> Iterator[RenderableType]:
     """One row a stem: every measure of the model; then the SDR of the reference methods, and frames without a score."""
     record, model = scores.record, scores.methods[MODEL]
-    yield measures(model, f"{record['model']} on {record['data'] or 'tracks'}, {record['split']}: dB")
+    segments = record["metric"]["window_seconds"]
+    how = "" if segments == 1 else f" (SDR to SAR of segments of {segments:g} s)"
+    yield measures(model, f"{record['model']} on {record['data'] or 'tracks'}, {record['split']}: dB{how}")
     view = _table()
     others = {name: method for name, method in scores.methods.items() if name != MODEL}
     for heading in ("SDR", *(["gain"] if MIXTURE in others else []), *others, "no score"):
