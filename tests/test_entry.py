@@ -240,3 +240,21 @@ def test_several_data_sets_are_scored_together(tmp_path, monkeypatch):
     runpy.run_path(str(ROOT / "eval.py"), run_name="__main__")
     (values,) = given
     assert list(values["data"]["sets"]) == ["musdb18hq", "dsd100"]
+
+
+@pytest.mark.parametrize(
+    ("words", "scored"),
+    [
+        (["ckpt=a", "out=x"], [("a", "x")]),
+        (["-m", "ckpt=a,b"], [("a", None), ("b", None)]),
+        (["-m", "ckpt=a,b", "out=x"], [("a", "x/0"), ("b", "x/1")]),
+    ],
+)
+def test_each_of_several_models_is_scored_into_a_folder_of_its_own(tmp_path, monkeypatch, words, scored):
+    asked = []
+    monkeypatch.setattr("tfswa_unet.evaluation.run.score_checkpoint", asked.append)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["eval.py", *words])
+    runpy.run_path(str(ROOT / "eval.py"), run_name="__main__")
+    assert [(each["ckpt"], each["out"]) for each in asked] == scored
+    assert {path.name for path in tmp_path.iterdir()} <= {"runs"}
