@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import museval
 import numpy as np
 import pytest
+import torch
 
 from tests.evaluation.conftest import noise
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation import bsseval
 from tfswa_unet.evaluation.bsseval import METRICS, REST, TrackScores, museval_json, score
+from tfswa_unet.evaluation.measures import whole_track
 
 WINDOW = 4000
 
@@ -119,6 +121,23 @@ def test_hard_cases_are_musevals_with_filters_of_full_length(name):
             np.testing.assert_allclose(
                 found[~perfect], expected[~perfect], rtol=0, atol=1e-3, err_msg=f"{stem} {metric}"
             )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["three stems", "target", "mixture", "silent target", "shorter than a filter"])
+def test_a_gpu_gives_the_cpus_scores(name):
+    references, estimates = hard_case(name)
+    on_cpu, on_gpu = (
+        score("song", references, estimates, WINDOW, WINDOW, device=device).to_dict() for device in ("cpu", "cuda")
+    )
+    for stem in references:
+        for metric in METRICS:
+            found, expected = (np.array(each["frames"][stem][metric], float) for each in (on_gpu, on_cpu))
+            perfect = (found > 100) & (expected > 100)
+            np.testing.assert_allclose(found[~perfect], expected[~perfect], rtol=0, atol=1e-3)
+    further = [whole_track(references, estimates, 8000, device) for device in ("cpu", "cuda")]
+    for measure, values in further[0].items():
+        np.testing.assert_allclose([*further[1][measure].values()], [*values.values()], atol=1e-2, err_msg=measure)
 
 
 def test_a_singular_system_falls_back_to_least_squares(monkeypatch):

@@ -384,6 +384,7 @@ def test_tracks_that_cannot_be_evaluated_are_refused(run, tmp_path, make_track):
         ({"evaluator": "museval"}, "evaluator=museval has no part in metrics=sdr: leave one of them out"),
         ({"references": ("wiener",)}, "unknown references 'wiener': expected one of mixture, irm"),
         ({"model": "irm"}, "model is 'irm', expected a name other than mixture, irm"),
+        ({"device": "mps"}, "device is 'mps', expected cpu or cuda"),
         ({"max_seconds": 0}, "max_seconds is 0, expected more than 0 seconds"),
         ({"workers": 0}, "workers is 0, expected 1 or more"),
     ],

@@ -224,6 +224,7 @@ def _metric(settings: EvaluationSettings) -> dict[str, Any]:
         "name": "BSSEval v4" if settings.window_seconds == 1 else f"BSSEval v4, {settings.window_seconds:g} s segments",
         "metrics": settings.metrics,
         "evaluator": settings.evaluator,
+        "device": settings.device,
         "computed": COMPUTED[settings.evaluator] if full else "SDR only, exactly as museval; no ISR, SIR, SAR",
         "unit": "dB",
         "window_seconds": settings.window_seconds,

@@ -28,6 +28,7 @@ from tfswa_unet.evaluation.terminal import LiveScores, tables
 from tfswa_unet.evaluation.tracks import REST, Audio, ScoredTrack, file_name
 from tfswa_unet.files import content_hash, write_text
 from tfswa_unet.inference import Separator
+from tfswa_unet.inference.precision import pick_device
 from tfswa_unet.processes import keep_pages, processors
 from tfswa_unet.types import Track
 
@@ -104,10 +105,12 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         saved.plan(track.name for track in tracks[: config.max_tracks]) if saved else model.config["stems"]
     )
     rate = max(track.rate for track in tracks)
+    device = pick_device(config.device)
     common: dict[str, Any] = {
         "data_root": Path("+".join(sets) if len(sets) > 1 else next(iter(sets.values())).root),
         "metrics": config.metrics,
         "evaluator": config.evaluator,
+        "device": str(device) if device.type == "cuda" and config.evaluator == "torch" else "cpu",
         "window_seconds": config.segments or 1.0,
         "hop_seconds": config.segments or 1.0,
         "references": config.references,
@@ -124,7 +127,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         beside = folder.parent / f"scores-{folder.name}-{config.split}"
     else:
         separator = Separator(
-            model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
+            model, device, config.segment, config.overlap, batch=config.batch, precision=config.precision
         )
         separate, checkpoint = separator.separate, find_model(config.ckpt)
         settings = EvaluationSettings(

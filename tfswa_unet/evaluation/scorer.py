@@ -144,10 +144,12 @@ def score_track(song: ScoredTrack, method: str, estimates: Stems | None, setting
             estimates = REFERENCES[method](song.mixture, song.targets)
     # Truncated, as museval turns seconds into samples.
     window, hop = (max(1, int(seconds * song.rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
-    scores = score(song.name, song.targets, estimates, window, hop, settings.metrics, settings.evaluator)
+    scores = score(
+        song.name, song.targets, estimates, window, hop, settings.metrics, settings.evaluator, settings.device
+    )
     if settings.metrics == "sdr":
         return scores
-    further = whole_track(song.targets, estimates, song.rate)
+    further = whole_track(song.targets, estimates, song.rate, settings.device)
     return replace(scores, whole={**scores.whole, **further}, null_error=null_error(song.targets, estimates))
 
 

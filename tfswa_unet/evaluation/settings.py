@@ -35,6 +35,7 @@ class EvaluationSettings:
     precision: str | None = None
     metrics: Metrics = "full"
     evaluator: Evaluator = "torch"  # of full metrics
+    device: str = "cpu"  # of the torch evaluator and the other measures: cpu, or cuda, as float64 is needed
     window_seconds: float = 1.0
     hop_seconds: float = 1.0
     max_seconds: float | None = None  # score only the beginning of each track
@@ -49,6 +50,8 @@ class EvaluationSettings:
             raise unknown("metrics", self.metrics, get_args(Metrics))
         if self.evaluator not in get_args(Evaluator):
             raise unknown("evaluator", self.evaluator, get_args(Evaluator))
+        if self.device.partition(":")[0] not in ("cpu", "cuda"):
+            raise ConfigError(f"device is {self.device!r}, expected cpu or cuda, where there is float64")
         if self.evaluator == "museval" and self.metrics != "full":
             raise ConfigError(f"evaluator=museval has no part in metrics={self.metrics}: leave one of them out")
         for name in self.references:
