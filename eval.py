@@ -10,7 +10,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from tfswa_unet.entry import in_one_sentence, plain_values
+from tfswa_unet.entry import folder_of_job, in_one_sentence, plain_values
 
 
 @hydra.main(config_path="conf", config_name="eval", version_base="1.3")
@@ -19,7 +19,8 @@ def main(config: DictConfig) -> None:
     """Separate every track of a split and write scores.json and a table."""
     from tfswa_unet.evaluation.run import score_checkpoint
 
-    score_checkpoint(plain_values(config))
+    values = plain_values(config)
+    score_checkpoint({**values, "out": folder_of_job(values["out"])})
 
 
 if __name__ == "__main__":

@@ -253,3 +253,21 @@ def test_a_sweep_is_given_its_settings_its_command_and_a_folder_that_stays(tmp_p
     assert values["sweep"]["space"]["optimizer"]["lr"] == {"low": 1e-4, "high": 1e-2, "log": True}
     assert words == command
     assert folder == tmp_path / "r" / "sweep" / "tfswa_tiny"
+
+
+@pytest.mark.parametrize(
+    ("words", "scored"),
+    [
+        (["ckpt=a", "out=x"], [("a", "x")]),
+        (["-m", "ckpt=a,b"], [("a", None), ("b", None)]),
+        (["-m", "ckpt=a,b", "out=x"], [("a", "x/0"), ("b", "x/1")]),
+    ],
+)
+def test_each_of_several_models_is_scored_into_a_folder_of_its_own(tmp_path, monkeypatch, words, scored):
+    asked = []
+    monkeypatch.setattr("tfswa_unet.evaluation.run.score_checkpoint", asked.append)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["eval.py", *words])
+    runpy.run_path(str(ROOT / "eval.py"), run_name="__main__")
+    assert [(each["ckpt"], each["out"]) for each in asked] == scored
+    assert {path.name for path in tmp_path.iterdir()} <= {"runs"}

@@ -136,6 +136,12 @@ def _quoted(word: str) -> str:
     return f'{key}="{escaped}"'
 
 
+def folder_of_job(folder: str | None) -> str | None:
+    """A folder for one job of a sweep: below `folder` the job's number, so that jobs do not overwrite each other."""
+    job = HydraConfig.get()
+    return f"{folder}/{job.job.num}" if folder and job.mode == RunMode.MULTIRUN else folder
+
+
 def plain_values(config: DictConfig) -> dict[str, Any]:
     """The composed configuration, resolved, as plain values; `~/` at the front of one is the user's home."""
     return _at_home(plain(config))

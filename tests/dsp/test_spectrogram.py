@@ -3,7 +3,17 @@ import pytest
 import scipy.signal
 import torch
 
-from tfswa_unet.dsp import frames, istft, level, pieces, spectrogram, stack_subbands, stft, unstack_subbands
+from tfswa_unet.dsp import (
+    frames,
+    istft,
+    level,
+    pieces,
+    spectrogram,
+    stack_subbands,
+    stft,
+    stft_pieces,
+    unstack_subbands,
+)
 
 
 @pytest.mark.parametrize("shape", [(1,), (2, 511), (3, 2, 44_100), (2, 1, 2, 5_000)])
@@ -108,3 +118,11 @@ def test_a_band_holds_neighbouring_bins():
     assert bands.shape == (1, 8, 5, 8)
     assert torch.equal(bands[0, 1, 0], torch.arange(8.0, 16.0))
     assert torch.equal(bands[0, 4, 0], torch.arange(0.0, 8.0))
+
+
+@pytest.mark.parametrize(("length", "count"), [(1, 4), (63, 1), (1000, 5), (1024, 16), (1024, 40)])
+def test_pieces_of_a_spectrogram_are_those_of_the_whole(length, count):
+    waveform = torch.randn(2, 3, length, dtype=torch.float64)
+    pieces = list(stft_pieces(waveform, 64, 32, count))
+    assert {piece.shape[-2] for piece in pieces[:-1]} <= {count}
+    torch.testing.assert_close(torch.cat(pieces, dim=-2), stft(waveform, 64, 32))

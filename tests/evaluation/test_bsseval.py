@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import museval
 import numpy as np
 import pytest
+import torch
 
 from tests.evaluation.conftest import noise
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation import bsseval
 from tfswa_unet.evaluation.bsseval import METRICS, REST, TrackScores, museval_json, score
+from tfswa_unet.evaluation.measures import whole_track
 
 WINDOW = 4000
 
@@ -61,6 +63,81 @@ def test_stems_silent_throughout_are_left_out_and_named(silent, metrics):
     assert all(np.isnan(values).all() and len(values) == 1 for values in scores.frames["bass"].values())
     assert np.isfinite(scores.frames["vocals"]["SDR"]).all() == (silent != "all")
     assert np.isfinite(list(scores.whole["uSDR"].values())).all()
+
+
+def hard_case(name):
+    """Mono stems and estimates that are all but ordinary, 1.1 s at 8 kHz."""
+    references, estimates = ({stem: x[:1] for stem, x in each.items()} for each in stems(1.1))
+    mixture = references["vocals"] + references["bass"]
+    if name == "silent target":
+        references["bass"] = np.zeros_like(mixture)
+    elif name == "silent estimate":
+        estimates["bass"] = np.zeros_like(mixture)
+    elif name == "target":
+        estimates = {stem: x.copy() for stem, x in references.items()}
+    elif name == "one target":
+        estimates["bass"] = references["bass"].copy()
+    elif name == "mixture":
+        estimates = dict.fromkeys(references, mixture)
+    elif name == "one sample late":
+        estimates = {stem: np.pad(x, ((0, 0), (1, 0)))[:, :-1] for stem, x in references.items()}
+    elif name == "one stem":
+        references.pop("bass")
+    elif name == "three stems":
+        references["drums"] = noise(3, 1.1)[:1]
+        estimates["drums"] = 0.5 * references["drums"] + 0.1 * mixture
+    elif name == "shorter than a window":
+        references, estimates = ({stem: x[:, :3000] for stem, x in each.items()} for each in (references, estimates))
+    elif name == "shorter than a filter":
+        references, estimates = ({stem: x[:, :300] for stem, x in each.items()} for each in (references, estimates))
+    return references, estimates
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "silent target",
+        "silent estimate",
+        "target",
+        "one target",
+        "mixture",
+        "one sample late",
+        "one stem",
+        "three stems",
+        "shorter than a window",
+        "shorter than a filter",
+    ],
+)
+def test_hard_cases_are_musevals_with_filters_of_full_length(name):
+    references, estimates = hard_case(name)
+    ours, theirs = (score("song", references, estimates, WINDOW, WINDOW, evaluator=e) for e in ("torch", "museval"))
+    assert ours.left_out == theirs.left_out == (("bass",) if "silent" in name else ())
+    for stem in references:
+        for metric in METRICS:
+            found, expected = ours.frames[stem][metric], theirs.frames[stem][metric]
+            np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+            # Above 100 dB museval's numbers are rounding errors, where ours may be infinite.
+            perfect = (found > 100) & (expected > 100)
+            np.testing.assert_allclose(
+                found[~perfect], expected[~perfect], rtol=0, atol=1e-3, err_msg=f"{stem} {metric}"
+            )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["three stems", "target", "mixture", "silent target", "shorter than a filter"])
+def test_a_gpu_gives_the_cpus_scores(name):
+    references, estimates = hard_case(name)
+    on_cpu, on_gpu = (
+        score("song", references, estimates, WINDOW, WINDOW, device=device).to_dict() for device in ("cpu", "cuda")
+    )
+    for stem in references:
+        for metric in METRICS:
+            found, expected = (np.array(each["frames"][stem][metric], float) for each in (on_gpu, on_cpu))
+            perfect = (found > 100) & (expected > 100)
+            np.testing.assert_allclose(found[~perfect], expected[~perfect], rtol=0, atol=1e-3)
+    further = [whole_track(references, estimates, 8000, device) for device in ("cpu", "cuda")]
+    for measure, values in further[0].items():
+        np.testing.assert_allclose([*further[1][measure].values()], [*values.values()], atol=1e-2, err_msg=measure)
 
 
 def test_a_singular_system_falls_back_to_least_squares(monkeypatch):

@@ -14,8 +14,9 @@ from tfswa_unet.data import StemPlan
 from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError
 from tfswa_unet.evaluation import EvaluationSettings, equaliser, evaluate
 from tfswa_unet.evaluation.equaliser import HOP, N_FFT, PIECE, Equaliser, fit, training_songs
+from tfswa_unet.evaluation.references import BLOCK, ideal_ratio_mask
 from tfswa_unet.evaluation.scorer import score_saved, scoring_processes
-from tfswa_unet.evaluation.tracks import BLOCK, ScoredTrack, ideal_ratio_mask
+from tfswa_unet.evaluation.tracks import ScoredTrack
 
 PLAN = StemPlan((("vocals", ("vocals",)), ("bass", ("bass",))))
 BIN = RATE / N_FFT  # Hz
@@ -198,7 +199,9 @@ def test_scores_of_another_fit_are_not_taken_again(run):
 
 
 def test_a_model_cannot_take_its_name():
-    with pytest.raises(ConfigError, match="model is 'equaliser', expected a name other than mixture, irm, equaliser"):
+    with pytest.raises(
+        ConfigError, match="model is 'equaliser', expected a name other than mixture, irm, ibm, mwf, equaliser"
+    ):
         EvaluationSettings(model="equaliser")
 
 

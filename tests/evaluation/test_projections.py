@@ -11,7 +11,7 @@ from tests.evaluation.conftest import noise
 from tfswa_unet import audio
 from tfswa_unet.evaluation.bsseval import load_museval, score
 from tfswa_unet.evaluation.projections import TAPS, bss_eval, correlations, gram, independent, solve
-from tfswa_unet.evaluation.tracks import ideal_ratio_mask
+from tfswa_unet.evaluation.references import ideal_ratio_mask
 from tfswa_unet.songs import synthesize
 
 WINDOW, SHORT = 800, 40  # samples at 8 kHz, taps

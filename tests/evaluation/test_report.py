@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
+from dataclasses import replace
 
 import museval
 import numpy as np
 import pytest
-from rich.console import Console
 
 from tfswa_unet.evaluation import report
 from tfswa_unet.evaluation.bsseval import METRICS, TrackScores, museval_json
-from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, table
+from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, spreadsheet
 
 STEMS = ("vocals", "bass")
 
@@ -79,37 +80,25 @@ def test_a_stem_without_any_score_is_null_and_out_of_the_average():
     json.dumps(summary, allow_nan=False)
 
 
-def printed(view) -> str:
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(view)
-    return console.export_text()
+def test_the_spreadsheet_has_a_row_for_each_track_method_and_stem():
+    tracks = random_tracks(3, count=2)
+    tracks[1] = replace(tracks[1], null_error=-20.5, track="a, b", whole={"uSDR": {"vocals": np.nan, "bass": 2.0}})
+    methods = {MODEL: aggregate(tracks), "mixture": aggregate([replace(track, frames=fast(track)) for track in tracks])}
+    text = spreadsheet(Scores(methods, {"tracks": ["song 0", "a, b"]}))
+    rows = list(csv.DictReader(text.splitlines()))
+    assert list(rows[0]) == ["track", "method", "stem", *METRICS, "uSDR", "null_error"]
+    expected = [(t, m, s) for t in ("song 0", "a, b") for m in (MODEL, "mixture") for s in STEMS]
+    assert [(row["track"], row["method"], row["stem"]) for row in rows] == expected
+    found = methods[MODEL].tracks["a, b"]["bass"]
+    assert {metric: float(rows[5][metric]) for metric in METRICS} == {metric: found[metric] for metric in METRICS}
+    assert [row["uSDR"] for row in rows[3:6]] == ["0.0", "", "2.0"]
+    assert [row["null_error"] for row in rows[3:6]] == ["", "-20.5", "-20.5"]
+    assert rows[7]["SDR"] == rows[5]["SDR"]
+    assert rows[7]["ISR"] == ""
 
 
-def test_table_shows_methods_side_by_side_with_the_gain():
-    def constant(value):
-        rows = {stem: {metric: np.full(4, value) for metric in METRICS} for stem in STEMS}
-        return aggregate([TrackScores("song", rows, {"uSDR": dict.fromkeys(STEMS, value)})])
-
-    methods = {MODEL: constant(6.5), "mixture": constant(-4.25), "irm": constant(9.0)}
-    text = printed(table(Scores(methods, {"model": "tfswa_tiny", "data": "musdb18hq", "split": "test"})))
-    assert "tfswa_tiny on musdb18hq, test" in text
-    for heading in (*METRICS, "uSDR", "SDR gain", "NaN frames"):
-        assert heading in text
-    rows = [line.split() for line in text.splitlines() if "tfswa_tiny" in line and "on" not in line.split()]
-    assert [row[1] for row in rows] == ["vocals", "bass", "average"]
-    assert all("6.50" in row and "+10.75" in row for row in rows)
-    assert sum("mixture" in line and "-4.25" in line and "+0.00" in line for line in text.splitlines()) == 3
-    assert "0/4" in text
-    assert "0/8" in text
-
-
-def test_table_of_the_fast_sdr_has_no_other_columns():
-    rows = {"vocals": {"SDR": np.array([3.0])}}
-    methods = {MODEL: aggregate([TrackScores("song", rows, {"uSDR": {"vocals": 3.0}})])}
-    text = printed(table(Scores(methods, {"model": "m", "data": None, "split": "valid"})))
-    assert "SDR" in text
-    assert "ISR" not in text
-    assert "nan" in text
+def fast(track):
+    return {stem: {"SDR": values["SDR"]} for stem, values in track.frames.items()}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.evaluation.conftest import RATE, noise
 from tfswa_unet.data import StemPlan
 from tfswa_unet.errors import ConfigError, DataError, ModelError, UserError
-from tfswa_unet.evaluation import EvaluationSettings, evaluate, sdr
+from tfswa_unet.evaluation import EvaluationSettings, evaluate, scorer, sdr
 from tfswa_unet.evaluation.report import MODEL
 from tfswa_unet.types import Source, Track
 
@@ -241,6 +241,24 @@ def test_scores_are_taken_again_for_the_same_checkpoint_and_settings_only(run, t
     assert again(overlap=0.5)[0] == 1
 
 
+def test_scores_of_older_code_are_not_taken_again(run, tmp_path, monkeypatch):
+    checkpoint = tmp_path / "a.ckpt"
+    checkpoint.write_bytes(b"one")
+    before = run(songs(), checkpoint=checkpoint)
+    scored, score_track = [], scorer.score_track
+    monkeypatch.setattr(scorer, "score_track", lambda *job: scored.append(job[1]) or score_track(*job))
+
+    def again():
+        separate, tracks, out = Separator(songs()), as_they_are(tmp_path), tmp_path / "out"
+        return evaluate(separate, tracks, TWO, out, settings=settings(checkpoint=checkpoint))
+
+    assert again().methods == before.methods
+    assert scored == []
+    monkeypatch.setattr(scorer, "source_hash", lambda: "of other code")
+    assert again().methods == before.methods
+    assert scored == ["model", "mixture", "irm"] * 2
+
+
 def test_without_a_checkpoint_the_model_is_always_run(run):
     stems = songs(1)
     run(stems)
@@ -312,11 +330,18 @@ def test_progress_counts_every_track_and_method(tmp_path, make_track):
         TWO,
         tmp_path / "out",
         settings=settings(),
-        on_progress=lambda *step: seen.append(step),
+        on_progress=seen.append,
     )
-    assert [done for done, _, _ in seen] == [1, 2, 3, 4, 5, 6]
-    assert {total for _, total, _ in seen} == {6}
-    assert [name for *_, name in seen] == ["song 0"] * 3 + ["song 1"] * 3
+    assert [step.done for step in seen] == [1, 2, 3, 4, 5, 6]
+    assert {(step.total, step.recalled) for step in seen} == {(6, 0)}
+    assert [step.scores.track for step in seen] == ["song 0"] * 3 + ["song 1"] * 3
+    assert [step.method for step in seen] == ["model", "mixture", "irm"] * 2
+    seen.clear()
+    evaluate(
+        Separator(stems), as_they_are(tmp_path), TWO, tmp_path / "out", settings=settings(), on_progress=seen.append
+    )
+    assert [step.method for step in seen] == ["mixture", "irm", "mixture", "irm", "model", "model"]
+    assert [step.recalled for step in seen] == [1, 2, 3, 4, 4, 4]
 
 
 def test_the_first_tracks_are_drawn(run, tmp_path):
@@ -361,6 +386,7 @@ def test_tracks_that_cannot_be_evaluated_are_refused(run, tmp_path, make_track):
         ({"evaluator": "museval"}, "evaluator=museval has no part in metrics=sdr: leave one of them out"),
         ({"references": ("wiener",)}, "unknown references 'wiener': expected one of mixture, irm"),
         ({"model": "irm"}, "model is 'irm', expected a name other than mixture, irm"),
+        ({"device": "mps"}, "device is 'mps', expected cpu or cuda"),
         ({"max_seconds": 0}, "max_seconds is 0, expected more than 0 seconds"),
         ({"workers": 0}, "workers is 0, expected 1 or more"),
     ],

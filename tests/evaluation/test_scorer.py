@@ -24,7 +24,7 @@ def test_processes_have_one_thread_and_their_death_is_explained(monkeypatch, mak
     with scoring_processes(1) as pool:
         assert (os.environ["OMP_NUM_THREADS"], "MKL_NUM_THREADS" in os.environ) == ("3", False)
         assert [pool.submit(os.getenv, name).result() for name in THREAD_VARIABLES] == ["1"] * len(THREAD_VARIABLES)
-        store = ScoreStore(tmp_path, EvaluationSettings(model="m"), None, 1, None)
+        store = ScoreStore(tmp_path, EvaluationSettings(model="m"), lambda song: None, 1, None)
         work = Scorer(store, pool, 2, tmp_path)
         work.submit(song, "mixture")
         with pytest.raises(ConfigError, match=r"a scoring process ended early.* set workers below 2"):

@@ -3,10 +3,11 @@
 from tfswa_unet.evaluation.bsseval import TrackScores
 from tfswa_unet.evaluation.metrics import sdr, si_sdr, windowed_sdr
 from tfswa_unet.evaluation.plots import spectrograms
-from tfswa_unet.evaluation.report import MethodScores, Scores, StemScores, aggregate, table
+from tfswa_unet.evaluation.references import ideal_ratio_mask, mixture_as_estimate
+from tfswa_unet.evaluation.report import MethodScores, Scores, StemScores, aggregate
 from tfswa_unet.evaluation.run import evaluate
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.tracks import ideal_ratio_mask, mixture_as_estimate
+from tfswa_unet.evaluation.terminal import tables
 
 __all__ = [
     "sdr",
@@ -19,7 +20,7 @@ __all__ = [
     "Scores",
     "StemScores",
     "aggregate",
-    "table",
+    "tables",
     "evaluate",
     "EvaluationSettings",
     "TrackScores",

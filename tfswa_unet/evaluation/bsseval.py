@@ -78,6 +78,7 @@ def score(
     hop: int,
     metrics: Metrics = "full",
     evaluator: Evaluator = "torch",
+    device: str = "cpu",
 ) -> TrackScores:
     """Score the estimates of one track.
 
@@ -92,6 +93,7 @@ def score(
         hop: samples between the starts of windows.
         metrics: "full" for SDR, ISR, SIR and SAR, "sdr" for SDR only.
         evaluator: of full metrics, "torch" or "museval".
+        device: where the torch evaluator computes; it needs float64.
 
     Raises:
         ConfigError: museval is asked for and cannot be imported.
@@ -102,8 +104,10 @@ def score(
     frames = {stem: {name: nothing for name in names} for stem in references}
     if scored:
         stacked = np.stack([references[s] for s in scored]), np.stack([estimates[s] for s in scored])
-        frames_of = _sdr_frames if metrics == "sdr" else EVALUATORS[evaluator]
-        rows = frames_of(*stacked, window, hop)
+        if metrics == "full" and evaluator == "torch":
+            rows = torch_frames(*stacked, window, hop, device)
+        else:
+            rows = (_sdr_frames if metrics == "sdr" else museval_frames)(*stacked, window, hop)
         frames |= {stem: dict(zip(names, row, strict=True)) for stem, row in zip(scored, rows, strict=True)}
     reported = [stem for stem in references if stem != REST]
     return TrackScores(
@@ -126,9 +130,10 @@ def museval_frames(references: Audio, estimates: Audio, window: int, hop: int) -
     return np.stack(values[:4], axis=1)
 
 
-def torch_frames(references: Audio, estimates: Audio, window: int, hop: int) -> Frames:
-    """SDR, ISR, SIR and SAR in dB by `projections`; shapes as of `museval_frames`."""
-    return bss_eval(torch.from_numpy(references), torch.from_numpy(estimates), window, hop).numpy()
+def torch_frames(references: Audio, estimates: Audio, window: int, hop: int, device: str = "cpu") -> Frames:
+    """SDR, ISR, SIR and SAR in dB by `projections`, computed on `device`; shapes as of `museval_frames`."""
+    true, estimate = (torch.from_numpy(stems).to(device) for stems in (references, estimates))
+    return bss_eval(true, estimate, window, hop).cpu().numpy()
 
 
 EVALUATORS = {"torch": torch_frames, "museval": museval_frames}

@@ -20,7 +20,8 @@ from tfswa_unet.data.sets.layouts import AUTO
 from tfswa_unet.data.tracks import OnError, find_songs, index
 from tfswa_unet.dsp import istft, stft
 from tfswa_unet.errors import ConfigError, DataError
-from tfswa_unet.evaluation.tracks import HOP, N_FFT, Audio, blocks
+from tfswa_unet.evaluation.references import HOP, N_FFT, blocks
+from tfswa_unet.evaluation.tracks import Audio
 from tfswa_unet.types import Track
 
 EQUALISER = "equaliser"

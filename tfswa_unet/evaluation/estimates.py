@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,11 +78,21 @@ class SavedStems:
         """
         return {stem: _read(path, song) for stem, path in self.files[file_name(song.name)].items()}
 
+    def state(self, song: ScoredTrack) -> list[list[Any]]:
+        """What identifies the stems of a song: their files, sizes and times."""
+        return [[stem, str(path), *file_state(path)] for stem, path in self.files[file_name(song.name)].items()]
+
     def check(self, songs: Iterable[ScoredTrack]) -> None:
         """Look at rates and lengths before anything is scored; raises as `read` does."""
         for song in songs:
             for path in self.files[file_name(song.name)].values():
                 _check(path, song)
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Bytes and time of the last change in ns: while both stay, a file is taken for the same."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def _check(path: Path, song: ScoredTrack) -> int:

@@ -13,9 +13,17 @@ from tfswa_unet.dsp import stft_pieces
 from tfswa_unet.evaluation.metrics import si_sdr
 from tfswa_unet.evaluation.tracks import REST, Audio, Stems
 
-# Measures of one stem of a whole track, one number each, in the order of tables; docs/measures.md tells them apart.
-WHOLE = ("uSDR", "SI-SDR", "LSD", "NMR", "leakage")
-LOWER_IS_BETTER = ("LSD", "NMR", "leakage")
+# What is measured of a stem of a whole track, one number in dB each, in the order of tables: s is the true stem, e its
+# estimate. docs/measures.md tells them apart.
+WHOLE = {
+    "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7))",
+    "SI-SDR": "10 log10(sum (a s)^2 / sum (a s - e)^2) with a = sum s e / sum s^2",
+    "LSD": "log-spectral distance (lower is better), mean over frames",
+    "NMR": "noise-to-mask ratio (lower is better), mean over frames in which s is audible",
+    "leakage": "energy of e - s relative to the mixture's (lower is better) where s is silent",
+}
+LOWER_IS_BETTER = {"LSD", "NMR", "leakage"}
+NULL_ERROR = "energy of the mixture less all estimates relative to the mixture's, of each track"
 
 WINDOW_SECONDS = 0.0464  # of spectra: the nearest power of two, 2048 samples at 44.1 kHz
 FRAMES = 64  # of a spectrogram at a time, so that memory does not grow with the song
@@ -28,23 +36,27 @@ SILENCE = 1e-6  # mean square of what counts as silent, at most: −60 dB full s
 BEST_LEAKAGE, BEST_NULL = 1e-10, 1e-15  # of the mixture's energy
 
 
-def whole_track(references: Stems, estimates: Stems, rate: int) -> dict[str, dict[str, float]]:
+def whole_track(references: Stems, estimates: Stems, rate: int, device: str = "cpu") -> dict[str, dict[str, float]]:
     """The measures `WHOLE` but uSDR of each stem but `REST`: measure → stem → dB, NaN where one is not defined.
 
     Args:
         references: the true stems by name, (c, t), which together make the mixture.
         estimates: (c, t) under the same names.
         rate: Hz.
+        device: where it is computed.
     """
     names = [stem for stem in references if stem != REST]
-    true, estimate = (torch.from_numpy(np.stack([stems[n] for n in names])) for stems in (references, estimates))
+    true, estimate, mixture = (
+        torch.from_numpy(each).to(device)
+        for each in (*(np.stack([stems[n] for n in names]) for stems in (references, estimates)), _sum(references))
+    )
     sounds = true.any(-1).any(-1) & estimate.any(-1).any(-1)
     distance, masked = spectral_measures(true, estimate, rate)
     found = {
         "SI-SDR": si_sdr(true, estimate).masked_fill(~sounds, torch.nan),
         "LSD": distance,
         "NMR": masked,
-        "leakage": leakage(true, estimate, torch.from_numpy(_sum(references)), rate),
+        "leakage": leakage(true, estimate, mixture, rate),
     }
     return {measure: dict(zip(names, values.tolist(), strict=True)) for measure, values in found.items()}
 
@@ -65,7 +77,7 @@ def spectral_measures(reference: Tensor, estimate: Tensor, rate: int) -> tuple[T
         LSD and NMR in dB, (s,) each.
     """
     n_fft = 2 ** round(math.log2(WINDOW_SECONDS * rate))
-    bands, _, quiet = _ear(n_fft, rate)
+    bands, _, quiet = (each.to(reference.device) for each in _ear(n_fft, rate))
     distances, ratios, heard = [], [], []
     pieces = (stft_pieces(signals, n_fft, n_fft // 2, FRAMES) for signals in (reference, estimate))
     for true, guess in zip(*pieces, strict=True):
@@ -115,7 +127,7 @@ def noise_to_mask(masker: Tensor, noise: Tensor, n_fft: int, rate: int) -> Tenso
     Source: the ear model of ITU-R BS.1387 with its offsets; spreading by doi:10.1121/1.383662, Bark by
     doi:10.1121/1.399849, threshold in quiet by doi:10.1016/0378-5955(79)90025-X.
     """
-    _, spread, quiet = _ear(n_fft, rate)
+    _, spread, quiet = (each.to(masker.device) for each in _ear(n_fft, rate))
     ratio = (noise / (masker @ spread + quiet)).mean(-1).mean(1)
     return 10 * torch.log10(ratio.clamp_min(BEST_NMR))
 

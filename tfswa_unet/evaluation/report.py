@@ -1,7 +1,9 @@
-"""What an evaluation reports: how its scores came about, their summary, and a table of them."""
+"""What an evaluation reports: how its scores came about, their summary, and the files of them."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -10,35 +12,28 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import tfswa_unet
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.evaluation.bsseval import METRICS, TrackScores
-from tfswa_unet.evaluation.measures import WHOLE
+from tfswa_unet.evaluation.bsseval import TrackScores
+from tfswa_unet.evaluation.measures import NULL_ERROR, WHOLE
+from tfswa_unet.evaluation.references import ALPHA, HOP, N_FFT
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.tracks import ALPHA, HOP, N_FFT, ScoredTrack
+from tfswa_unet.evaluation.tracks import ScoredTrack
 from tfswa_unet.files import content_hash
-from tfswa_unet.types import MIXTURE
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
 
 COMPUTED = {
     "torch": "SDR, ISR, SIR, SAR in torch by museval's definition",
     "museval": "SDR, ISR, SIR, SAR by museval",
 }
-USDR = {"uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7))"}
-FURTHER = USDR | {
-    "SI-SDR": "10 log10(sum (a s)^2 / sum (a s - e)^2), a = sum s e / sum s^2",
-    "LSD": "log-spectral distance of frames of 46 ms, dB; lower is better",
-    "NMR": "noise-to-mask ratio of frames of 46 ms, dB; lower is better",
-    "leakage": "energy of e - s over the mixture's where s is silent, dB; lower is better",
-    "null_error": "energy of the mixture less all e over the mixture's, dB; lower is better",
+ORACLES = {
+    "irm": f"ideal ratio mask |S|^{ALPHA:g}",
+    "ibm": "ideal binary mask |S| > |X - S|",
+    "mwf": "multichannel Wiener filter of true powers and spatial covariances",
 }
 MODEL = "model"  # the row of the model, beside those of reference methods
 PACKAGE = Path(tfswa_unet.__file__).resolve().parent
@@ -140,6 +135,25 @@ class Scores:
         }
 
 
+def spreadsheet(scores: Scores) -> str:
+    """The content of `scores.csv`: one row a track, method and stem, every measure in a column of its own, in dB.
+
+    The null error is that of the track, the same in its rows; what is not defined is empty.
+    """
+    methods = scores.methods.values()
+    measures = list(dict.fromkeys(m for method in methods for m in method.average))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["track", "method", "stem", *measures, "null_error"])
+    for track in scores.record["tracks"]:
+        for name, method in scores.methods.items():
+            null = method.null_errors[track]
+            for stem, values in method.tracks[track].items():
+                numbers = [values.get(measure, np.nan) for measure in measures] + [np.nan if null is None else null]
+                writer.writerow([track, name, stem, *(x if np.isfinite(x) else "" for x in numbers)])
+    return text.getvalue()
+
+
 def aggregate(tracks: Sequence[TrackScores]) -> MethodScores:
     """Summary of a method's tracks as museval makes it: the median over a track's windows, then the median over tracks.
 
@@ -189,30 +203,6 @@ def summary(path: Path, checkpoint: str) -> dict[str, Any]:
     return kept | {name: record.get(name) for name in ("max_seconds", "segment_seconds", "overlap", "precision")}
 
 
-def table(scores: Scores) -> Table:
-    """A table of every stem's scores in dB by each method, with the gain in SDR over the mixture."""
-    from rich.table import Table
-
-    metrics = [*(m for m in METRICS if m in scores.methods[MODEL].average), "uSDR"]
-    view = Table(title=f"{scores.record['model']} on {scores.record['data'] or 'tracks'}, {scores.record['split']}")
-    for heading in ("stem", "estimate"):
-        view.add_column(heading)
-    for heading in (*metrics, "SDR gain", "NaN frames"):
-        view.add_column(heading, justify="right")
-    for stem in scores.methods[MODEL].rows:
-        for name, method in scores.methods.items():
-            values = method.rows[stem]
-            cells = [f"{values[metric]:.2f}" for metric in metrics]
-            gain = values["SDR"] - scores.methods[MIXTURE].rows[stem]["SDR"] if MIXTURE in scores.methods else np.nan
-            counted = method.stems.values() if stem == "average" else [method.stems[stem]]
-            nan = f"{sum(s.nan_frames for s in counted)}/{sum(s.frames for s in counted)}"
-            label = scores.record["model"] if name == MODEL else name
-            style = "bold" if name == MODEL else "dim"
-            view.add_row(stem if name == MODEL else "", label, *cells, f"{gain:+.2f}", nan, style=style)
-        view.add_section()
-    return view
-
-
 @cache
 def _version(name: str) -> str | None:
     try:
@@ -232,9 +222,10 @@ def _git(*arguments: str) -> str | None:
 def _metric(settings: EvaluationSettings) -> dict[str, Any]:
     full = settings.metrics == "full"
     return {
-        "name": "BSSEval v4",
+        "name": "BSSEval v4" if settings.window_seconds == 1 else f"BSSEval v4, {settings.window_seconds:g} s segments",
         "metrics": settings.metrics,
         "evaluator": settings.evaluator,
+        "device": settings.device,
         "computed": COMPUTED[settings.evaluator] if full else "SDR only, exactly as museval; no ISR, SIR, SAR",
         "unit": "dB",
         "window_seconds": settings.window_seconds,
@@ -244,8 +235,9 @@ def _metric(settings: EvaluationSettings) -> dict[str, Any]:
         "silence": "a window where reference or estimate of any scored stem is silent is NaN for all stems; "
         "stems silent throughout a track are left out of that track",
         "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
-        "whole_tracks": {name: f"{text}; mean over tracks" for name, text in (FURTHER if full else USDR).items()},
-        "irm": f"ideal ratio mask |S|^{ALPHA:g}, STFT {N_FFT}, hop {HOP}",
+        **{name: f"{WHOLE[name]} over a whole track, mean over tracks" for name in (WHOLE if full else ("uSDR",))},
+        **({"null_error": NULL_ERROR} if full else {}),
+        **{name: f"{how}, STFT {N_FFT}, hop {HOP}" for name, how in ORACLES.items() if name in settings.references},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tfswa_unet.bundle import find_model, load_model
 from tfswa_unet.config import from_values
@@ -25,17 +25,20 @@ from tfswa_unet.evaluation.equaliser import Equaliser, fit, training_songs
 from tfswa_unet.evaluation.estimates import SavedStems
 from tfswa_unet.evaluation.excerpts import keep, worst
 from tfswa_unet.evaluation.plots import spectrograms
-from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, table
+from tfswa_unet.evaluation.report import MODEL, Scores, aggregate, describe, spreadsheet
 from tfswa_unet.evaluation.report_page import write_report
 from tfswa_unet.evaluation.results import SPEED
 from tfswa_unet.evaluation.scorer import OnScored, Scorer, ScoreStore, scoring_processes
 from tfswa_unet.evaluation.settings import EvaluationConfig, EvaluationSettings
+from tfswa_unet.evaluation.terminal import LiveScores, tables
 from tfswa_unet.evaluation.tracks import REST, Audio, ScoredTrack, file_name
 from tfswa_unet.files import content_hash, write_text
 from tfswa_unet.inference import Separator
+from tfswa_unet.inference.precision import pick_device
 from tfswa_unet.processes import keep_pages, processors
 from tfswa_unet.types import Track
 
+SCRATCH = ".estimates-"  # folders of stems on their way to other processes
 Separate = Callable[[Audio, int], Mapping[str, Audio]]  # (mixture, rate in Hz) → stems by name
 
 
@@ -48,9 +51,9 @@ def evaluate(
     settings: EvaluationSettings,
     on_progress: OnScored | None = None,
 ) -> Scores:
-    """Separate and score tracks, and write `out/scores.json`.
+    """Separate and score tracks, and write `out/scores.json` and `out/scores.csv`.
 
-    Beside it lie `tracks/<method>/` with every window's score, taken again by a later run with the same checkpoint,
+    Beside them lie `tracks/<method>/` with every window's score, taken again by a later run with the same checkpoint,
     code, data and settings; with `metrics="full"` `museval/<method>/test/` in museval's own format; `pictures/`; how
     fast separation was, `speed.json`; and `report.html`, with the worst passages to be heard.
     While museval scores tracks in other processes the next one is separated.
@@ -79,7 +82,8 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
 
     methods = (MODEL, *settings.compared)
-    store = ScoreStore(out, settings, checkpoint_hash, len(songs) * len(methods), on_progress)
+    identity = separate.state if isinstance(separate, SavedStems) else lambda _: checkpoint_hash
+    store = ScoreStore(out, settings, identity, len(songs) * len(methods), on_progress)
     for method in methods:
         for stale in store.museval_folder(method).glob("*.json"):
             stale.unlink()
@@ -87,6 +91,7 @@ def evaluate(
     speed = _score(separate, wanted, store)
 
     scores = Scores({m: aggregate([store.scores[song.name, m] for song in songs]) for m in methods}, record)
+    write_text(out / "scores.csv", spreadsheet(scores))
     write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=2, allow_nan=False) + "\n")
     if speed:
         write_text(out / SPEED, json.dumps({"real_time_factor": float(np.median(speed))}) + "\n")
@@ -111,10 +116,15 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         saved.plan(track.name for track in tracks[: config.max_tracks]) if saved else model.config["stems"]
     )
     rate = max(track.rate for track in tracks)
+    device = pick_device(config.device)
     common: dict[str, Any] = {
         "data_root": Path("+".join(sets) if len(sets) > 1 else next(iter(sets.values())).root),
         "metrics": config.metrics,
         "evaluator": config.evaluator,
+        "device": str(device) if device.type == "cuda" and config.evaluator == "torch" else "cpu",
+        "window_seconds": config.segments or 1.0,
+        "hop_seconds": config.segments or 1.0,
+        "references": config.references,
         "max_seconds": config.max_seconds,
         "max_tracks": config.max_tracks,
         "equaliser": _equaliser(config, plan, rate, model.channels if model else 2),
@@ -130,7 +140,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         beside = folder.parent / f"scores-{folder.name}-{config.split}"
     else:
         separator = Separator(
-            model, config.device, config.segment, config.overlap, batch=config.batch, precision=config.precision
+            model, device, config.segment, config.overlap, batch=config.batch, precision=config.precision
         )
         separate, checkpoint = separator.separate, find_model(config.ckpt)
         settings = EvaluationSettings(
@@ -143,17 +153,14 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         )
         beside = Path(str(config.ckpt)).parent / f"scores-{checkpoint.stem}-{config.split}"
     out = Path(config.out) if config.out else beside
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("scoring", total=None)
-
-        def report(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, description=name)
-
-        scores = evaluate(separate, tracks, plan, out, settings=settings, on_progress=report)
-    Console().print(table(scores))
-    Console().print(f"scores: {out / 'scores.json'}", soft_wrap=True)
+    with LiveScores(settings.model, len(settings.compared) + 1) as live:
+        scores = evaluate(separate, tracks, plan, out, settings=settings, on_progress=live.show)
+    console = Console()
+    for part in tables(scores):
+        console.print(part)
+    console.print(f"scores: {out / 'scores.json'}", soft_wrap=True)
+    if config.report:
+        console.print(f"report: {out / 'report.html'}", soft_wrap=True)
     return scores
 
 
@@ -182,8 +189,10 @@ def _score(
     """Score what is wanted; real-time factors of the separations."""
     settings = store.settings
     workers = min(settings.workers or processors(), sum(len(methods) for _, methods in wanted))
+    for stale in store.out.glob(f"{SCRATCH}*"):  # of a run that was killed
+        shutil.rmtree(stale)
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=store.out, prefix=".estimates-"))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=store.out, prefix=SCRATCH))
         # All but museval, most of which is one thread's work, uses every core by itself.
         in_processes = settings.evaluator == "museval" and workers > 0
         pool = stack.enter_context(scoring_processes(workers)) if in_processes else None

@@ -21,32 +21,47 @@ import torch
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import TrackScores, museval_json, score
 from tfswa_unet.evaluation.equaliser import EQUALISER
+from tfswa_unet.evaluation.estimates import file_state
 from tfswa_unet.evaluation.measures import null_error, whole_track
+from tfswa_unet.evaluation.references import REFERENCES
 from tfswa_unet.evaluation.report import MODEL, source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
-from tfswa_unet.evaluation.tracks import REFERENCES, ScoredTrack, Stems, file_name
+from tfswa_unet.evaluation.tracks import ScoredTrack, Stems, file_name
 from tfswa_unet.files import write_text
 
-OnScored = Callable[[int, int, str], None]  # (scored, of how many, name of the track) after each track and method
-
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How far an evaluation has come: what has just been scored, or taken from an earlier run."""
+
+    method: str
+    scores: TrackScores
+    done: int  # tracks times methods that have scores
+    total: int
+    recalled: int  # of those that have scores, taken from an earlier run
+
+
+OnScored = Callable[[Scored], None]  # after each track and method
 
 
 @dataclass
 class ScoreStore:
     """The scores of an evaluation by track and method: of earlier runs where they still hold, or entered as they come.
 
-    Each is kept as a JSON file in `out/tracks/<method>`. A model's scores hold for the same checkpoint, way of applying
-    it and code of this package; those of a reference method depend on the data and the metric only, so that every
-    checkpoint shares them, and those of an equaliser on its gains too.
+    Each is kept as a JSON file in `out/tracks/<method>`. All hold for the same data, metric and code of this package
+    only; a model's for the same checkpoint, or files of stems, and way of applying it too, so that checkpoints share
+    those of reference methods, and an equaliser's for its gains.
     """
 
     out: Path  # folder of the evaluation
     settings: EvaluationSettings
-    checkpoint_hash: str | None  # identifies the model; without one its scores are never taken again
+    identity: Callable[[ScoredTrack], Any]  # of what made a track's stems; where it is None they are scored each time
     total: int  # tracks times methods
     on_scored: OnScored | None  # told of each score
     scores: dict[tuple[str, str], TrackScores] = field(default_factory=dict)
+    recalled: int = 0
 
     def recall(self, song: ScoredTrack, method: str) -> bool:
         """Whether an earlier run's scores still hold; if so they are entered."""
@@ -58,6 +73,7 @@ class ScoreStore:
             scores = TrackScores.from_dict(stored["scores"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
+        self.recalled += 1
         self._note(song, method, scores)
         return True
 
@@ -77,7 +93,7 @@ class ScoreStore:
             text = museval_json(scores, self.settings.window_seconds, self.settings.hop_seconds)
             write_text(self.museval_folder(method) / f"{file_name(song.name)}.json", text)
         if self.on_scored is not None:
-            self.on_scored(len(self.scores), self.total, song.name)
+            self.on_scored(Scored(method, scores, len(self.scores), self.total, self.recalled))
 
     def _path(self, song: ScoredTrack, method: str) -> Path:
         return self.out / "tracks" / method / f"{file_name(song.name)}.json"
@@ -92,17 +108,18 @@ class ScoreStore:
             song.rate,
             [[stem, list(sources)] for stem, sources in song.plan.items()],
             [
-                [name, str(part.path), part.stream, part.start, part.length, *_state(part.path)]
+                [name, str(part.path), part.stream, part.start, part.length, *file_state(part.path)]
                 for name, source in song.track.sources.items()
                 for part in source.parts
             ],
             [settings.metrics, settings.evaluator, settings.window_seconds, settings.hop_seconds],
-            versions()["museval"],
+            [versions()["museval"], source_hash()],
         ]
         if method == MODEL:
-            if self.checkpoint_hash is None:
+            identity = self.identity(song)
+            if identity is None:
                 return None
-            parts += [self.checkpoint_hash, source_hash(), settings.model]
+            parts += [identity, settings.model]
             parts += [settings.overlap, settings.segment_seconds, settings.precision]
         if method == EQUALISER and settings.equaliser is not None:
             parts.append(settings.equaliser.sha256)
@@ -127,10 +144,12 @@ def score_track(song: ScoredTrack, method: str, estimates: Stems | None, setting
             estimates = REFERENCES[method](song.mixture, song.targets)
     # Truncated, as museval turns seconds into samples.
     window, hop = (max(1, int(seconds * song.rate)) for seconds in (settings.window_seconds, settings.hop_seconds))
-    scores = score(song.name, song.targets, estimates, window, hop, settings.metrics, settings.evaluator)
+    scores = score(
+        song.name, song.targets, estimates, window, hop, settings.metrics, settings.evaluator, settings.device
+    )
     if settings.metrics == "sdr":
         return scores
-    further = whole_track(song.targets, estimates, song.rate)
+    further = whole_track(song.targets, estimates, song.rate, settings.device)
     return replace(scores, whole={**scores.whole, **further}, null_error=null_error(song.targets, estimates))
 
 
@@ -215,8 +234,3 @@ def _one_thread() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _state(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns

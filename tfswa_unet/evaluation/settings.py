@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 
 from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.evaluation.equaliser import EQUALISER, Equaliser
-from tfswa_unet.evaluation.tracks import REFERENCES
-from tfswa_unet.types import Split
+from tfswa_unet.evaluation.references import REFERENCES
+from tfswa_unet.types import MIXTURE, Split
 
 Metrics = Literal["full", "sdr"]
 Evaluator = Literal["torch", "museval"]
@@ -35,11 +35,12 @@ class EvaluationSettings:
     precision: str | None = None
     metrics: Metrics = "full"
     evaluator: Evaluator = "torch"  # of full metrics
+    device: str = "cpu"  # of the torch evaluator and the other measures: cpu, or cuda, as float64 is needed
     window_seconds: float = 1.0
     hop_seconds: float = 1.0
     max_seconds: float | None = None  # score only the beginning of each track
     max_tracks: int | None = None  # score only the first so many
-    references: tuple[str, ...] = tuple(REFERENCES)
+    references: tuple[str, ...] = (MIXTURE, "irm")
     equaliser: Equaliser | None = None  # fitted on other songs and scored beside the references
     workers: int | None = None
     pictures: int = 1  # spectrograms of the first so many tracks
@@ -51,6 +52,8 @@ class EvaluationSettings:
             raise unknown("metrics", self.metrics, get_args(Metrics))
         if self.evaluator not in get_args(Evaluator):
             raise unknown("evaluator", self.evaluator, get_args(Evaluator))
+        if self.device.partition(":")[0] not in ("cpu", "cuda"):
+            raise ConfigError(f"device is {self.device!r}, expected cpu or cuda, where there is float64")
         if self.evaluator == "museval" and self.metrics != "full":
             raise ConfigError(f"evaluator=museval has no part in metrics={self.metrics}: leave one of them out")
         for name in self.references:
@@ -70,7 +73,8 @@ class EvaluationSettings:
     @property
     def compared(self) -> tuple[str, ...]:
         """Methods that are scored beside the model."""
-        return self.references if self.equaliser is None else (*self.references, EQUALISER)
+        names = tuple(dict.fromkeys(self.references))
+        return names if self.equaliser is None else (*names, EQUALISER)
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,11 @@ class EvaluationConfig:
     estimates: str | None
     data: dict[str, Any]
     split: Split
+    references: tuple[str, ...]
     equaliser: str | None
     out: str | None
     metrics: Metrics
+    segments: float | None  # s
     evaluator: Evaluator
     max_tracks: int | None
     max_seconds: float | None
@@ -106,5 +112,7 @@ class EvaluationConfig:
             raise ConfigError(
                 "give what is to be scored, ckpt=MODEL, or estimates=FOLDER for stems that are there already, not both"
             )
+        if self.segments is not None and not self.segments > 0:
+            raise ConfigError(f"segments={self.segments:g}: expected more than 0 seconds, or null for windows of 1 s")
         if self.max_tracks is not None and self.max_tracks < 1:
             raise ConfigError(f"max_tracks={self.max_tracks}: expected 1 or more, or null for all")

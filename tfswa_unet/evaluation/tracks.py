@@ -1,34 +1,23 @@
-"""Tracks as scoring needs them, and the reference methods that estimates are compared with."""
+"""Tracks as scoring needs them: their sources, true stems and mixture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tfswa_unet.config import Registry
 from tfswa_unet.data.reading import read_source
-from tfswa_unet.dsp import istft, stft
 from tfswa_unet.errors import ConfigError, DataError, ModelError
-from tfswa_unet.types import MIXTURE, Track
+from tfswa_unet.types import Track
 
 Audio = NDArray[np.float32]  # (c, t)
 Stems = Mapping[str, Audio]  # by name
 
 # Everything in the mixture that no stem of the plan holds: it takes part as interference and is not reported.
 REST = "(rest)"
-
-# Methods that know the true stems: the mixture and these → an estimate of each.
-REFERENCES: Registry[Callable[[Audio, Stems], dict[str, Audio]]] = Registry("references")
-N_FFT, HOP = 2048, 512  # samples; of the ideal ratio mask
-ALPHA = 1.0  # of magnitudes, in the ratio
-# Whole songs in blocks, so that memory does not grow with the song; a multiple of the hop keeps the frames' grid.
-BLOCK = 1024 * HOP
 
 
 @dataclass(frozen=True)
@@ -129,50 +118,3 @@ class ScoredTrack:
 def file_name(name: str) -> str:
     """A track's or method's name without what cannot stand in a file name."""
     return name.replace("/", "_").replace("\\", "_")
-
-
-@REFERENCES.register(MIXTURE)
-def mixture_as_estimate(mixture: Audio, targets: Stems) -> dict[str, Audio]:
-    """The mixture (c, t) as the estimate of every stem: what doing nothing scores."""
-    return dict.fromkeys(targets, mixture)
-
-
-@REFERENCES.register("irm")
-def ideal_ratio_mask(mixture: Audio, targets: Stems) -> dict[str, Audio]:
-    """Ideal ratio mask, of the true magnitudes: what a mask with the mixture's phase can reach.
-
-    Each stem is the mixture's STFT times |S|^α / Σ |S|^α, every channel by itself; Hann window of 2048, hop 512.
-    α = 1 is the ratio of magnitudes, IRM1 of SiSEC 2018; the oracle script of that campaign takes α = 2, the ratio of
-    powers, with hop 1024 unless told otherwise.
-
-    Args:
-        mixture: (c, t).
-        targets: the true stems, each (c, t), which together make the mixture.
-
-    Returns:
-        stems (c, t) under the names of `targets`.
-
-    Source: doi:10.1007/978-3-319-93764-9_28.
-    """
-    length = mixture.shape[-1]
-    stacked = np.stack(list(targets.values()))
-    estimate = np.empty_like(stacked)
-    for read, kept, within in blocks(length):
-        masked = _mask(torch.from_numpy(mixture[:, read]), torch.from_numpy(stacked[..., read]))
-        estimate[..., kept] = masked.numpy()[..., within]
-    return dict(zip(targets, estimate, strict=True))
-
-
-def blocks(length: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Blocks of a signal whose STFT is changed: samples to read, those of them to keep, and these within the former."""
-    for start in range(0, length, BLOCK):
-        stop = min(start + BLOCK, length)
-        # Frames that reach into the block need samples up to one window length beyond it.
-        low, high = max(0, start - N_FFT), min(length, stop + N_FFT)
-        yield slice(low, high), slice(start, stop), slice(start - low, stop - low)
-
-
-def _mask(mixture: Tensor, targets: Tensor) -> Tensor:
-    weights = stft(targets, N_FFT, HOP).abs() ** ALPHA
-    mask = weights / (weights.sum(0) + torch.finfo(weights.dtype).tiny)
-    return istft(mask * stft(mixture, N_FFT, HOP), N_FFT, HOP, mixture.shape[-1])
