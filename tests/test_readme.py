@@ -25,7 +25,7 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith(("tfswa ", "python ", "make "))
 ]
-VERBS = ("train", "tfswa runs", "eval", "bundle", "separate")  # in the order in which one needs the other's files
+VERBS = ("train", "tfswa runs", "eval", "tfswa results", "bundle", "separate")  # in the order in which one needs the other's files
 # `tfswa`, its packaged models replaced by those below the working folder.
 TFSWA = """
 import sys
@@ -79,6 +79,7 @@ def test_train_evaluate_bundle_separate(place):
     assert (place / "sweep.html").read_text().count("<tr><td>") == 4
     assert len(list(place.glob("runs/sweep/*/*/checkpoints/last.ckpt"))) == 4
     assert len(list(place.glob("runs/tfswa_base/*/checkpoints/*/scores.json"))) == 1
+    assert 'class="model"' in (place / "results.html").read_text()
     stems = {path.name: audio.probe(path) for path in (place / "stems" / "song").iterdir()}
     assert sorted(stems) == ["bass.wav", "drums.wav", "other.wav", "vocals.wav"]
     assert {info.length for info in stems.values()} == {audio.probe(place / "song.mp3").length}

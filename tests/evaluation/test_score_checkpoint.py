@@ -12,6 +12,7 @@ from tfswa_unet.bundle import save_bundle
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError, ModelError
 from tfswa_unet.evaluation.estimates import SavedStems
+from tfswa_unet.evaluation.results import read_result
 from tfswa_unet.evaluation.run import score_checkpoint
 from tfswa_unet.files import content_hash
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
@@ -53,6 +54,7 @@ def settings(files, tmp_path):
         "max_seconds": None,
         "workers": 1,
         "pictures": 1,
+        "report": False,
         "device": "cpu",
         "precision": "fp32",
         "segment": 1.0,
@@ -63,15 +65,18 @@ def settings(files, tmp_path):
 
 
 def test_scores_table_and_files(settings, tmp_path, capsys):
-    score_checkpoint(settings)
+    score_checkpoint({**settings, "report": True})
     printed = capsys.readouterr().out
-    for row in ("vocals", "average", "mixture", "irm", "tfswa_tiny", "scores.json"):
+    for row in ("vocals", "average", "mixture", "irm", "tfswa_tiny", "scores.json", "report.html"):
         assert row in printed
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
     # A fresh model gives each stem about a quarter of the mixture, so an error of (1 − ¼)² + 3 · ¼² times its power.
     assert scores["scores"]["model"]["average"]["SDR"] == pytest.approx(-10 * np.log10(0.75), abs=0.5)
     assert scores["scores"]["mixture"]["average"]["SDR"] == pytest.approx(-10 * np.log10(3), abs=0.1)
     assert (tmp_path / "scores" / "pictures" / "song.png").is_file()
+    assert scores["parameters"] > 1000
+    assert read_result(tmp_path / "scores").real_time_factor > 0
+    assert (tmp_path / "scores" / "report.html").read_text().count("<audio") == 12
 
 
 def test_segments_are_scored_in_place_of_windows_and_named(settings, tmp_path, capsys):
