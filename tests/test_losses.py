@@ -7,7 +7,12 @@ from tfswa_unet.errors import ConfigError
 from tfswa_unet.losses import TERMS, Signals, WeightedLoss
 
 SMALL = {"resolutions": ((512, 128), (256, 64)), "magnitude": 1.0, "log_magnitude": 1.0, "in_turn": False}
-OPTIONS = {"spectrum_snr": {"limit": 30.0}, "si_sdr": {"limit": 30.0}, "multi_resolution_stft": SMALL}
+OPTIONS = {
+    "spectrum_snr": {"limit": 30.0},
+    "si_sdr": {"limit": 30.0},
+    "multi_resolution_stft": SMALL,
+    "loudness_l1": {"rate": 8000, "bands": 12, "exponent": 0.3},
+}
 
 
 def _term(name, **changes):
@@ -117,6 +122,14 @@ def test_resolutions_in_turn_are_all_of_them_on_average(pair):
     assert sum(turns[:3]) / 3 == pytest.approx(every, rel=1e-6)
 
 
+def test_loudness_hears_an_error_less_where_something_loud_is():
+    seconds = torch.arange(8000) / 8000
+    tone, error = (level * torch.sin(6.2832 * 1000 * seconds).expand(1, 1, 1, -1) for level in (0.5, 0.01))
+    far = 0.01 * torch.sin(6.2832 * 3000 * seconds).expand(1, 1, 1, -1)
+    masked, heard = (_term("loudness_l1")(_signals(tone + wrong), _signals(tone)).item() for wrong in (error, far))
+    assert heard > 5 * masked
+
+
 def test_weighted_sum_and_names(pair):
     signals = [_signals(x) for x in pair]
     loss = WeightedLoss({"waveform_l1": {"weight": 2.0}, "spectrum_l1": {"weight": 0.5}, "magnitude_l1": {"weight": 0}})
@@ -132,6 +145,8 @@ def test_every_argument_changes_the_result(pair):
     assert len(values) == 4
     for name in ("spectrum_snr", "si_sdr"):
         assert _term(name)(*signals).item() != _term(name, limit=0.0)(*signals).item()
+    changes = [{}, {"rate": 44100}, {"bands": 13}, {"exponent": 1.0}]
+    assert len({_term("loudness_l1", **change)(*signals).item() for change in changes}) == 4
 
 
 def test_float32_under_autocast(pair):

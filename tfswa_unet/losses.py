@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.config import Registry, converted
-from tfswa_unet.dsp import Ratios, istft, pieces, stft
+from tfswa_unet.dsp import Ratios, auditory_bands, istft, pieces, stft
 from tfswa_unet.errors import ConfigError
 
 N_FFT, HOP = 2048, 512  # samples; of spectrograms that losses see of networks which make none of their own
@@ -92,6 +92,24 @@ def magnitude_l1(estimate: Signals, target: Signals) -> Tensor:
     """Mean absolute difference of magnitude spectrograms at the model's resolution, divided by √n_fft."""
     ours, theirs = estimate.spectrum(*estimate.own), target.spectrum(*estimate.own)
     return magnitude_distance(ours, theirs, estimate.own[0] ** -0.5, 0.0, 1.0)
+
+
+@TERMS.register("loudness_l1")
+def loudness_l1(estimate: Signals, target: Signals, rate: int, bands: int, exponent: float) -> Tensor:
+    """Mean absolute difference of specific loudness: power in auditory bands, raised to `exponent`.
+
+    What is soft beside what is loud in a band counts as the ear hears it, and what lies below −80 dB hardly does.
+    Source: doi:10.1016/0378-5955(90)90170-T (bands), Stevens' power law (exponent).
+
+    Args:
+        estimate: stems from the model.
+        target: true stems.
+        rate: of the stems, Hz.
+        bands: number of auditory bands.
+        exponent: of power; 0.3 is loudness, 1 power itself.
+    """
+    ours, theirs = (auditory_bands(x.spectrum(*estimate.own), rate, bands) for x in (estimate, target))
+    return ((ours + 1e-8) ** exponent - (theirs + 1e-8) ** exponent).abs().mean()
 
 
 @TERMS.register("spectrum_snr")

@@ -1,5 +1,6 @@
 """Signals between the waveform and the network: spectrograms, subbands, level, masks."""
 
+from tfswa_unet.dsp.auditory import auditory_bands
 from tfswa_unet.dsp.masking import MASKS, Mask, Ratios, apply_mask, mask
 from tfswa_unet.dsp.spectrogram import (
     frames,
@@ -21,6 +22,7 @@ __all__ = [
     "stack_subbands",
     "unstack_subbands",
     "level",
+    "auditory_bands",
     "MASKS",
     "Ratios",
     "apply_mask",
