@@ -22,6 +22,8 @@ def test_both_are_timed_on_the_same_track(monkeypatch):
     record = measure(ScoringSetting(seconds=1.0, long=1.5, runs=2))
     times = record["median_seconds"]
     assert record["times_faster"] == pytest.approx(times["museval"] / times["torch"])
+    assert set(times) == {"torch", "museval", "the other measures"}
+    assert times["the other measures"] > 0
     assert record["long"]["museval_seconds_extrapolated"] == pytest.approx(1.5 * times["museval"])
     assert record["most_difference_db"] == dict.fromkeys(("SDR", "ISR", "SIR", "SAR"), 0.5)
     assert [call[0] for call in calls[:6]] == ["torch", "museval"] * 3

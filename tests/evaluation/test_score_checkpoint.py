@@ -1,6 +1,7 @@
 """A checkpoint scored as eval.py does it."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tfswa_unet import bundles, models
 from tfswa_unet.bundle import save_bundle
 from tfswa_unet.config import choice
 from tfswa_unet.errors import ConfigError, DataError, ModelError
+from tfswa_unet.evaluation import scorer
 from tfswa_unet.evaluation.estimates import SavedStems
 from tfswa_unet.evaluation.results import read_result
 from tfswa_unet.evaluation.run import score_checkpoint
@@ -190,6 +192,18 @@ def test_stems_of_another_tool_are_scored(settings, stems, tmp_path, capsys):
     for stem in ("vocals", "no_vocals"):
         assert found[stem]["SDR"] == pytest.approx(20, abs=0.2)  # dB of that noise
     assert scores["model"] == "others"
+
+
+def test_stems_of_another_tool_are_scored_again_where_a_file_has_changed(settings, stems, monkeypatch):
+    given = {**settings, "ckpt": None, "estimates": str(stems), "pictures": 0, "references": []}
+    scored, score_track = [], scorer.score_track
+    monkeypatch.setattr(scorer, "score_track", lambda *job: scored.append(job[1]) or score_track(*job))
+    for _ in range(2):
+        score_checkpoint(given)
+    assert scored == ["model"]
+    os.utime(stems / "song" / "vocals.wav", ns=(1, 1))
+    score_checkpoint(given)
+    assert scored == ["model"] * 2
 
 
 def test_a_lossy_encoders_length_is_forgiven(settings, stems):

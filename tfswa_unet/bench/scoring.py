@@ -1,8 +1,9 @@
-"""How long BSSEval version 4 of one track takes: ours in torch beside museval."""
+"""How long BSSEval version 4 of one track takes: ours in torch beside museval, and beside the other measures."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,18 +16,20 @@ from tfswa_unet.bench.settings import ScoringSetting
 from tfswa_unet.bench.subject import RATE, set_up
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.evaluation.bsseval import EVALUATORS, METRICS, Frames, load_museval
+from tfswa_unet.evaluation.measures import whole_track
 from tfswa_unet.evaluation.tracks import Audio
 from tfswa_unet.processes import device_name
 from tfswa_unet.songs import synthesize
 
 OURS, THEIRS = "torch", "museval"
+OTHERS = "the other measures"  # of whole tracks, which are ours alone
 
 
 def measure(setting: ScoringSetting) -> dict[str, Any]:
-    """Score a synthetic track's estimates, four stereo stems at 44.1 kHz, by both in turn; gives medians.
+    """Score a synthetic track's estimates, four stereo stems at 44.1 kHz, by both in turn, beside the other measures.
 
-    A longer track is scored by ours alone; museval's time for it is its time for the shorter one, times as much longer.
-    Raises ConfigError where museval or one of the two fails.
+    Gives medians. A longer track is scored by ours alone; museval's time for it is its time for the shorter one, times
+    as much longer. Raises ConfigError where museval or one of them fails.
     """
     load_museval()
     set_up(setting.threads)
@@ -36,11 +39,13 @@ def measure(setting: ScoringSetting) -> dict[str, Any]:
     def score(name: str) -> None:
         frames[name] = EVALUATORS[name](*short, RATE, RATE)
 
-    works = {(name,): partial(score, name) for name in EVALUATORS}
+    works: dict[tuple[str, ...], Callable[[], object]] = {(name,): partial(score, name) for name in EVALUATORS}
+    true, estimates = (dict(zip("abcd", each, strict=False)) for each in short)
+    works[OTHERS,] = partial(whole_track, true, estimates, RATE)
     found = time_in_turns(works, works, setting.runs, torch.device("cpu"), lambda seconds: f"{seconds:.2f} s")
     medians = {name: seconds for (name,), seconds in found.items() if not isinstance(seconds, Failure)}
     if len(medians) < len(works):
-        raise ConfigError("one of the two has no time: lower --seconds, and see the lines above")
+        raise ConfigError("one of them has no time: lower --seconds, and see the lines above")
     difference = np.abs(frames[OURS] - frames[THEIRS])
     record = {
         "stems": len(short[0]),

@@ -77,7 +77,7 @@ def spectral_measures(reference: Tensor, estimate: Tensor, rate: int) -> tuple[T
         LSD and NMR in dB, (s,) each.
     """
     n_fft = 2 ** round(math.log2(WINDOW_SECONDS * rate))
-    bands, _, quiet = (each.to(reference.device) for each in _ear(n_fft, rate))
+    bands, _, quiet = (each.to(reference) for each in _ear(n_fft, rate))
     distances, ratios, heard = [], [], []
     pieces = (stft_pieces(signals, n_fft, n_fft // 2, FRAMES) for signals in (reference, estimate))
     for true, guess in zip(*pieces, strict=True):
@@ -127,7 +127,7 @@ def noise_to_mask(masker: Tensor, noise: Tensor, n_fft: int, rate: int) -> Tenso
     Source: the ear model of ITU-R BS.1387 with its offsets; spreading by doi:10.1121/1.383662, Bark by
     doi:10.1121/1.399849, threshold in quiet by doi:10.1016/0378-5955(79)90025-X.
     """
-    _, spread, quiet = (each.to(masker.device) for each in _ear(n_fft, rate))
+    _, spread, quiet = (each.to(masker) for each in _ear(n_fft, rate))
     ratio = (noise / (masker @ spread + quiet)).mean(-1).mean(1)
     return 10 * torch.log10(ratio.clamp_min(BEST_NMR))
 

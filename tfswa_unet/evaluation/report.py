@@ -235,7 +235,7 @@ def _metric(settings: EvaluationSettings) -> dict[str, Any]:
         "silence": "a window where reference or estimate of any scored stem is silent is NaN for all stems; "
         "stems silent throughout a track are left out of that track",
         "interference": "all sources of the mixture; those outside the stems take part as one unreported stem",
-        **{name: f"{WHOLE[name]} over a whole track, mean over tracks" for name in (WHOLE if full else ("uSDR",))},
+        **{name: f"{WHOLE[name]}; of whole tracks, mean over tracks" for name in (WHOLE if full else ("uSDR",))},
         **({"null_error": NULL_ERROR} if full else {}),
         **{name: f"{how}, STFT {N_FFT}, hop {HOP}" for name, how in ORACLES.items() if name in settings.references},
     }
