@@ -202,6 +202,16 @@ def test_mistakes_are_told_before_the_first_trial(start, tmp_path, changes, mess
     assert not (tmp_path / "s").exists()
 
 
+def test_a_study_that_cannot_be_used_is_one_sentence(start, tmp_path, monkeypatch):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.db").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(RunError, match=rf"^the study {tmp_path}/s/study\.db .* \(file is not a database\): make"):
+        start()
+    monkeypatch.setitem(sys.modules, "optuna.exceptions", None)  # as where it is not installed
+    with pytest.raises(ConfigError, match=r"^sweep=optuna needs the package optuna: pip install optuna$"):
+        start()
+
+
 @pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", "1"), ("TORCHELASTIC_RUN_ID", "none")])
 def test_a_sweep_is_not_for_torchrun(start, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
