@@ -25,7 +25,8 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith(("tfswa ", "python ", "make "))
 ]
-VERBS = ("train", "tfswa runs", "eval", "tfswa results", "bundle", "separate")  # in the order in which one needs the other's files
+# In the order in which one needs the other's files.
+VERBS = ("train", "tfswa runs", "eval", "tfswa results", "bundle", "separate")
 # `tfswa`, its packaged models replaced by those below the working folder.
 TFSWA = """
 import sys

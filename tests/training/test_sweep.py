@@ -177,9 +177,7 @@ def test_a_sweep_waits_for_the_trial_that_outlived_the_one_before(start, tmp_pat
     threading.Timer(0.5, (tmp_path / "waited").touch).start()
     start(trials=1)
     assert (tmp_path / "waited").exists()
-    assert f"waiting for the sweep, or the last trial of a killed one, that is at work in {tmp_path}/s" in (
-        capsys.readouterr().out
-    )
+    assert f"waiting for what is at work in {tmp_path}/s, or the last training" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -200,6 +198,16 @@ def test_mistakes_are_told_before_the_first_trial(start, tmp_path, changes, mess
     with pytest.raises(ConfigError, match=message):
         start(**changes)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_study_that_cannot_be_used_is_one_sentence(start, tmp_path, monkeypatch):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.db").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(RunError, match=rf"^the study {tmp_path}/s/study\.db .* \(file is not a database\): make"):
+        start()
+    monkeypatch.setitem(sys.modules, "optuna.exceptions", None)  # as where it is not installed
+    with pytest.raises(ConfigError, match=r"^sweep=optuna needs the package optuna: pip install optuna$"):
+        start()
 
 
 @pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", "1"), ("TORCHELASTIC_RUN_ID", "none")])

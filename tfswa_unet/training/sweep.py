@@ -7,8 +7,8 @@ import io
 import json
 import math
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,7 +141,7 @@ def sweep(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> fl
     words = passed_on(command[1:], "sweep")
     console = Console(highlight=False, soft_wrap=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, console) as lock, stoppable():
+    with locked(folder, console) as lock, stoppable(), _usable(folder / STUDY):
         study = _open_study(config, words, folder)
         failed = 0
         while len(_finished(study)) < config.trials:
@@ -159,12 +159,28 @@ def sweep(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> fl
     return study.best_value
 
 
-def _open_study(config: SweepConfig, words: Sequence[str], folder: Path) -> Study:
-    """The study in a folder, made where there is none, or none of whose trials came to anything."""
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Tell in one sentence that the study at `path` cannot be used, or that there is no Optuna to use it."""
     try:
-        import optuna
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
     except ImportError:
         raise ConfigError("sweep=optuna needs the package optuna: pip install optuna") from None
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause: Any = error.__cause__ if isinstance(error, StorageInternalError) else error
+        raise RunError(
+            f"the study {path} cannot be read or written ({getattr(cause, 'orig', cause)}): make room for it there, or "
+            "give the sweep another folder, sweep.name=NAME"
+        ) from None
+
+
+def _open_study(config: SweepConfig, words: Sequence[str], folder: Path) -> Study:
+    """The study in a folder, made where there is none, or none of whose trials came to anything."""
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = f"sqlite:///{(folder / STUDY).absolute()}"
     again = {"trials", "max_failed", "name"}  # which may change
