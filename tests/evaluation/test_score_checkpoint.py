@@ -131,7 +131,9 @@ def test_folders_of_songs_some_without_a_stem_some_with_a_mono_one_are_scored(se
 def test_a_packaged_model_is_scored_by_its_name_into_the_current_folder(settings, files, tmp_path, monkeypatch):
     monkeypatch.setattr(bundles, "FOLDER", files)
     monkeypatch.chdir(tmp_path)
-    score_checkpoint({**settings, "ckpt": "model", "out": None, "pictures": 0})
+    for segments in (None, 2.0):
+        score_checkpoint({**settings, "ckpt": "model", "out": None, "pictures": 0, "segments": segments})
+    assert (tmp_path / "scores-model-test-2s" / "scores.json").exists()
     scores = json.loads((tmp_path / "scores-model-test" / "scores.json").read_text())
     assert scores["checkpoint"] == {"name": "model.safetensors", "sha256": content_hash(files / "model.safetensors")}
 

@@ -137,7 +137,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
     if saved:
         separate, folder = saved, saved.folder.resolve()
         settings = EvaluationSettings(folder.name, **common)
-        beside = folder.parent / f"scores-{folder.name}-{config.split}"
+        beside = folder
     else:
         separator = Separator(
             model, device, config.segment, config.overlap, batch=config.batch, precision=config.precision
@@ -151,8 +151,9 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
             precision=separator.precision,
             **common,
         )
-        beside = Path(str(config.ckpt)).parent / f"scores-{checkpoint.stem}-{config.split}"
-    out = Path(config.out) if config.out else beside
+        beside = Path(str(config.ckpt)).with_name(checkpoint.stem)
+    of_segments = f"-{config.segments:g}s" if config.segments else ""
+    out = Path(config.out) if config.out else beside.with_name(f"scores-{beside.name}-{config.split}{of_segments}")
     with LiveScores(settings.model, len(settings.compared) + 1) as live:
         scores = evaluate(separate, tracks, plan, out, settings=settings, on_progress=live.show)
     console = Console()
