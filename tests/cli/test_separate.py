@@ -16,7 +16,7 @@ from tfswa_unet import audio
 from tfswa_unet.bundle import load_model
 from tfswa_unet.cli import main, parser
 from tfswa_unet.inference import Request, Separator, precision
-from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
+from tfswa_unet.inference.presets import OVERLAP_SECONDS, SEGMENT_SECONDS
 from tfswa_unet.models.spectral import SpectralModel
 
 FAST = ["--segment", "1", "--overlap", "0.2", "--device", "cpu", "--precision", "fp32", "--threads", "1"]

@@ -32,7 +32,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `tfswa separate`."""
-    from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
+    from tfswa_unet.inference.presets import OVERLAP_SECONDS, SEGMENT_SECONDS
 
     add = parser.add_argument
     add("songs", nargs="+", type=Path, metavar="SONG", help="audio files, or folders that are searched for them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,9 @@ from typing import Any, Literal
 from tfswa_unet import audio
 from tfswa_unet.errors import UserError
 from tfswa_unet.inference.request import InputFile, Job, Request
-from tfswa_unet.inference.separator import BLOCK_SECONDS, Cancel, Cancelled, OnProgress, Separator
+from tfswa_unet.inference.separator import BLOCK_SECONDS, Cancel, OnProgress, Separator
 from tfswa_unet.inference.stem_files import Delay, NullError, open_stem_files
+from tfswa_unet.inference.stream import Cancelled
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,14 @@ def _run_job(
 
     mixture, null, done = Delay(), NullError(), 0
     blocks = mixture.remember(audio.blocks(path, max(1, int(BLOCK_SECONDS * info.rate)), request.stream))
-    stream = separator.stream(blocks, info.rate, info.channels, stems=targets.stems, cancel=cancel)
+    stream = separator.separate_blocks(
+        blocks, info.rate, info.channels, stems=targets.stems, cancel=cancel, threaded=True
+    )
     tags = info.tags if request.tags else None
-    with open_stem_files(paths, info.rate, info.channels, request.format, request.clipping, tags) as files:
+    with (
+        closing(stream),
+        open_stem_files(paths, info.rate, info.channels, request.format, request.clipping, tags) as files,
+    ):
         for separated in stream:
             length = next(iter(separated.values())).shape[1]
             original = mixture.pop(length)
