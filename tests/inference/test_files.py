@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -274,3 +275,26 @@ def test_whatever_is_raised_for_a_song_the_next_is_done(separator, song, tmp_pat
     broken, done = separate_files(separator, [os.fsencode(tmp_path / "a.wav"), song], tmp_path / "out")
     assert (broken.status, done.status) == ("failed", "done")
     assert broken.error == f"{tmp_path / 'a.wav'}: unexpected ZeroDivisionError: division by zero"
+
+
+def test_the_first_song_that_fails_is_the_last_where_that_is_asked_for(separator, song, tmp_path):
+    (song.parent / "broken.wav").write_bytes(b"no audio")
+    results = separate_files(separator, [song.parent], tmp_path / "out", on_error="stop")
+    assert [(result.song.name, result.status) for result in results] == [("broken.wav", "failed")]
+    assert not (tmp_path / "out").exists()
+    results = separator.separate_files([song.parent], tmp_path / "out")
+    assert [result.status for result in results] == ["failed", "done"]
+    with pytest.raises(ConfigError, match="unknown on_error 'skip'"):
+        separate_files(separator, [song], tmp_path / "out", on_error="skip")
+
+
+@pytest.mark.parametrize("format", ["wav32f", "mp3"])
+def test_a_disk_that_fills_up_ends_all_stages_with_its_sentence(separator, song, tmp_path, monkeypatch, format):
+    def full(self, block):
+        raise AudioError("no room is left")
+
+    monkeypatch.setattr(audio.Writer, "write", full)
+    with pytest.raises(AudioError, match="no room is left"):
+        separate_file(separator, song, tmp_path / "out", format=format)
+    assert everything(tmp_path) == ["in", "in/song.wav"]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tfswa-")]

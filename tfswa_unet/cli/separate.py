@@ -24,7 +24,9 @@ EXAMPLES = """\
   tfswa separate song.mp3 --model model.safetensors --template "{track} ({stem}).{ext}"
   tfswa separate song.stem.mp4 --model model.safetensors --stream 0     which audio stream of the file
   tfswa separate album/ --model model.safetensors --device cuda:1 --precision fp32 --batch 16
-  tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --threads 4 --compile
+  tfswa separate album/ --preset best --batch auto                      more passes, better stems; or fast
+  tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --shifts 2 --threads 4 --compile
+  tfswa separate "album/**/*.flac" --on-error stop                      a pattern; the first bad song ends it
   tfswa separate album/ --model model.safetensors --skip-existing --quiet --json > summary.json
   tfswa separate song.mp3 --model model.safetensors --picture           and a picture of what it found
 """
@@ -32,10 +34,13 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `tfswa separate`."""
-    from tfswa_unet.inference.presets import OVERLAP_SECONDS, SEGMENT_SECONDS
+    from tfswa_unet.inference.presets import DEFAULT_PRESET, PRESETS, SEGMENT_SECONDS
+
+    def of_presets(name: str) -> str:
+        return ", ".join(f"{preset} {getattr(effort, name):g}" for preset, effort in PRESETS.items())
 
     add = parser.add_argument
-    add("songs", nargs="+", type=Path, metavar="SONG", help="audio files, or folders that are searched for them")
+    add("songs", nargs="+", metavar="SONG", help="audio files, folders that are searched for them, or patterns")
     kinds = "a bundle (.safetensors), a checkpoint (.ckpt) or a name that `tfswa models` lists as trained"
     add("--model", help=f"{kinds}; {DEFAULT_MODEL} if not given")
     add("-o", "--out", type=Path, default=Path("stems"), help="folder for the stems")
@@ -54,12 +59,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stream", type=int, default=0, metavar="N", help="audio stream of each file")
     add("--no-tags", action="store_true", help="do not copy title, artist and the like")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    add("--precision", default="auto", help="auto, fp32 or bf16; auto: bf16 where that is fast and keeps 40 dB to fp32")
+    add("--preset", default=DEFAULT_PRESET, help="fast, balanced or best: overlap, shifts and precision")
+    add(
+        "--precision", help="auto, fp32 or bf16; auto: bf16 where that is fast and keeps 40 dB to fp32; best takes fp32"
+    )
     add("--segment", type=float, default=SEGMENT_SECONDS, metavar="S", help="seconds that the model sees at once")
-    add("--overlap", type=float, default=OVERLAP_SECONDS, metavar="S", help="seconds that neighbouring segments share")
-    add("--batch", type=int, metavar="N", help="segments at a time; 8 on CUDA, else 1; halved when memory runs out")
+    shared = f"seconds that neighbouring segments share ({of_presets('overlap_seconds')})"
+    add("--overlap", type=float, metavar="S", help=shared)
+    passes = f"average N passes whose segments begin at other moments, for N times the work ({of_presets('shifts')})"
+    add("--shifts", type=int, metavar="N", help=passes)
+    add(
+        "--batch",
+        type=_batch,
+        default="auto",
+        metavar="N",
+        help="segments at a time; auto: 8 on CUDA, else 1; halved when memory runs out",
+    )
     add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
     add("--compile", action="store_true", help="let torch.compile rewrite the network first: minutes, for many songs")
+    add("--on-error", default="continue", help="after a song that fails: continue with the next, or stop")
     add("--skip-existing", action="store_true", help="leave songs alone whose stems are all there")
     add(
         "--picture", action="store_true", help="draw the spectrograms of each song and its stems into a PNG beside them"
@@ -87,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         stream=args.stream,
         tags=not args.no_tags,
         picture=args.picture,
+        on_error=args.on_error,
     )
     if request.passed_over and not args.quiet:
         count = sum(request.passed_over.values())
@@ -116,8 +135,10 @@ def run(args: argparse.Namespace) -> int:
                 _summary(results), indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf")
             )
         )
-    if failed and len(results) > 1:
-        print(f"error: {failed} of {len(results)} songs failed", file=sys.stderr)
+    if failed and len(request.inputs) > 1:
+        left = len(request.inputs) - len(results)
+        left_out = f", {left} {'was' if left == 1 else 'were'} not begun" if left and args.on_error == "stop" else ""
+        print(f"error: {failed} of {len(request.inputs)} songs failed{left_out}", file=sys.stderr)
     return 1 if failed or undrawn else 0
 
 
@@ -140,9 +161,11 @@ def _separator(args: argparse.Namespace) -> Separator:
         device=device,
         segment_seconds=args.segment,
         overlap_seconds=args.overlap,
-        batch=args.batch,
+        batch=None if args.batch == "auto" else args.batch,
         precision=args.precision,
         compile=args.compile,
+        shifts=args.shifts,
+        preset=args.preset,
     )
 
 
@@ -164,6 +187,10 @@ def _draw(result: FileResult, stream: int) -> Path | None:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _batch(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 def _summary(results: list[FileResult]) -> dict[str, Any]:

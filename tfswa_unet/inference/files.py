@@ -115,7 +115,7 @@ def run_request(
     on_result: Callable[[FileResult], None] | None = None,
     cancel: Cancel | None = None,
 ) -> list[FileResult]:
-    """Separate a request's files one after the other; a file that fails does not stop the others.
+    """Separate a request's files one after the other; a file that fails stops the others only where that is asked for.
 
     Args:
         separator: the model at work.
@@ -126,7 +126,8 @@ def run_request(
         cancel: polled before every batch of segments.
 
     Returns:
-        a result for each file, status "failed" with the reason for those that failed.
+        a result for each file, status "failed" with the reason for those that failed; with on_error="stop" for those up
+        to the first that failed.
 
     Raises:
         ConfigError: for stems that the model does not give, or files that would overwrite each other.
@@ -146,6 +147,8 @@ def run_request(
         results.append(result)
         if on_result:
             on_result(result)
+        if result.status == "failed" and request.on_error == "stop":
+            break
     return results
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import string
 from collections import Counter
@@ -19,6 +20,7 @@ TEMPLATE = "{track}/{stem}.{ext}"
 FIELDS = ("track", "stem", "ext", "suffix", "file")
 FLOAT_BYTES = 4
 LOSSY_BYTES = 1  # more than any lossy format needs for a sample
+ON_ERROR = ("continue", "stop")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Request:
         stream: which audio stream of each file.
         tags: copy the file's tags.
         picture: a picture is drawn beside the stems of each, at its `picture_path`.
+        on_error: what follows a file that fails: "continue" with the next, or "stop".
         passed_over: how many files of each ending a search left out.
 
     Raises:
@@ -74,6 +77,7 @@ class Request:
     stream: int = 0
     tags: bool = True
     picture: bool = False
+    on_error: str = "continue"
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,6 +85,8 @@ class Request:
             raise unknown("format", self.format, FORMATS)
         if self.clip not in (None, *CLIPS):
             raise unknown("clip", self.clip, CLIPS)
+        if self.on_error not in ON_ERROR:
+            raise unknown("on_error", self.on_error, ON_ERROR)
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"the output folder {self.out} is a file: name a folder")
         _check_template(self.template, FORMATS[self.format].extension)
@@ -91,21 +97,22 @@ class Request:
     def find(cls, inputs: Iterable[str | bytes | Path], out: str | bytes | Path, **settings: Any) -> Request:
         """The request for files, and for all audio files below folders, in a stable order.
 
-        A file's track is its name without ending; in a folder it is the path from that folder, so that equal names in
-        two albums stay apart. Hidden files and what lies in the output folder are passed over.
+        What does not exist may be a pattern of `glob`, such as "album/**/*.flac", and stands for the folders and audio
+        files that fit. A file's track is its name without ending; in a folder it is the path from that folder, so that
+        equal names in two albums stay apart. Hidden files and what lies in the output folder are passed over.
 
         Args:
-            inputs: files and folders.
+            inputs: files, folders and patterns.
             out: folder for the stems.
             settings: the other fields.
 
         Raises:
-            AudioError: for an input that does not exist, or a folder without audio files.
+            AudioError: for an input that does not exist, a pattern that nothing fits, or a folder without audio files.
             ConfigError: as for a request.
         """
         files: dict[Path, InputFile] = {}
         passed_over: Counter[str] = Counter()
-        for given in (Path(os.fsdecode(each)) for each in inputs):
+        for given in (path for each in inputs for path in _fitting(Path(os.fsdecode(each)), passed_over)):
             for file in _found(given, Path(os.fsdecode(out)), passed_over):
                 files.setdefault(file.path.resolve(), file)
         return cls(tuple(files.values()), Path(os.fsdecode(out)), passed_over=passed_over, **settings)
@@ -217,6 +224,24 @@ def picture_path(song: Path, paths: Mapping[str, Path]) -> Path:
     return next(iter(paths.values())).parent / f"{song.name} spectrograms.png"
 
 
+def _fitting(given: Path, passed_over: Counter[str]) -> list[Path]:
+    """The path itself where it exists or is no pattern, else the folders and audio files that fit it."""
+    if given.exists() or not glob.has_magic(str(given)):
+        return [given]
+    paths = [Path(path) for path in sorted(glob.glob(str(given), recursive=True))]
+    fitting = [path for path in paths if path.is_dir() or path.suffix.lower() in SUFFIXES]
+    passed_over.update(_ending(path) for path in set(paths) - set(fitting))
+    # "**" also gives the folders on the way to what it finds, which would bring all in them.
+    files = [path for path in fitting if path.is_file()]
+    if not fitting:
+        raise AudioError(f"{given}: no audio file or folder fits this pattern")
+    return files or fitting
+
+
+def _ending(path: Path) -> str:
+    return path.suffix.lower() or "no ending"
+
+
 def _found(given: Path, out: Path, passed_over: Counter[str]) -> list[InputFile]:
     if not given.exists():
         raise AudioError(f"{given}: no such file or folder")
@@ -231,7 +256,7 @@ def _found(given: Path, out: Path, passed_over: Counter[str]) -> list[InputFile]
         if path.suffix.lower() in SUFFIXES:
             found.append(InputFile(path, str(inside.with_suffix(""))))
         else:
-            passed_over[path.suffix.lower() or "no ending"] += 1
+            passed_over[_ending(path)] += 1
     if not found:
         raise AudioError(f"{given} holds no audio files: expected endings such as .wav, .flac, .mp3 or .m4a")
     return found
