@@ -27,6 +27,8 @@ EXAMPLES = """\
   tfswa separate album/ --preset best --batch auto                      more passes, better stems; or fast
   tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --shifts 2 --threads 4 --compile
   tfswa separate "album/**/*.flac" --on-error stop                      a pattern; the first bad song ends it
+  tfswa separate song.mp3 -o - --stems vocals | ffplay -                one stem to standard output, as wav
+  ffmpeg -i URL -f s16le -ar 44100 -ac 2 - | tfswa separate - --raw 44100,2,s16le -o - --two-stems vocals | ffplay -
   tfswa separate album/ --model model.safetensors --skip-existing --quiet --json > summary.json
   tfswa separate song.mp3 --model model.safetensors --picture           and a picture of what it found
 """
@@ -40,10 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         return ", ".join(f"{preset} {getattr(effort, name):g}" for preset, effort in PRESETS.items())
 
     add = parser.add_argument
-    add("songs", nargs="+", metavar="SONG", help="audio files, folders that are searched for them, or patterns")
+    add(
+        "songs",
+        nargs="+",
+        metavar="SONG",
+        help="audio files, folders that are searched for them, patterns, or - for stdin",
+    )
     kinds = "a bundle (.safetensors), a checkpoint (.ckpt) or a name that `tfswa models` lists as trained"
     add("--model", help=f"{kinds}; {DEFAULT_MODEL} if not given")
-    add("-o", "--out", type=Path, default=Path("stems"), help="folder for the stems")
+    only = "writes the one stem of --stems as wav to stdout, or of --two-stems NAME the mixture without it"
+    add("-o", "--out", default="stems", help=f"folder for the stems; - {only}")
+    raw = "what stdin holds where it has no header, such as 44100,2,s16le; else any container with its header in front"
+    add("--raw", metavar="RATE,CHANNELS,FORMAT", help=raw)
     add("--stems", type=_names, metavar="NAME,…", help="write only these of the model's stems")
     add("--two-stems", metavar="NAME", help="write this stem and no_NAME, the mixture without it")
     add(
@@ -88,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Separate; give 1 if any song failed."""
+    from tfswa_unet.audio import RawFormat
+    from tfswa_unet.errors import ConfigError
     from tfswa_unet.inference.files import run_request
     from tfswa_unet.inference.request import Request
 
@@ -106,13 +118,16 @@ def run(args: argparse.Namespace) -> int:
         tags=not args.no_tags,
         picture=args.picture,
         on_error=args.on_error,
+        raw=RawFormat.parse(args.raw) if args.raw else None,
     )
+    if request.stdout and args.json:
+        raise ConfigError("--json and -o - both write to standard output: leave one of them out")
     if request.passed_over and not args.quiet:
         count = sum(request.passed_over.values())
         endings = ", ".join(sorted(request.passed_over))
         print(f"{count} {'file' if count == 1 else 'files'} passed over: {endings}", file=sys.stderr)
     separator = _separator(args)
-    display = _Display(len(request.inputs), silent=args.quiet or args.json)
+    display = _Display(len(request.inputs), silent=args.quiet or args.json, told=not request.stdout)
     if args.model is None:
         display.tell_default(DEFAULT_MODEL)
     display.tell_precision(separator)
@@ -214,7 +229,7 @@ def _line(result: FileResult) -> str:
 class _Display:
     """Progress for a person: a bar on stderr while a song runs, a line on stdout when it is done."""
 
-    def __init__(self, total: int, silent: bool) -> None:
+    def __init__(self, total: int, silent: bool, told: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -222,7 +237,7 @@ class _Display:
         columns = (TextColumn("{task.description}"), BarColumn(), percentage, TimeRemainingColumn())
         console = Console(stderr=True)
         self.bar = Progress(*columns, console=console, transient=True, disable=silent or not console.is_terminal)
-        self._total, self._silent, self._index = total, silent, 0
+        self._total, self._silent, self._index = total, silent or not told, 0
         self._task = self.bar.add_task("", total=None)
 
     def tell_default(self, name: str) -> None:
@@ -241,7 +256,7 @@ class _Display:
         self.bar.reset(self._task, description=(counted + song.path.name).replace("[", r"\["), total=None)
 
     def advance(self, done: int, total: int) -> None:
-        self.bar.update(self._task, completed=done, total=total)
+        self.bar.update(self._task, completed=done, total=total or None)  # of a pipe it is not known
 
     def tell(self, result: FileResult) -> None:
         self.bar.update(self._task, visible=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from tfswa_unet.audio import FORMATS, SUFFIXES, AudioInfo, check_format
+from tfswa_unet.audio import FORMATS, PIPED, STDIN, SUFFIXES, AudioInfo, RawFormat, check_format
 from tfswa_unet.errors import AudioError, ConfigError, unknown
 from tfswa_unet.files import free_bytes
 from tfswa_unet.inference.stem_files import CLIPS, Clip, Targets, nearest_folder
@@ -19,16 +19,18 @@ from tfswa_unet.inference.stem_files import CLIPS, Clip, Targets, nearest_folder
 TEMPLATE = "{track}/{stem}.{ext}"
 FIELDS = ("track", "stem", "ext", "suffix", "file")
 FLOAT_BYTES = 4
+PIPE = "-"  # standard input or output
 LOSSY_BYTES = 1  # more than any lossy format needs for a sample
 ON_ERROR = ("continue", "stop")
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """An audio file to separate, and the track name under which its stems are filed."""
+    """An audio file to separate, and the track name under which its stems are filed; `piped` for standard input."""
 
     path: Path
     track: str
+    piped: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Request:
         tags: copy the file's tags.
         picture: a picture is drawn beside the stems of each, at its `picture_path`.
         on_error: what follows a file that fails: "continue" with the next, or "stop".
+        raw: what standard input holds, where that has no header.
+        stdout: write one stem as wav to standard output, and nothing below `out`.
         passed_over: how many files of each ending a search left out.
 
     Raises:
@@ -78,6 +82,8 @@ class Request:
     tags: bool = True
     picture: bool = False
     on_error: str = "continue"
+    raw: RawFormat | None = None
+    stdout: bool = False
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,6 +93,11 @@ class Request:
             raise unknown("clip", self.clip, CLIPS)
         if self.on_error not in ON_ERROR:
             raise unknown("on_error", self.on_error, ON_ERROR)
+        if self.raw is not None and not any(file.piped for file in self.inputs):
+            raise ConfigError("raw audio is read from standard input only: give - as the song")
+        if self.stdout:
+            self._check_piped()
+            return
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"the output folder {self.out} is a file: name a folder")
         _check_template(self.template, FORMATS[self.format].extension)
@@ -102,8 +113,8 @@ class Request:
         equal names in two albums stay apart. Hidden files and what lies in the output folder are passed over.
 
         Args:
-            inputs: files, folders and patterns.
-            out: folder for the stems.
+            inputs: files, folders and patterns; "-" is standard input.
+            out: folder for the stems; "-" is standard output, which takes one stem of one song.
             settings: the other fields.
 
         Raises:
@@ -112,6 +123,11 @@ class Request:
         """
         files: dict[Path, InputFile] = {}
         passed_over: Counter[str] = Counter()
+        inputs = list(inputs)
+        if PIPE in inputs:
+            files[STDIN] = InputFile(STDIN, STDIN.name, piped=True)
+            inputs = [each for each in inputs if each != PIPE]
+        settings = {"stdout": out == PIPE, **settings}
         for given in (path for each in inputs for path in _fitting(Path(os.fsdecode(each)), passed_over)):
             for file in _found(given, Path(os.fsdecode(out)), passed_over):
                 files.setdefault(file.path.resolve(), file)
@@ -120,7 +136,8 @@ class Request:
     @property
     def clipping(self) -> Clip:
         """The clip setting, its default decided by the format."""
-        return cast(Clip, self.clip or ("none" if self.format == "wav32f" else "shared"))
+        shared = "clamp" if self.stdout else "shared"  # one gain for all is known at the end only
+        return cast(Clip, self.clip or ("none" if self.format == "wav32f" else shared))
 
     def jobs(self, known: Sequence[str]) -> list[Job]:
         """The stems to write of each file, and where, given the stems that the model gives.
@@ -130,6 +147,14 @@ class Request:
                 a name lies outside `out`.
         """
         targets = Targets.choose(known, self.stems, self.two_stems, self.residual)
+        if self.stdout:
+            written = targets.names if targets.two_stems is None else targets.names[1:]
+            if len(written) != 1:
+                raise ConfigError(
+                    f"standard output takes one stem, {len(written)} are asked for ({', '.join(written)}): "
+                    f"name one of them, as --stems {written[0]} does"
+                )
+            return [Job(file, targets, {written[0]: Path(PIPE)}) for file in self.inputs]
         inputs = self._without_stems(targets.names) if self.skip_existing else self.inputs
         owners = {file.path.resolve(): file for file in inputs}
         jobs = []
@@ -164,6 +189,8 @@ class Request:
         Raises:
             ConfigError: for the first of them.
         """
+        if self.stdout:
+            return
         pictures = [picture_path(job.file.path, job.paths)] if self.picture else []
         for path in [*job.paths.values(), *pictures]:
             try:
@@ -185,6 +212,8 @@ class Request:
             ConfigError: for names that cannot be written, or a disk that is too full.
         """
         format = check_format(self.format, info.rate, info.channels)
+        if self.stdout:
+            return
         for path in job.paths.values():
             if path.is_dir():
                 raise ConfigError(
@@ -200,6 +229,16 @@ class Request:
                 f"the stems of {info.path} need about {needed / 1e9:.1f} GB in {self.out}, "
                 f"{free / 1e9:.1f} GB are free: choose another folder, fewer stems or a smaller format"
             )
+
+    def _check_piped(self) -> None:
+        if len(self.inputs) != 1:
+            raise ConfigError(f"standard output takes one song, {len(self.inputs)} are given: name a folder with -o")
+        if self.format not in PIPED:
+            raise ConfigError(f"{self.format} cannot be written to standard output: choose one of {', '.join(PIPED)}")
+        if self.clip == "shared":
+            raise ConfigError("standard output knows no gain for the whole song: choose --clip none or clamp")
+        if self.picture or self.skip_existing:
+            raise ConfigError("a picture, and skipping what exists, need files: name a folder with -o")
 
     def _paths(self, file: InputFile, stems: Iterable[str]) -> dict[str, Path]:
         ending = FORMATS[self.format].extension.lstrip(".")

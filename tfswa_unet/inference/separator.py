@@ -212,17 +212,18 @@ class Separator:
         channels: int,
         *,
         stems: Sequence[str] | str | None = None,
+        batch: int | None = None,
         cancel: Cancel | None = None,
         threaded: bool = False,
     ) -> Generator[Stems, None, None]:
         """Separate consecutive blocks (c, t) float32 as they are asked for, in batches.
 
         The blocks that come out, for each stem (c, t), differ in length from those that go in, and lag behind by a
-        batch of segments; in all they have as many samples. `threaded` takes the blocks, resamples and cuts them in a
-        thread beside the model. Other arguments and errors are those of `separate`, raised at once as far as they do
-        not depend on the samples.
+        batch of segments, `batch` or the separator's; in all they have as many samples. `threaded` takes the blocks,
+        resamples and cuts them in a thread beside the model. Other arguments and errors are those of `separate`, raised
+        at once as far as they do not depend on the samples.
         """
-        stream = self.stream(rate, channels, stems=stems, batch=self.batch, cancel=cancel)
+        stream = self.stream(rate, channels, stems=stems, batch=batch or self.batch, cancel=cancel)
 
         def separated() -> Generator[Stems, None, None]:
             with stream, ExitStack() as stack:

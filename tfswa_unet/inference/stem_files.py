@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from tfswa_unet.audio import FORMATS, Writer
+from tfswa_unet.audio import FORMATS, PipeWriter, Writer
 from tfswa_unet.errors import AudioError, ConfigError
 from tfswa_unet.inference.separator import check_names
 from tfswa_unet.inference.stages import behind
@@ -157,6 +158,27 @@ class StemFiles:
         """Have the temporary files' samples, times the gain, written to their files."""
         for name, path in self._spools.items():
             self._give[name](partial(_unspool, path, self._writers[name], self.gain))
+
+
+class StemPipe:
+    """One stem written to standard output, in place of `StemFiles`."""
+
+    gain = 1.0
+
+    def __init__(self, name: str, writer: PipeWriter, clip: Clip) -> None:
+        self._name, self._writer, self._clip = name, writer, clip
+
+    @classmethod
+    @contextmanager
+    def open(cls, paths: Iterable[str], rate: int, channels: int, format: str, clip: Clip) -> Iterator[StemPipe]:
+        """Write the header; arguments are those of `open_stem_files`, of one stem."""
+        (name,) = paths
+        yield cls(name, PipeWriter(sys.stdout.buffer, rate, channels, format), clip)
+
+    def write(self, stems: Mapping[str, np.ndarray]) -> None:
+        """Write the stem's block (c, t)."""
+        block = stems[self._name]
+        self._writer.write(np.clip(block, -1, 1) if self._clip == "clamp" else block)
 
 
 def _spool(path: Path, block: np.ndarray) -> None:

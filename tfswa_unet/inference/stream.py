@@ -106,9 +106,9 @@ class StemStream:
         yield self._ending()
 
     def run(self, segments: Iterable[list[_Placed]]) -> Iterator[Stems]:
-        """The second half: what `segments` gives, to stems; on CUDA one batch behind, so that nothing waits for it."""
+        """The second half: what `segments` gives, to stems; on CUDA several at once are fetched while the next run."""
         for placed in segments:
-            yield from self._advance(placed, keep=1)
+            yield from self._advance(placed, keep=min(1, self.batch - 1))
         yield from self._advance([], ended=True)
 
     def _start(self) -> None:
