@@ -173,9 +173,9 @@ def test_impossible_efforts_are_refused(gains, settings, sentence):
 
 def test_presets_give_what_is_not_given_otherwise(gains):
     best = Separator(gains({"all": 1.0}), "cpu", preset="best")
-    assert (best.overlap_seconds, best.shifts, best.precision) == (3.0, 2, "fp32")
-    other = Separator(gains({"all": 1.0}), "cpu", preset="best", overlap_seconds=0.5, shifts=1)
-    assert (other.overlap_seconds, other.shifts) == (0.5, 1)
+    assert (best.overlap_seconds, best.shifts, best.precision) == (3.0, 1, "fp32")
+    other = Separator(gains({"all": 1.0}), "cpu", preset="best", overlap_seconds=0.5, shifts=2)
+    assert (other.overlap_seconds, other.shifts) == (0.5, 2)
 
 
 def _excess(model, mixture, separator):

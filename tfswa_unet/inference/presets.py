@@ -31,7 +31,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "fast": Preset(overlap_seconds=0.25, shifts=1, precision="auto"),
         "balanced": Preset(overlap_seconds=OVERLAP_SECONDS, shifts=1, precision="auto"),
-        "best": Preset(overlap_seconds=3.0, shifts=2, precision="fp32"),
+        "best": Preset(overlap_seconds=3.0, shifts=1, precision="fp32"),
     }
 )
 DEFAULT_PRESET = "balanced"
