@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -15,8 +16,9 @@ import torch
 from tfswa_unet import audio
 from tfswa_unet.bundle import load_model
 from tfswa_unet.cli import main, parser
+from tfswa_unet.errors import UserError
 from tfswa_unet.inference import Request, Separator, precision
-from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
+from tfswa_unet.inference.presets import DEFAULT_PRESET, SEGMENT_SECONDS
 from tfswa_unet.models.spectral import SpectralModel
 
 FAST = ["--segment", "1", "--overlap", "0.2", "--device", "cpu", "--precision", "fp32", "--threads", "1"]
@@ -159,9 +161,9 @@ def test_the_defaults_are_those_of_a_request_and_of_a_separator(capsys):
     args = parser(["separate"]).parse_args(["separate", "song.wav", "--model", "m"])
     defaults = {field.name: field.default for field in fields(Request) if field.default is not MISSING}
     assert {name: value for name, value in vars(args).items() if name in defaults} == {
-        name: value for name, value in defaults.items() if name != "tags"
+        name: value for name, value in defaults.items() if name not in ("tags", "stdout")
     }
-    assert (args.segment, args.overlap) == (SEGMENT_SECONDS, OVERLAP_SECONDS)
+    assert (args.segment, args.preset, args.overlap, args.shifts) == (SEGMENT_SECONDS, DEFAULT_PRESET, None, None)
     with pytest.raises(SystemExit):
         main(["separate", "--help"])
     told = capsys.readouterr().out.rpartition("--format FORMAT")[2].partition("(default")[0]
@@ -267,3 +269,77 @@ def test_what_is_no_song_is_one_sentence_and_leaves_nothing(bundle, tmp_path, ca
     assert name in line
     assert sentences[name] in line
     assert not out.exists() or not list(out.rglob("*"))
+
+
+def test_a_pipe_in_and_a_pipe_out(bundle, song, tmp_path, monkeypatch):
+    def piped(given, *options):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+        assert main(["separate", "-", "-o", "-", "--model", str(bundle), *FAST, *options]) == 0
+        return _heard(sys.stdout.buffer.getvalue())
+
+    stem = Separator(load_model(bundle), "cpu", 1.0, 0.2, precision="fp32").separate(song)["bass"]
+    np.testing.assert_allclose(piped(song.read_bytes(), "--stems", "bass"), stem, atol=1e-6)
+    raw = np.ascontiguousarray(audio.read(song).T, "<f4").tobytes()
+    rest = piped(raw, "--two-stems", "bass", "--raw", "44100,2,f32le", "--format", "wav16")
+    np.testing.assert_allclose(rest, audio.read(song) - stem, atol=2e-5)
+    assert wavs(tmp_path) == ["song.wav"]
+
+
+def _heard(sound):
+    """What a pipe's wav holds, as our own reader of pipes takes it."""
+    return np.concatenate(list(audio.PipeReader(io.BytesIO(sound)).blocks()), axis=1)
+
+
+def test_a_reader_that_leaves_ends_the_pipe_quietly(bundle, tmp_path):
+    words = ["separate", "-", "-o", "-", "--raw", "44100,2,s16le", "--stems", "bass", "--model", str(bundle), *FAST]
+    with open("/dev/zero", "rb") as endless:
+        command = [sys.executable, "-m", "tfswa_unet", *words]
+        process = subprocess.Popen(command, stdin=endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.read(1 << 20)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "standard output takes one stem, 4 are asked for"),
+        (["--stems", "bass", "--format", "mp3"], "mp3 cannot be written to standard output: choose one of wav16"),
+        (["--stems", "bass", "--clip", "shared"], "choose --clip none or clamp"),
+        (["--stems", "bass", "--picture"], "need files: name a folder"),
+        (["--stems", "bass", "--json"], "--json and -o - both write to standard output"),
+        (["--stems", "bass", "--raw", "44100"], "raw audio '44100': expected RATE,CHANNELS,FORMAT"),
+    ],
+)
+def test_what_a_pipe_cannot_do_is_one_sentence(bundle, tmp_path, capsys, options, sentence):
+    assert main(["separate", "-", "-o", "-", "--model", str(bundle), *FAST, *options]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    (line,) = told.err.splitlines()
+    assert sentence in line
+
+
+def test_effort_reaches_the_separator(bundle, song, tmp_path, capsys, monkeypatch):
+    made = []
+    monkeypatch.setattr(Separator, "load", classmethod(lambda cls, *_, **options: made.append(options) or _stop()))
+    command = ["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), "--device", "cpu"]
+    for more in (["--preset", "best", "--shifts", "3", "--batch", "4"], ["--batch", "auto"]):
+        assert main([*command, *more]) == 1
+    assert [(each["preset"], each["shifts"], each["batch"]) for each in made] == [
+        ("best", 3, 4),
+        ("balanced", None, None),
+    ]
+
+
+def _stop():
+    raise UserError("that is enough")
+
+
+def test_a_song_that_fails_can_end_the_set(bundle, song, tmp_path, capsys):
+    (tmp_path / "a.wav").write_bytes(b"no audio")
+    command = ["separate", f"{tmp_path}/*.wav", "-o", str(tmp_path / "out"), "--model", str(bundle), *FAST]
+    assert main([*command, "--on-error", "stop"]) == 1
+    assert capsys.readouterr().err.endswith("error: 1 of 2 songs failed, 1 was not begun\n")
+    assert not (tmp_path / "out").exists()

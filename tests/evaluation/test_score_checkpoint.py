@@ -17,7 +17,7 @@ from tfswa_unet.evaluation.estimates import SavedStems
 from tfswa_unet.evaluation.results import read_result
 from tfswa_unet.evaluation.run import score_checkpoint
 from tfswa_unet.files import content_hash
-from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
+from tfswa_unet.inference.presets import OVERLAP_SECONDS, SEGMENT_SECONDS
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
+import soundfile
 
 from tfswa_unet import audio
 from tfswa_unet.errors import AudioError, ConfigError
@@ -274,3 +276,79 @@ def test_whatever_is_raised_for_a_song_the_next_is_done(separator, song, tmp_pat
     broken, done = separate_files(separator, [os.fsencode(tmp_path / "a.wav"), song], tmp_path / "out")
     assert (broken.status, done.status) == ("failed", "done")
     assert broken.error == f"{tmp_path / 'a.wav'}: unexpected ZeroDivisionError: division by zero"
+
+
+def test_the_first_song_that_fails_is_the_last_where_that_is_asked_for(separator, song, tmp_path):
+    (song.parent / "broken.wav").write_bytes(b"no audio")
+    results = separate_files(separator, [song.parent], tmp_path / "out", on_error="stop")
+    assert [(result.song.name, result.status) for result in results] == [("broken.wav", "failed")]
+    assert not (tmp_path / "out").exists()
+    results = separator.separate_files([song.parent], tmp_path / "out")
+    assert [result.status for result in results] == ["failed", "done"]
+    with pytest.raises(ConfigError, match="unknown on_error 'skip'"):
+        separate_files(separator, [song], tmp_path / "out", on_error="skip")
+
+
+@pytest.mark.parametrize("format", ["wav32f", "mp3"])
+def test_a_disk_that_fills_up_ends_all_stages_with_its_sentence(separator, song, tmp_path, monkeypatch, format):
+    def full(self, block):
+        raise AudioError("no room is left")
+
+    monkeypatch.setattr(audio.Writer, "write", full)
+    with pytest.raises(AudioError, match="no room is left"):
+        separate_file(separator, song, tmp_path / "out", format=format)
+    assert everything(tmp_path) == ["in", "in/song.wav"]
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tfswa-")]
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype", "length", "level", "step"),
+    [
+        (8000, 1, "PCM_16", 9000, 0.5, 2**-15),
+        (96_000, 2, "PCM_16", 50_000, 0.5, 2**-15),
+        (RATE, 6, "PCM_16", 9000, 0.5, 2**-15),
+        (RATE, 2, "PCM_U8", 9000, 0.5, 2**-7),
+        (RATE, 2, "PCM_24", 9000, 0.5, 2**-23),
+        (RATE, 2, "FLOAT", 9000, 4.0, 0),
+        (RATE, 2, "PCM_16", 1, 0.5, 2**-15),
+    ],
+)
+@pytest.mark.parametrize("format", ["wav32f", "flac24"])
+def test_every_kind_of_wav_comes_back_as_it_was(gains, tmp_path, rate, channels, subtype, length, level, step, format):
+    # Of 6 channels a model of one takes each for itself; the model's rate is the song's, so that nothing is resampled.
+    model = gains({"all": 1.0}, rate=rate, channels=1 if channels == 6 else 2)
+    separator = Separator(model, "cpu", 0.5, 0.1, precision="fp32")
+    sound = level * np.sin(np.arange(length) / 20 + np.arange(channels)[:, None]).astype(np.float32)
+    soundfile.write(tmp_path / "x.wav", sound.T, rate, subtype)
+    result = separate_file(separator, tmp_path / "x.wav", tmp_path / "out", format=format)
+    info = audio.probe(result.files["all"])
+    assert (info.rate, info.channels, info.length) == (rate, channels, length)
+    loudest = float(np.abs(audio.read(tmp_path / "x.wav")).max())
+    assert result.gain == pytest.approx(1 / max(loudest, 1) if format == "flac24" else 1)
+    np.testing.assert_allclose(audio.read(result.files["all"]), result.gain * sound, atol=step + 2**-23)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "announced", "sentence"),
+    [(0, 0, "holds 0 samples where audio is expected"), (1, 3 * 3600, r"decoded 1\.00 s of 10800\.00 s announced")],
+)
+def test_a_wav_of_nothing_and_one_that_promises_hours_are_refused(separator, tmp_path, seconds, announced, sentence):
+    soundfile.write(tmp_path / "x.wav", np.zeros((seconds * RATE, 2)), RATE, "PCM_16")
+    content = bytearray((tmp_path / "x.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = (announced * RATE * 4).to_bytes(4, "little")
+    (tmp_path / "x.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=sentence):
+        separate_file(separator, tmp_path / "x.wav", tmp_path / "out")
+    assert everything(tmp_path) == ["x.wav"]
+
+
+@pytest.mark.parametrize("format", ["mp3", "ogg", "opus", "m4a"])
+def test_lossy_stems_lie_where_the_song_has_them(gains, tmp_path, format):
+    separator = Separator(gains({"all": 1.0}, rate=48_000), "cpu", 0.5, 0.1, precision="fp32")
+    sound = 0.3 * np.random.default_rng(0).standard_normal((2, 50_000)).astype(np.float32)
+    sound = np.apply_along_axis(np.convolve, 1, sound, np.ones(8) / 8, "same").astype(np.float32)
+    audio.write(tmp_path / "x.wav", sound, 48_000)
+    stem = audio.read(separate_file(separator, tmp_path / "x.wav", tmp_path / "out", format=format).files["all"])
+    assert stem.shape == sound.shape
+    assert np.argmax(np.correlate(stem[0], sound[0, 300:-300])) == 300

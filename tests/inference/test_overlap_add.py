@@ -2,13 +2,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.inference.overlap_add import Segmentation, cut, join
+from tfswa_unet.inference.overlap_add import Cutter, Joiner, Segmentation
 
 LENGTHS = [1, 2, 63, 64, 65, 99, 100, 101, 149, 150, 151, 152, 200, 997]
 VALUES = [(100, 0, 0), (100, 50, 0), (100, 50, 25), (100, 30, 7), (101, 33, 16), (1, 0, 0)]
 SEGMENTATIONS = [Segmentation(*values) for values in VALUES]
+
+
+def cut(blocks, segmentation):
+    cutter = Cutter(segmentation)
+    for block in blocks:
+        yield from cutter.push(block)
+    yield from cutter.flush()
+
+
+def join(outputs, segmentation):
+    joiner = Joiner(segmentation)
+    for output in outputs:
+        yield joiner.push(torch.from_numpy(output.copy())).numpy()
+    if (rest := joiner.flush()) is not None:
+        yield rest.numpy()
 
 
 def through(audio, segmentation, model=lambda segment: segment, block=None):

@@ -139,3 +139,21 @@ def test_names_too_long_are_refused_in_bytes(tmp_path):
     (job,) = request.jobs(["vocals"])
     with pytest.raises(ConfigError, match="has 256 bytes, the file system takes 255"):
         request.check_lengths(job)
+
+
+def test_a_pattern_stands_for_the_audio_that_fits(tmp_path):
+    for name in ("a.wav", "b.wav", "c.flac", "cover.jpg", "disc/d.wav", "[x].wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(pattern):
+        request = Request.find([tmp_path / pattern], tmp_path / "out")
+        return [file.path.relative_to(tmp_path).as_posix() for file in request.inputs], dict(request.passed_over)
+
+    assert found("?.wav") == (["a.wav", "b.wav"], {})
+    assert found("*") == (["[x].wav", "a.wav", "b.wav", "c.flac"], {".jpg": 1})
+    assert found("**/*.wav") == (["[x].wav", "a.wav", "b.wav", "disc/d.wav"], {})
+    assert found("di*") == (["disc/d.wav"], {})
+    assert found("[x].wav") == (["[x].wav"], {})  # what exists is no pattern
+    with pytest.raises(AudioError, match=r"\*\.ogg: no audio file or folder fits this pattern"):
+        found("*.ogg")

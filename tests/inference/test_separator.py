@@ -10,7 +10,8 @@ import torch
 from tfswa_unet import audio
 from tfswa_unet.errors import AudioError, ConfigError, ModelError
 from tfswa_unet.inference import Cancelled, Separator
-from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS, Segmentation
+from tfswa_unet.inference.overlap_add import Segmentation
+from tfswa_unet.inference.presets import OVERLAP_SECONDS, SEGMENT_SECONDS
 
 RATE = 8000
 SPLIT = {"vocals": 0.25, "other": 0.75}
@@ -48,7 +49,7 @@ def test_a_stream_gives_what_an_array_gives(blur, noise, rate, block):
     separator, mixture = make(blur(reach=40), batch=3), noise(2, 2 * rate + 17)
     whole = separator.separate(mixture, rate)
     blocks = (mixture[:, i : i + block] for i in range(0, mixture.shape[1], block))
-    streamed = list(separator.stream(blocks, rate, 2))
+    streamed = list(separator.separate_blocks(blocks, rate, 2))
     for name in separator.stems:
         np.testing.assert_allclose(np.concatenate([b[name] for b in streamed], axis=1), whole[name], atol=1e-5)
 
@@ -169,7 +170,7 @@ def test_memory_does_not_grow_with_duration(gains):
         separator = make(gains(SPLIT), batch=2)
         blocks = (np.full((2, RATE), 0.1, np.float32) for _ in range(seconds))
         tracemalloc.start()
-        total = sum(block["vocals"].shape[1] for block in separator.stream(blocks, RATE, 2))
+        total = sum(block["vocals"].shape[1] for block in separator.separate_blocks(blocks, RATE, 2))
         result = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert total == seconds * RATE
@@ -188,8 +189,8 @@ def test_what_is_no_audio_is_refused(gains, noise):
     for rate in ("44100", 44100.5, None, True):
         with pytest.raises(AudioError, match="give a whole number of Hz"):
             separator.separate(np.zeros((2, 100), np.float32), rate)
-    with pytest.raises(AudioError, match="rate of 0 Hz"):
-        separator.stream([], 0, 2)
+    with pytest.raises(AudioError, match="the rate is 0: give a whole number of Hz"):
+        separator.separate_blocks([], 0, 2)
     broken = noise(2, 12 * RATE)
     broken[0, 11 * RATE] = np.nan
     with pytest.raises(AudioError, match=r"NaN or infinite samples near 10\.0 s"):

@@ -73,7 +73,7 @@ class ContainerDecoder:
         self._source = _source(path, part)
         self._container = _open(path, self._source)
         try:
-            self._stream = _pick_stream(path, self._container, stream)
+            self._stream = pick_stream(path, self._container, stream)
             self._packets = self._demux()
             self._lost = 0  # ticks that could not be decoded
             self._started = False
@@ -218,7 +218,7 @@ class ContainerDecoder:
                 f"{self._path}: changes from {self.channels} channels at {self.rate} Hz to "
                 f"{frame.layout.nb_channels} channels at {frame.sample_rate} Hz on the way: split it, or convert it"
             )
-        return _to_array(frame)
+        return to_array(frame)
 
     def _check_complete(self, end: int) -> None:
         announced = self._announced()
@@ -262,7 +262,7 @@ def _open(path: Path, source: str | IO[bytes] | FilePart) -> InputContainer:
         ) from None
 
 
-def _pick_stream(path: Path, container: InputContainer, stream: int) -> AudioStream:
+def pick_stream(path: Path, container: InputContainer, stream: int) -> AudioStream:
     """The audio stream of that number, counted among the audio streams; the others are passed over."""
     from av.stream import Discard
 
@@ -284,7 +284,7 @@ def _pick_stream(path: Path, container: InputContainer, stream: int) -> AudioStr
     return chosen
 
 
-def _to_array(frame: AudioFrame) -> np.ndarray:
+def to_array(frame: AudioFrame) -> np.ndarray:
     """A frame of any sample format as float32 (c, t), full scale ±1, levels above it kept."""
     array: np.ndarray = frame.to_ndarray()
     if not frame.format.is_planar:

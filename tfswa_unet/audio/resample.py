@@ -30,7 +30,7 @@ class StreamResampler:
             raise AudioError(f"cannot resample from {source_rate} Hz to {target_rate} Hz: rates are at least 1 Hz")
         divisor = math.gcd(source_rate, target_rate)
         self._step, self._phases = source_rate // divisor, target_rate // divisor
-        self._channels = channels
+        self._source_rate, self._channels = source_rate, channels
         self._received = self._sent = 0
         self._unchanged = source_rate == target_rate
         if self._unchanged:
@@ -47,6 +47,11 @@ class StreamResampler:
         self._kernel = transform.kernel
         self._width: int = transform.width
         self._pending = np.zeros((channels, self._width), np.float32)
+
+    @property
+    def delay(self) -> float:
+        """Most seconds by which the output lags behind the blocks pushed."""
+        return 0.0 if self._unchanged else (self._width + self._step) / self._source_rate
 
     def push(self, block: np.ndarray) -> np.ndarray:
         """Take a block (c, t) and give what can be computed of the output (c, t)."""

@@ -24,7 +24,11 @@ EXAMPLES = """\
   tfswa separate song.mp3 --model model.safetensors --template "{track} ({stem}).{ext}"
   tfswa separate song.stem.mp4 --model model.safetensors --stream 0     which audio stream of the file
   tfswa separate album/ --model model.safetensors --device cuda:1 --precision fp32 --batch 16
-  tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --threads 4 --compile
+  tfswa separate album/ --preset best --batch auto                      more passes, better stems; or fast
+  tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --shifts 2 --threads 4 --compile
+  tfswa separate "album/**/*.flac" --on-error stop                      a pattern; the first bad song ends it
+  tfswa separate song.mp3 -o - --stems vocals | ffplay -                one stem to standard output, as wav
+  ffmpeg -i URL -f s16le -ar 44100 -ac 2 - | tfswa separate - --raw 44100,2,s16le -o - --two-stems vocals | ffplay -
   tfswa separate album/ --model model.safetensors --skip-existing --quiet --json > summary.json
   tfswa separate song.mp3 --model model.safetensors --picture           and a picture of what it found
 """
@@ -32,13 +36,24 @@ EXAMPLES = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `tfswa separate`."""
-    from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS
+    from tfswa_unet.inference.presets import DEFAULT_PRESET, PRESETS, SEGMENT_SECONDS
+
+    def of_presets(name: str) -> str:
+        return ", ".join(f"{preset} {getattr(effort, name):g}" for preset, effort in PRESETS.items())
 
     add = parser.add_argument
-    add("songs", nargs="+", type=Path, metavar="SONG", help="audio files, or folders that are searched for them")
+    add(
+        "songs",
+        nargs="+",
+        metavar="SONG",
+        help="audio files, folders that are searched for them, patterns, or - for stdin",
+    )
     kinds = "a bundle (.safetensors), a checkpoint (.ckpt) or a name that `tfswa models` lists as trained"
     add("--model", help=f"{kinds}; {DEFAULT_MODEL} if not given")
-    add("-o", "--out", type=Path, default=Path("stems"), help="folder for the stems")
+    only = "writes the one stem of --stems as wav to stdout, or of --two-stems NAME the mixture without it"
+    add("-o", "--out", default="stems", help=f"folder for the stems; - {only}")
+    raw = "what stdin holds where it has no header, such as 44100,2,s16le; else any container with its header in front"
+    add("--raw", metavar="RATE,CHANNELS,FORMAT", help=raw)
     add("--stems", type=_names, metavar="NAME,…", help="write only these of the model's stems")
     add("--two-stems", metavar="NAME", help="write this stem and no_NAME, the mixture without it")
     add(
@@ -54,12 +69,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stream", type=int, default=0, metavar="N", help="audio stream of each file")
     add("--no-tags", action="store_true", help="do not copy title, artist and the like")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    add("--precision", default="auto", help="auto, fp32 or bf16; auto: bf16 where that is fast and keeps 40 dB to fp32")
+    add("--preset", default=DEFAULT_PRESET, help="fast, balanced or best: overlap, shifts and precision")
+    add(
+        "--precision", help="auto, fp32 or bf16; auto: bf16 where that is fast and keeps 40 dB to fp32; best takes fp32"
+    )
     add("--segment", type=float, default=SEGMENT_SECONDS, metavar="S", help="seconds that the model sees at once")
-    add("--overlap", type=float, default=OVERLAP_SECONDS, metavar="S", help="seconds that neighbouring segments share")
-    add("--batch", type=int, metavar="N", help="segments at a time; 8 on CUDA, else 1; halved when memory runs out")
+    shared = f"seconds that neighbouring segments share ({of_presets('overlap_seconds')})"
+    add("--overlap", type=float, metavar="S", help=shared)
+    passes = f"average N passes whose segments begin at other moments, for N times the work ({of_presets('shifts')})"
+    add("--shifts", type=int, metavar="N", help=passes)
+    add(
+        "--batch",
+        type=_batch,
+        default="auto",
+        metavar="N",
+        help="segments at a time; auto: 8 on CUDA, else 1; halved when memory runs out",
+    )
     add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
     add("--compile", action="store_true", help="let torch.compile rewrite the network first: minutes, for many songs")
+    add("--on-error", default="continue", help="after a song that fails: continue with the next, or stop")
     add("--skip-existing", action="store_true", help="leave songs alone whose stems are all there")
     add(
         "--picture", action="store_true", help="draw the spectrograms of each song and its stems into a PNG beside them"
@@ -70,6 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Separate; give 1 if any song failed."""
+    from tfswa_unet.audio import RawFormat
+    from tfswa_unet.errors import ConfigError
     from tfswa_unet.inference.files import run_request
     from tfswa_unet.inference.request import Request
 
@@ -87,13 +117,17 @@ def run(args: argparse.Namespace) -> int:
         stream=args.stream,
         tags=not args.no_tags,
         picture=args.picture,
+        on_error=args.on_error,
+        raw=RawFormat.parse(args.raw) if args.raw else None,
     )
+    if request.stdout and args.json:
+        raise ConfigError("--json and -o - both write to standard output: leave one of them out")
     if request.passed_over and not args.quiet:
         count = sum(request.passed_over.values())
         endings = ", ".join(sorted(request.passed_over))
         print(f"{count} {'file' if count == 1 else 'files'} passed over: {endings}", file=sys.stderr)
     separator = _separator(args)
-    display = _Display(len(request.inputs), silent=args.quiet or args.json)
+    display = _Display(len(request.inputs), silent=args.quiet or args.json, told=not request.stdout)
     if args.model is None:
         display.tell_default(DEFAULT_MODEL)
     display.tell_precision(separator)
@@ -116,8 +150,10 @@ def run(args: argparse.Namespace) -> int:
                 _summary(results), indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf")
             )
         )
-    if failed and len(results) > 1:
-        print(f"error: {failed} of {len(results)} songs failed", file=sys.stderr)
+    if failed and len(request.inputs) > 1:
+        left = len(request.inputs) - len(results)
+        left_out = f", {left} {'was' if left == 1 else 'were'} not begun" if left and args.on_error == "stop" else ""
+        print(f"error: {failed} of {len(request.inputs)} songs failed{left_out}", file=sys.stderr)
     return 1 if failed or undrawn else 0
 
 
@@ -140,9 +176,11 @@ def _separator(args: argparse.Namespace) -> Separator:
         device=device,
         segment_seconds=args.segment,
         overlap_seconds=args.overlap,
-        batch=args.batch,
+        batch=None if args.batch == "auto" else args.batch,
         precision=args.precision,
         compile=args.compile,
+        shifts=args.shifts,
+        preset=args.preset,
     )
 
 
@@ -166,6 +204,10 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _batch(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
 def _summary(results: list[FileResult]) -> dict[str, Any]:
     counts = {status: sum(result.status == status for result in results) for status in ("done", "skipped", "failed")}
     return {**counts, "songs": [result.plain() for result in results]}
@@ -187,7 +229,7 @@ def _line(result: FileResult) -> str:
 class _Display:
     """Progress for a person: a bar on stderr while a song runs, a line on stdout when it is done."""
 
-    def __init__(self, total: int, silent: bool) -> None:
+    def __init__(self, total: int, silent: bool, told: bool) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -195,7 +237,7 @@ class _Display:
         columns = (TextColumn("{task.description}"), BarColumn(), percentage, TimeRemainingColumn())
         console = Console(stderr=True)
         self.bar = Progress(*columns, console=console, transient=True, disable=silent or not console.is_terminal)
-        self._total, self._silent, self._index = total, silent, 0
+        self._total, self._silent, self._index = total, silent or not told, 0
         self._task = self.bar.add_task("", total=None)
 
     def tell_default(self, name: str) -> None:
@@ -214,7 +256,7 @@ class _Display:
         self.bar.reset(self._task, description=(counted + song.path.name).replace("[", r"\["), total=None)
 
     def advance(self, done: int, total: int) -> None:
-        self.bar.update(self._task, completed=done, total=total)
+        self.bar.update(self._task, completed=done, total=total or None)  # of a pipe it is not known
 
     def tell(self, result: FileResult) -> None:
         self.bar.update(self._task, visible=False)

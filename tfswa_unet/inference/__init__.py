@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from tfswa_unet.inference.files import separate_files as separate_files
     from tfswa_unet.inference.request import InputFile as InputFile
     from tfswa_unet.inference.request import Request as Request
-    from tfswa_unet.inference.separator import Cancelled as Cancelled
     from tfswa_unet.inference.separator import Separator as Separator
+    from tfswa_unet.inference.stream import Cancelled as Cancelled
+    from tfswa_unet.inference.stream import StemStream as StemStream
 
 _MODULES = {
     "files": ("FileResult", "run_request", "separate_file", "separate_files"),
     "request": ("InputFile", "Request"),
-    "separator": ("Cancelled", "Separator"),
+    "separator": ("Separator",),
+    "stream": ("Cancelled", "StemStream"),
 }
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from tfswa_unet import audio
 from tfswa_unet.errors import UserError
 from tfswa_unet.inference.request import InputFile, Job, Request
-from tfswa_unet.inference.separator import BLOCK_SECONDS, Cancel, Cancelled, OnProgress, Separator
-from tfswa_unet.inference.stem_files import Delay, NullError, open_stem_files
+from tfswa_unet.inference.separator import BLOCK_SECONDS, Cancel, OnProgress, Separator
+from tfswa_unet.inference.stem_files import Delay, NullError, StemPipe, open_stem_files
+from tfswa_unet.inference.stream import Cancelled
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def run_request(
     on_result: Callable[[FileResult], None] | None = None,
     cancel: Cancel | None = None,
 ) -> list[FileResult]:
-    """Separate a request's files one after the other; a file that fails does not stop the others.
+    """Separate a request's files one after the other; a file that fails stops the others only where that is asked for.
 
     Args:
         separator: the model at work.
@@ -124,11 +129,13 @@ def run_request(
         cancel: polled before every batch of segments.
 
     Returns:
-        a result for each file, status "failed" with the reason for those that failed.
+        a result for each file, status "failed" with the reason for those that failed; with on_error="stop" for those up
+        to the first that failed.
 
     Raises:
         ConfigError: for stems that the model does not give, or files that would overwrite each other.
         Cancelled: when `cancel` returned true; finished files stay.
+        BrokenPipeError: where nobody reads standard output any more.
     """
     results = []
     for job in request.jobs(separator.stems):
@@ -136,7 +143,7 @@ def run_request(
             on_start(job.file)
         try:
             result = _run_job(separator, request, job, on_progress, cancel)
-        except Cancelled:
+        except (Cancelled, BrokenPipeError):
             raise
         except Exception as error:
             # Whatever is wrong with one song, the others are still to be done; what is no UserError is a defect.
@@ -144,6 +151,8 @@ def run_request(
         results.append(result)
         if on_result:
             on_result(result)
+        if result.status == "failed" and request.on_error == "stop":
+            break
     return results
 
 
@@ -162,15 +171,28 @@ def _run_job(
     if request.skip_existing and all(path.is_file() for path in paths.values()):
         return FileResult(path, "skipped", paths)
     began = time.perf_counter()
-    info = audio.probe(path, request.stream)
+    mixture, null, done = Delay(), NullError(), 0
+    info, blocks = _opened(job.file, request)
     request.check_job(job, info)
     separator.check_channels(info.channels, path)
-
-    mixture, null, done = Delay(), NullError(), 0
-    blocks = mixture.remember(audio.blocks(path, max(1, int(BLOCK_SECONDS * info.rate)), request.stream))
-    stream = separator.stream(blocks, info.rate, info.channels, stems=targets.stems, cancel=cancel)
+    stream = separator.separate_blocks(
+        mixture.remember(blocks),
+        info.rate,
+        info.channels,
+        stems=targets.stems,
+        cancel=cancel,
+        # A pipe may be live: what it gives is separated as soon as it fills a segment, and waited for here, where
+        # an interrupt breaks the waiting off.
+        batch=1 if job.file.piped else None,
+        threaded=not job.file.piped,
+    )
     tags = info.tags if request.tags else None
-    with open_stem_files(paths, info.rate, info.channels, request.format, request.clipping, tags) as files:
+    with (
+        closing(stream),
+        StemPipe.open(paths, info.rate, info.channels, request.format, request.clipping)
+        if request.stdout
+        else open_stem_files(paths, info.rate, info.channels, request.format, request.clipping, tags) as files,
+    ):
         for separated in stream:
             length = next(iter(separated.values())).shape[1]
             original = mixture.pop(length)
@@ -189,3 +211,12 @@ def _run_job(
         null_db=null.decibels if targets.sums else None,
         gain=files.gain,
     )
+
+
+def _opened(file: InputFile, request: Request) -> tuple[audio.AudioInfo, Iterator[np.ndarray]]:
+    """What an input is, and its blocks (c, t)."""
+    if file.piped:
+        reader = audio.PipeReader(sys.stdin.buffer, request.raw, request.stream)
+        return reader.info, reader.blocks()
+    info = audio.probe(file.path, request.stream)
+    return info, audio.blocks(file.path, max(1, int(BLOCK_SECONDS * info.rate)), request.stream)

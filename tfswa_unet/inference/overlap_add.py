@@ -5,22 +5,19 @@
 
 At the edges of a segment a model lacks its surroundings: `context` samples there are dropped. Next to them both
 neighbours know enough, and are cross-faded with weights that sum to one. Everything is placed by position, so a
-stream and an array give the same samples.
+stream and an array give the same samples; both ways work block by block, and what lies between is their only state.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from tfswa_unet.errors import ConfigError
-
-# Where a user asks for nothing else, as in conf/eval.yaml's null.
-SEGMENT_SECONDS = 6.0
-OVERLAP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,52 +79,72 @@ class Segment:
     length: int
 
 
-def cut(blocks: Iterable[np.ndarray], segmentation: Segmentation) -> Iterator[Segment]:
+class Cutter:
     """Cut consecutive blocks (c, t) of any lengths into segments, holding at most two segments and a block.
 
     The last segment slides back to end with the stream, so that it is full of audio; only a stream shorter than one
     segment is filled up with zeros. An empty stream has no segments.
     """
-    size = segmentation.size
-    parts: list[np.ndarray] = []
-    held = 0  # samples in `parts`, which begin where the newest segment began
-    start = 0  # of the next segment, within them
-    for block in blocks:
-        parts.append(block)
-        held += block.shape[1]
-        if held < start + size:
-            continue
-        buffer = np.concatenate(parts, axis=1)
-        while buffer.shape[1] >= start + size:
-            buffer, start = buffer[:, start:], segmentation.hop
-            yield Segment(buffer[:, :size], 0, size)
-        parts, held = [buffer], buffer.shape[1]
 
-    rest = held - start
-    if start and rest > segmentation.overlap:
-        yield Segment(np.concatenate(parts, axis=1)[:, -size:], size - rest, rest)
-    elif not start and held:
-        audio = np.concatenate(parts, axis=1)
-        yield Segment(np.pad(audio, ((0, 0), (0, size - held))), 0, held)
+    def __init__(self, segmentation: Segmentation) -> None:
+        self._segmentation = segmentation
+        self._parts: list[np.ndarray] = []
+        self._held = 0  # samples in the parts, which begin where the newest segment began
+        self._start = 0  # of the next segment, within them
+
+    def push(self, block: np.ndarray) -> list[Segment]:
+        """Take a block, and give the segments that it completes."""
+        size = self._segmentation.size
+        self._parts.append(block)
+        self._held += block.shape[1]
+        if self._held < self._start + size:
+            return []
+        segments = []
+        buffer = np.concatenate(self._parts, axis=1)
+        while buffer.shape[1] >= self._start + size:
+            buffer, self._start = buffer[:, self._start :], self._segmentation.hop
+            segments.append(Segment(buffer[:, :size], 0, size))
+        self._parts, self._held = [buffer], buffer.shape[1]
+        return segments
+
+    def flush(self) -> list[Segment]:
+        """Give the last segment, if the stream does not end with the one before."""
+        size, rest = self._segmentation.size, self._held - self._start
+        if self._start and rest > self._segmentation.overlap:
+            return [Segment(np.concatenate(self._parts, axis=1)[:, -size:], size - rest, rest)]
+        if not self._start and self._held:
+            audio = np.concatenate(self._parts, axis=1)
+            return [Segment(np.pad(audio, ((0, 0), (0, size - self._held))), 0, self._held)]
+        return []
 
 
-def join(outputs: Iterable[np.ndarray], segmentation: Segmentation) -> Iterator[np.ndarray]:
-    """Overlap-add of the outputs (..., t) of consecutive segments, each cut to its `skip` and `length`.
+class Joiner:
+    """Overlap-add of the outputs (..., t) of consecutive segments, on the device where they are.
 
     Only the newest output's tail is held. The blocks (..., t) that come out have together as many samples as the
     stream that was cut.
     """
-    hop, fade, context = segmentation.hop, segmentation.fade, segmentation.context
-    # Hann-shaped; written as tail + (new - tail) · rise, equal neighbours give themselves exactly.
-    rise = np.sin(np.pi / 2 * (np.arange(fade, dtype=np.float32) + 0.5) / max(fade, 1)) ** 2
-    tail: np.ndarray | None = None  # of the newest output, from where the next one's fade begins
-    for output in outputs:
+
+    def __init__(self, segmentation: Segmentation) -> None:
+        self._segmentation = segmentation
+        fade = segmentation.fade
+        # Hann-shaped; written as tail + (new - tail) · rise, equal neighbours give themselves exactly.
+        self._rise = torch.sin(math.pi / 2 * (torch.arange(fade) + 0.5) / max(fade, 1)).square()
+        self._tail: Tensor | None = None  # of the newest output, from where the next one's fade begins
+
+    def push(self, output: Tensor) -> Tensor:
+        """Take the output of the next segment, cut to its `skip` and `length`, and give what is complete."""
+        hop, fade, context = self._segmentation.hop, self._segmentation.fade, self._segmentation.context
         done = hop + context
-        if tail is not None:
-            fading, done = tail[..., :fade], hop
-            mixed = fading + (output[..., context : context + fade] - fading) * rise
-            output = np.concatenate([mixed, output[..., context + fade :]], axis=-1)
-        yield output[..., :done]
-        tail = output[..., done:]
-    if tail is not None:
-        yield tail
+        if self._tail is not None:
+            self._rise = self._rise.to(output.device)
+            fading, done = self._tail[..., :fade], hop
+            mixed = fading + (output[..., context : context + fade] - fading) * self._rise
+            output = torch.cat([mixed, output[..., context + fade :]], dim=-1)
+        self._tail = output[..., done:]
+        return output[..., :done]
+
+    def flush(self) -> Tensor | None:
+        """Give the end of the last output; None where there was none."""
+        tail, self._tail = self._tail, None
+        return tail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import string
 from collections import Counter
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from tfswa_unet.audio import FORMATS, SUFFIXES, AudioInfo, check_format
+from tfswa_unet.audio import FORMATS, PIPED, STDIN, SUFFIXES, AudioInfo, RawFormat, check_format
 from tfswa_unet.errors import AudioError, ConfigError, unknown
 from tfswa_unet.files import free_bytes
 from tfswa_unet.inference.stem_files import CLIPS, Clip, Targets, nearest_folder
@@ -18,15 +19,18 @@ from tfswa_unet.inference.stem_files import CLIPS, Clip, Targets, nearest_folder
 TEMPLATE = "{track}/{stem}.{ext}"
 FIELDS = ("track", "stem", "ext", "suffix", "file")
 FLOAT_BYTES = 4
+PIPE = "-"  # standard input or output
 LOSSY_BYTES = 1  # more than any lossy format needs for a sample
+ON_ERROR = ("continue", "stop")
 
 
 @dataclass(frozen=True)
 class InputFile:
-    """An audio file to separate, and the track name under which its stems are filed."""
+    """An audio file to separate, and the track name under which its stems are filed; `piped` for standard input."""
 
     path: Path
     track: str
+    piped: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class Request:
         stream: which audio stream of each file.
         tags: copy the file's tags.
         picture: a picture is drawn beside the stems of each, at its `picture_path`.
+        on_error: what follows a file that fails: "continue" with the next, or "stop".
+        raw: what standard input holds, where that has no header.
+        stdout: write one stem as wav to standard output, and nothing below `out`.
         passed_over: how many files of each ending a search left out.
 
     Raises:
@@ -74,6 +81,9 @@ class Request:
     stream: int = 0
     tags: bool = True
     picture: bool = False
+    on_error: str = "continue"
+    raw: RawFormat | None = None
+    stdout: bool = False
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -81,6 +91,13 @@ class Request:
             raise unknown("format", self.format, FORMATS)
         if self.clip not in (None, *CLIPS):
             raise unknown("clip", self.clip, CLIPS)
+        if self.on_error not in ON_ERROR:
+            raise unknown("on_error", self.on_error, ON_ERROR)
+        if self.raw is not None and not any(file.piped for file in self.inputs):
+            raise ConfigError("raw audio is read from standard input only: give - as the song")
+        if self.stdout:
+            self._check_piped()
+            return
         if self.out.exists() and not self.out.is_dir():
             raise ConfigError(f"the output folder {self.out} is a file: name a folder")
         _check_template(self.template, FORMATS[self.format].extension)
@@ -91,21 +108,27 @@ class Request:
     def find(cls, inputs: Iterable[str | bytes | Path], out: str | bytes | Path, **settings: Any) -> Request:
         """The request for files, and for all audio files below folders, in a stable order.
 
-        A file's track is its name without ending; in a folder it is the path from that folder, so that equal names in
-        two albums stay apart. Hidden files and what lies in the output folder are passed over.
+        What does not exist may be a pattern of `glob`, such as "album/**/*.flac", and stands for the folders and audio
+        files that fit. A file's track is its name without ending; in a folder it is the path from that folder, so that
+        equal names in two albums stay apart. Hidden files and what lies in the output folder are passed over.
 
         Args:
-            inputs: files and folders.
-            out: folder for the stems.
+            inputs: files, folders and patterns; "-" is standard input.
+            out: folder for the stems; "-" is standard output, which takes one stem of one song.
             settings: the other fields.
 
         Raises:
-            AudioError: for an input that does not exist, or a folder without audio files.
+            AudioError: for an input that does not exist, a pattern that nothing fits, or a folder without audio files.
             ConfigError: as for a request.
         """
         files: dict[Path, InputFile] = {}
         passed_over: Counter[str] = Counter()
-        for given in (Path(os.fsdecode(each)) for each in inputs):
+        inputs = list(inputs)
+        if PIPE in inputs:
+            files[STDIN] = InputFile(STDIN, STDIN.name, piped=True)
+            inputs = [each for each in inputs if each != PIPE]
+        settings = {"stdout": out == PIPE, **settings}
+        for given in (path for each in inputs for path in _fitting(Path(os.fsdecode(each)), passed_over)):
             for file in _found(given, Path(os.fsdecode(out)), passed_over):
                 files.setdefault(file.path.resolve(), file)
         return cls(tuple(files.values()), Path(os.fsdecode(out)), passed_over=passed_over, **settings)
@@ -113,7 +136,8 @@ class Request:
     @property
     def clipping(self) -> Clip:
         """The clip setting, its default decided by the format."""
-        return cast(Clip, self.clip or ("none" if self.format == "wav32f" else "shared"))
+        shared = "clamp" if self.stdout else "shared"  # one gain for all is known at the end only
+        return cast(Clip, self.clip or ("none" if self.format == "wav32f" else shared))
 
     def jobs(self, known: Sequence[str]) -> list[Job]:
         """The stems to write of each file, and where, given the stems that the model gives.
@@ -123,6 +147,14 @@ class Request:
                 a name lies outside `out`.
         """
         targets = Targets.choose(known, self.stems, self.two_stems, self.residual)
+        if self.stdout:
+            written = targets.names if targets.two_stems is None else targets.names[1:]
+            if len(written) != 1:
+                raise ConfigError(
+                    f"standard output takes one stem, {len(written)} are asked for ({', '.join(written)}): "
+                    f"name one of them, as --stems {written[0]} does"
+                )
+            return [Job(file, targets, {written[0]: Path(PIPE)}) for file in self.inputs]
         inputs = self._without_stems(targets.names) if self.skip_existing else self.inputs
         owners = {file.path.resolve(): file for file in inputs}
         jobs = []
@@ -157,6 +189,8 @@ class Request:
         Raises:
             ConfigError: for the first of them.
         """
+        if self.stdout:
+            return
         pictures = [picture_path(job.file.path, job.paths)] if self.picture else []
         for path in [*job.paths.values(), *pictures]:
             try:
@@ -178,6 +212,8 @@ class Request:
             ConfigError: for names that cannot be written, or a disk that is too full.
         """
         format = check_format(self.format, info.rate, info.channels)
+        if self.stdout:
+            return
         for path in job.paths.values():
             if path.is_dir():
                 raise ConfigError(
@@ -193,6 +229,16 @@ class Request:
                 f"the stems of {info.path} need about {needed / 1e9:.1f} GB in {self.out}, "
                 f"{free / 1e9:.1f} GB are free: choose another folder, fewer stems or a smaller format"
             )
+
+    def _check_piped(self) -> None:
+        if len(self.inputs) != 1:
+            raise ConfigError(f"standard output takes one song, {len(self.inputs)} are given: name a folder with -o")
+        if self.format not in PIPED:
+            raise ConfigError(f"{self.format} cannot be written to standard output: choose one of {', '.join(PIPED)}")
+        if self.clip == "shared":
+            raise ConfigError("standard output knows no gain for the whole song: choose --clip none or clamp")
+        if self.picture or self.skip_existing:
+            raise ConfigError("a picture, and skipping what exists, need files: name a folder with -o")
 
     def _paths(self, file: InputFile, stems: Iterable[str]) -> dict[str, Path]:
         ending = FORMATS[self.format].extension.lstrip(".")
@@ -217,6 +263,24 @@ def picture_path(song: Path, paths: Mapping[str, Path]) -> Path:
     return next(iter(paths.values())).parent / f"{song.name} spectrograms.png"
 
 
+def _fitting(given: Path, passed_over: Counter[str]) -> list[Path]:
+    """The path itself where it exists or is no pattern, else the folders and audio files that fit it."""
+    if given.exists() or not glob.has_magic(str(given)):
+        return [given]
+    paths = [Path(path) for path in sorted(glob.glob(str(given), recursive=True))]
+    fitting = [path for path in paths if path.is_dir() or path.suffix.lower() in SUFFIXES]
+    passed_over.update(_ending(path) for path in set(paths) - set(fitting))
+    # "**" also gives the folders on the way to what it finds, which would bring all in them.
+    files = [path for path in fitting if path.is_file()]
+    if not fitting:
+        raise AudioError(f"{given}: no audio file or folder fits this pattern")
+    return files or fitting
+
+
+def _ending(path: Path) -> str:
+    return path.suffix.lower() or "no ending"
+
+
 def _found(given: Path, out: Path, passed_over: Counter[str]) -> list[InputFile]:
     if not given.exists():
         raise AudioError(f"{given}: no such file or folder")
@@ -231,7 +295,7 @@ def _found(given: Path, out: Path, passed_over: Counter[str]) -> list[InputFile]
         if path.suffix.lower() in SUFFIXES:
             found.append(InputFile(path, str(inside.with_suffix(""))))
         else:
-            passed_over[path.suffix.lower() or "no ending"] += 1
+            passed_over[_ending(path)] += 1
     if not found:
         raise AudioError(f"{given} holds no audio files: expected endings such as .wav, .flac, .mp3 or .m4a")
     return found

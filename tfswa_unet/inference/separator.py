@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from tfswa_unet.audio.resample import StreamResampler
+from tfswa_unet.audio import probe, read
 from tfswa_unet.bundle import load_model
 from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
-from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS, Segment, Segmentation, cut, join
+from tfswa_unet.inference.overlap_add import Segmentation
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
+from tfswa_unet.inference.presets import BATCHES, DEFAULT_PRESET, SEGMENT_SECONDS, pick_preset
+from tfswa_unet.inference.stages import ahead
+from tfswa_unet.inference.stream import Cancelled as Cancelled
+from tfswa_unet.inference.stream import Stems, StemStream
 from tfswa_unet.types import StemModel
 
+if TYPE_CHECKING:
+    from tfswa_unet.inference.files import FileResult
+
 OnProgress = Callable[[int, int], None]  # samples done, samples in all
-Cancel = Callable[[], bool]  # polled: whether to stop
+Cancel = Callable[[], bool] | threading.Event  # polled: whether to stop
 
 BLOCK_SECONDS = 10.0  # of audio that are read at once
-CUDA_BATCH = 8
 MOST_CHANNELS = 8  # of an array (t, c) that is longer than that
-
-
-class Cancelled(Exception):
-    """Raised where `cancel` returned true."""
 
 
 class Separator:
@@ -37,19 +40,22 @@ class Separator:
 
     The audio is brought to the model's rate and channels, cut into overlapping segments, run in batches, joined, and
     brought back, so that stems have the input's rate, channels and number of samples. Segments that are silent
-    throughout give silence exactly, without running the model.
+    throughout give silence exactly, without running the model. Several threads may use one separator at once.
 
     Args:
         model: a network that satisfies `types.StemModel`; moved to the device and put into eval mode.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for CUDA where there is one.
-        segment_seconds: what the model sees at once; None for `overlap_add.SEGMENT_SECONDS`.
-        overlap_seconds: what neighbouring segments share; None for `overlap_add.OVERLAP_SECONDS`.
+        segment_seconds: what the model sees at once; None for `presets.SEGMENT_SECONDS`.
+        overlap_seconds: what neighbouring segments share; None for the preset's.
         context_seconds: the part of the overlap, at either side, in which the model lacks its surroundings and which is
             dropped; None for a quarter of the overlap.
         batch: segments in one call of the model; None for 8 on CUDA and 1 elsewhere. Halved when memory runs out.
         precision: "fp32", "bf16", or "auto" for bf16 where the device is built for it and the model's stems keep
-            `precision.PARITY` dB to those of fp32; `parity` then says how many they do.
+            `precision.PARITY` dB to those of fp32; `parity` then says how many they do. None for the preset's.
         compile: let torch.compile rewrite the network first, which takes minutes and pays for many songs.
+        shifts: passes over the mixture, each with segments that begin at other moments, whose stems are averaged: so
+            many times the work. None for the preset's.
+        preset: "fast", "balanced" or "best": overlap, shifts and precision where they are not given.
 
     Raises:
         ConfigError: for impossible values.
@@ -64,8 +70,10 @@ class Separator:
         overlap_seconds: float | None = None,
         context_seconds: float | None = None,
         batch: int | None = None,
-        precision: Precision | Literal["auto"] = "auto",
+        precision: Precision | Literal["auto"] | None = None,
         compile: bool = False,
+        shifts: int | None = None,
+        preset: str = DEFAULT_PRESET,
     ) -> None:
         if not all(hasattr(model, name) for name in ("stems", "rate", "channels")):
             raise ModelError(
@@ -73,22 +81,27 @@ class Separator:
             )
         if batch is not None and batch < 1:
             raise ConfigError(f"batch={batch}: at least one segment must run at a time")
+        effort = pick_preset(preset)
+        self.shifts = effort.shifts if shifts is None else shifts
+        if self.shifts < 1:
+            raise ConfigError(f"shifts={shifts}: at least one pass over the mixture is needed")
+        asked: str = effort.precision if precision is None else precision
         self.device = pick_device(device)
-        self.precision = pick_precision(precision, self.device)
+        self.precision = pick_precision(asked, self.device)
         self.model = model
         if isinstance(model, nn.Module):
             model.to(self.device).eval()
         self.parity: float | None = None  # dB between bf16 and fp32, where "auto" had the choice
-        if precision == "auto" and self.precision == "bf16":
+        if asked == "auto" and self.precision == "bf16":
             self.parity = parity(model, self.device)
             # NaN, which a model that overflows gives, is no parity either.
             self.precision = "bf16" if self.parity >= PARITY else "fp32"
         self.segment_seconds = SEGMENT_SECONDS if segment_seconds is None else segment_seconds
-        self.overlap_seconds = OVERLAP_SECONDS if overlap_seconds is None else overlap_seconds
+        self.overlap_seconds = effort.overlap_seconds if overlap_seconds is None else overlap_seconds
         self.segmentation = Segmentation.from_seconds(
             model.rate, self.segment_seconds, self.overlap_seconds, context_seconds
         )
-        self.batch = batch or (CUDA_BATCH if self.device.type == "cuda" else 1)
+        self.batch = batch or BATCHES.get(self.device.type, 1)
         if compile:
             example = torch.zeros(self.batch, model.channels, self.segmentation.size)
             compile_network(model, lambda: self._forward(example, [0]))
@@ -114,31 +127,35 @@ class Separator:
 
     def separate(
         self,
-        audio: ArrayLike | Tensor,
-        rate: int,
+        audio: ArrayLike | Tensor | str | Path,
+        rate: int | None = None,
         *,
         stems: Sequence[str] | str | None = None,
         on_progress: OnProgress | None = None,
         cancel: Cancel | None = None,
     ) -> dict[str, np.ndarray]:
-        """Separate a whole mixture held in memory.
+        """Separate a whole mixture into stems held in memory.
 
         Args:
             audio: samples (c, t), (t,), or (t, c) where that is plain, of one channel or as many as the model has: a
-                NumPy array, a tensor or lists; floats of full scale ±1, or integers of their type's full scale.
-            rate: Hz, a whole number.
+                NumPy array, a tensor or lists; floats of full scale ±1, or integers of their type's full scale. Or
+                the path of an audio file.
+            rate: Hz, a whole number; a file has its own.
             stems: which stems to give; None for all.
             on_progress: called with the samples done and the samples in all.
-            cancel: polled before every batch.
+            cancel: a `threading.Event`, or a callable that gives a truth value; looked at before every batch.
 
         Returns:
             for each stem a NumPy array float32 of the input's shape.
 
         Raises:
-            AudioError: for an array of another kind or channel count, or with samples that are not finite.
+            AudioError: for an array of another kind or channel count, or with samples that are not finite; for a
+                file that cannot be read, or has another rate than is given.
             ConfigError: for an unknown stem.
-            Cancelled: when `cancel` returned true.
+            Cancelled: when `cancel` said to stop.
         """
+        if isinstance(audio, str | Path):
+            audio, rate = _from_file(audio, rate)
         rate = _whole_rate(rate)
         given = _samples(audio)
         turned = given.ndim == 2 and given.shape[1] <= MOST_CHANNELS < given.shape[0]
@@ -149,7 +166,7 @@ class Separator:
         size = max(1, int(BLOCK_SECONDS * rate))
         blocks = (audio[:, i : i + size].astype(np.float32, copy=False) for i in range(0, total, size))
         done = 0
-        for separated in self.stream(blocks, rate, channels, stems=names, cancel=cancel):
+        for separated in self.separate_blocks(blocks, rate, channels, stems=names, cancel=cancel):
             end = done + next(iter(separated.values())).shape[1]
             for name, block in separated.items():
                 result[name][:, done:end] = block
@@ -162,24 +179,66 @@ class Separator:
 
     def stream(
         self,
+        rate: int,
+        channels: int,
+        *,
+        stems: Sequence[str] | str | None = None,
+        batch: int = 1,
+        cancel: Cancel | None = None,
+    ) -> StemStream:
+        """Separate a mixture that comes in blocks; see `StemStream`, whose `latency` says how late the stems are.
+
+        Args:
+            rate: Hz, of what goes in and comes out.
+            channels: of every block.
+            stems: which stems to give; None for all.
+            batch: segments that are waited for and then run at once: each but the first adds a hop to the latency.
+            cancel: as for `separate`.
+
+        Raises:
+            AudioError: for a rate or channels that cannot be separated.
+            ConfigError: for an unknown stem.
+        """
+        names = check_names(stems, self.stems)
+        self.check_channels(channels)
+        if batch < 1:
+            raise ConfigError(f"batch={batch}: at least one segment must run at a time")
+        return StemStream(self, _whole_rate(rate), channels, names, batch, polled(cancel))
+
+    def separate_blocks(
+        self,
         blocks: Iterable[np.ndarray],
         rate: int,
         channels: int,
         *,
-        stems: Sequence[str] | None = None,
+        stems: Sequence[str] | str | None = None,
+        batch: int | None = None,
         cancel: Cancel | None = None,
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """Separate consecutive blocks (c, t) float32 as they come; the samples are those that `separate` gives.
+        threaded: bool = False,
+    ) -> Generator[Stems, None, None]:
+        """Separate consecutive blocks (c, t) float32 as they are asked for, in batches.
 
         The blocks that come out, for each stem (c, t), differ in length from those that go in, and lag behind by a
-        batch of segments; in all they have as many samples. Arguments and errors are those of `separate`, raised at
-        once as far as they do not depend on the samples.
+        batch of segments, `batch` or the separator's; in all they have as many samples. `threaded` takes the blocks,
+        resamples and cuts them in a thread beside the model. Other arguments and errors are those of `separate`, raised
+        at once as far as they do not depend on the samples.
         """
-        names = check_names(stems, self.stems)
-        self.check_channels(channels)
-        if rate < 1:
-            raise AudioError(f"got a rate of {rate} Hz: give the rate at which the audio was sampled")
-        return self._stream(blocks, rate, channels, names, cancel)
+        stream = self.stream(rate, channels, stems=stems, batch=batch or self.batch, cancel=cancel)
+
+        def separated() -> Generator[Stems, None, None]:
+            with stream, ExitStack() as stack:
+                segments = stream.segments(blocks)
+                yield from stream.run(stack.enter_context(ahead(segments)) if threaded else segments)
+
+        return separated()
+
+    def separate_files(
+        self, inputs: Iterable[str | bytes | Path], out: str | bytes | Path, **options: Any
+    ) -> list[FileResult]:
+        """Separate files, and all audio files below folders, into files below `out`; see `files.separate_files`."""
+        from tfswa_unet.inference.files import separate_files
+
+        return separate_files(self, inputs, out, **options)
 
     def check_channels(self, channels: int, song: Path | None = None) -> None:
         """Refuse audio whose channels the model cannot take, with a sentence that names the song.
@@ -194,52 +253,22 @@ class Separator:
                 f"mix it down first, for example with ffmpeg -i IN -ac {self.model.channels} OUT.wav"
             )
 
-    def _stream(
-        self, blocks: Iterable[np.ndarray], rate: int, channels: int, names: tuple[str, ...], cancel: Cancel | None
-    ) -> Iterator[dict[str, np.ndarray]]:
-        received = emitted = 0
+    @property
+    def advice(self) -> str:
+        """What to do about a model that gives samples which are not finite."""
+        if self.precision == "bf16":
+            return "try precision=fp32"
+        return "its weights are damaged or its training failed"
 
-        def counted() -> Iterator[np.ndarray]:
-            nonlocal received
-            for block in blocks:
-                if not np.isfinite(block).all():
-                    raise AudioError(
-                        f"the audio holds NaN or infinite samples near {received / rate:.1f} s: repair the file first"
-                    )
-                received += block.shape[1]
-                yield block
+    def run(self, audio: np.ndarray, rows: Sequence[int]) -> Tensor:
+        """The stems `rows` (b, s, c, t), on the device, of segments (b, c, t), in fewer at a time when memory runs out.
 
-        model_rate = self.model.rate
-        segments = cut(_resampled(counted(), rate, model_rate, channels), self.segmentation)
-        joined = join(self._outputs(segments, names, cancel), self.segmentation)
-        rows = len(names) * channels
-        flat = (block.reshape(rows, block.shape[-1]) for block in joined)
-        for block in _resampled(flat, model_rate, rate, rows):
-            # There and back again may round up to one sample more than there was; only the last block can be cut.
-            block = block[:, : received - emitted]
-            emitted += block.shape[1]
-            if block.shape[1]:
-                yield dict(zip(names, block.reshape(len(names), channels, block.shape[1]), strict=True))
-
-    def _outputs(
-        self, segments: Iterator[Segment], names: tuple[str, ...], cancel: Cancel | None
-    ) -> Iterator[np.ndarray]:
-        """The part (s, c, t) of each segment's output that is kept."""
-        rows = [self.stems.index(name) for name in names]
-        while batch := list(islice(segments, self.batch)):
-            if cancel and cancel():
-                raise Cancelled("the separation was cancelled")
-            loud = [segment.audio for segment in batch if segment.audio.any()]
-            outputs = iter(self._run(np.stack(loud), rows)) if loud else iter(())
-            for segment in batch:
-                if segment.audio.any():
-                    yield next(outputs)[..., segment.skip : segment.skip + segment.length]
-                else:
-                    yield np.zeros((len(rows), segment.audio.shape[0], segment.length), np.float32)
-
-    def _run(self, audio: np.ndarray, rows: list[int]) -> np.ndarray:
-        """Stems (b, s, c, t) of segments (b, c, t), in fewer at a time when memory runs out."""
+        Raises:
+            ModelError: where not even one segment fits into the memory.
+        """
         mixtures = torch.from_numpy(audio)
+        if self.device.type == "cuda":
+            mixtures = mixtures.pin_memory()
         b, c, t = mixtures.shape
         if c != self.model.channels:
             # One channel is given to all of the model's; a model of one channel takes each for itself.
@@ -256,22 +285,20 @@ class Separator:
                         "make the segment shorter or use device=cpu"
                     ) from None
                 self.batch = len(part) // 2
-        stems = torch.cat(outputs)
+        stems = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         if c == 1:
             stems = stems.mean(dim=2, keepdim=True)
-        result = stems.reshape(b, c, len(rows), t).transpose(1, 2) if self.model.channels == 1 else stems
-        # A sum carries any NaN or infinity, and is ten times cheaper than looking at every sample.
-        if not torch.isfinite(result.sum()):
-            advice = (
-                "try precision=fp32" if self.precision == "bf16" else "its weights are damaged or its training failed"
-            )
-            raise ModelError(f"the model gave NaN or infinite samples in {self.precision}: {advice}")
-        return result.numpy()
+        return stems.reshape(b, c, len(rows), t).transpose(1, 2) if self.model.channels == 1 else stems
 
-    def _forward(self, mixtures: Tensor, rows: list[int]) -> Tensor:
+    def _forward(self, mixtures: Tensor, rows: Sequence[int]) -> Tensor:
         enabled = self.precision == "bf16"
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
-            return cast(Tensor, self.model(mixtures.to(self.device)))[:, rows].float().cpu()
+            return cast(Tensor, self.model(mixtures.to(self.device, non_blocking=True)))[:, list(rows)].float()
+
+
+def polled(cancel: Cancel | None) -> Callable[[], bool] | None:
+    """What says whether to stop: a `threading.Event` by being set, a callable by what it gives."""
+    return cancel.is_set if isinstance(cancel, threading.Event) else cancel
 
 
 def check_names(wanted: Sequence[str] | str | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -291,6 +318,13 @@ def check_names(wanted: Sequence[str] | str | None, known: Sequence[str]) -> tup
     if not wanted:
         raise ConfigError(f"no stem is asked for: name at least one of {', '.join(known)}")
     return tuple(name for name in known if name in wanted)
+
+
+def _from_file(path: str | Path, rate: int | None) -> tuple[np.ndarray, int]:
+    info = probe(path)
+    if rate is not None and rate != info.rate:
+        raise AudioError(f"{path}: has {info.rate} Hz, {rate} Hz is given: leave the rate of a file out")
+    return read(path), info.rate
 
 
 def _whole_rate(rate: object) -> int:
@@ -318,10 +352,3 @@ def _samples(audio: object) -> np.ndarray:
         return array
     half = 2.0 ** (8 * array.dtype.itemsize - 1)
     return ((array - (half if array.dtype.kind == "u" else 0.0)) / half).astype(np.float32)
-
-
-def _resampled(blocks: Iterable[np.ndarray], source: int, target: int, channels: int) -> Iterator[np.ndarray]:
-    resampler = StreamResampler(source, target, channels)
-    for block in blocks:
-        yield resampler.push(block)
-    yield resampler.flush()

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
 import numpy as np
 
-from tfswa_unet.audio import FORMATS, Writer
+from tfswa_unet.audio import FORMATS, PipeWriter, Writer
 from tfswa_unet.errors import AudioError, ConfigError
 from tfswa_unet.inference.separator import check_names
+from tfswa_unet.inference.stages import behind
 
 Residual = Literal["stem", "spread"]
 RESIDUALS = ("stem", "spread")
@@ -124,14 +127,15 @@ class NullError:
 
 
 class StemFiles:
-    """Writers of one mixture's stems; made by `open_stem_files`.
+    """Writers of one mixture's stems, each in a thread of its own; made by `open_stem_files`.
 
     With clip="shared" the samples go to temporary float files first, since the gain that keeps the loudest stem below
     full scale is known only at the end.
     """
 
-    def __init__(self, writers: Mapping[str, Writer], clip: Clip, spools: Mapping[str, Path]) -> None:
+    def __init__(self, stack: ExitStack, writers: Mapping[str, Writer], clip: Clip, spools: Mapping[str, Path]) -> None:
         self._writers, self._clip, self._spools = writers, clip, spools
+        self._give = {name: stack.enter_context(behind(name)) for name in writers}
         self._peak = 0.0
 
     @property
@@ -140,29 +144,57 @@ class StemFiles:
         return min(1.0, 1.0 / self._peak) if self._peak else 1.0
 
     def write(self, stems: Mapping[str, np.ndarray]) -> None:
-        """Write a block (c, t) of every stem."""
+        """Have a block (c, t) of every stem written, which is not to be changed any more."""
         for name, block in stems.items():
             if self._clip == "shared":
                 self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
-                self._spool(self._spools[name], block)
+                self._give[name](partial(_spool, self._spools[name], block))
+            elif self._clip == "clamp":
+                self._give[name](partial(self._writers[name].write, np.clip(block, -1, 1)))
             else:
-                self._writers[name].write(np.clip(block, -1, 1) if self._clip == "clamp" else block)
+                self._give[name](partial(self._writers[name].write, block))
 
     def finish(self) -> None:
-        """Write the temporary files' samples, times the gain, to their files."""
+        """Have the temporary files' samples, times the gain, written to their files."""
         for name, path in self._spools.items():
-            writer = self._writers[name]
-            with open(path, "rb") as spool:
-                while len(samples := np.fromfile(spool, np.float32, SPOOL_SAMPLES * writer.channels)):
-                    writer.write(samples.reshape(-1, writer.channels).T * np.float32(self.gain))
-            path.unlink()
+            self._give[name](partial(_unspool, path, self._writers[name], self.gain))
 
-    def _spool(self, path: Path, block: np.ndarray) -> None:
-        try:
-            with open(path, "ab") as spool:
-                np.ascontiguousarray(block.T, np.float32).tofile(spool)
-        except OSError as error:
-            raise AudioError(f"{path.parent.parent}: no room for temporary files ({error}): free some space") from error
+
+class StemPipe:
+    """One stem written to standard output, in place of `StemFiles`."""
+
+    gain = 1.0
+
+    def __init__(self, name: str, writer: PipeWriter, clip: Clip) -> None:
+        self._name, self._writer, self._clip = name, writer, clip
+
+    @classmethod
+    @contextmanager
+    def open(cls, paths: Iterable[str], rate: int, channels: int, format: str, clip: Clip) -> Iterator[StemPipe]:
+        """Write the header; arguments are those of `open_stem_files`, of one stem."""
+        (name,) = paths
+        yield cls(name, PipeWriter(sys.stdout.buffer, rate, channels, format), clip)
+
+    def write(self, stems: Mapping[str, np.ndarray]) -> None:
+        """Write the stem's block (c, t)."""
+        block = stems[self._name]
+        self._writer.write(np.clip(block, -1, 1) if self._clip == "clamp" else block)
+
+
+def _spool(path: Path, block: np.ndarray) -> None:
+    try:
+        with open(path, "ab") as spool:
+            np.ascontiguousarray(block.T, np.float32).tofile(spool)
+    except OSError as error:
+        raise AudioError(f"{path.parent.parent}: no room for temporary files ({error}): free some space") from error
+
+
+def _unspool(path: Path, writer: Writer, gain: float) -> None:
+    if path.exists():
+        with open(path, "rb") as spool:
+            while len(samples := np.fromfile(spool, np.float32, SPOOL_SAMPLES * writer.channels)):
+                writer.write(samples.reshape(-1, writer.channels).T * np.float32(gain))
+        path.unlink()
 
 
 @contextmanager
@@ -188,7 +220,7 @@ def open_stem_files(
         writers = {
             name: stack.enter_context(Writer(part, rate, channels, format, tags)) for name, part in parts.items()
         }
-        files = StemFiles(writers, clip, spools)
+        files = StemFiles(stack, writers, clip, spools)
         yield files
         files.finish()
         stack.close()
