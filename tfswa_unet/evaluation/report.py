@@ -77,7 +77,7 @@ def describe(settings: EvaluationSettings, songs: Sequence[ScoredTrack], checkpo
         "equaliser": settings.equaliser.record() if settings.equaliser else None,
         "overlap": settings.overlap,
         "segment_seconds": settings.segment_seconds,
-        "shifts": 1,  # a track is separated once; averages over shifted passes are not offered
+        "shifts": 1,  # eval.py separates a track once
         "precision": settings.precision,
         "commit": commit(),
         "versions": versions(),
