@@ -151,3 +151,13 @@ def test_windows_of_other_examples_are_apart():
     qkv = torch.randn(3, 7, 6, 3 * 8)
     alone = torch.cat([layer(example[None]) for example in qkv])
     assert torch.allclose(layer(qkv), alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (7, 9)])
+def test_what_is_compiled_is_the_same_attention(monkeypatch, shape):
+    layer = WindowAttention(8, 4, (4, 4), shifted=True)
+    nn.init.normal_(layer.position_bias)
+    qkv = torch.randn(3, *shape, 24)
+    wanted = layer(qkv)
+    monkeypatch.setattr("torch.compiler.is_compiling", lambda: True)
+    assert torch.allclose(layer(qkv), wanted, atol=1e-6)

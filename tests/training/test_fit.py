@@ -183,3 +183,19 @@ def test_mixed_precision_on_the_cpu(config, tmp_path, precision):
     assert run.module.skipped == 0
     assert torch.isfinite(_weights(run.module)).all()
     assert run.module.model.network.checkpointing == ("checkpoint" in precision)
+
+
+def test_a_network_that_cannot_be_compiled_is_one_sentence(config, tmp_path, monkeypatch):
+    from torch._dynamo.exc import TorchDynamoException
+
+    def fail(*_):
+        raise TorchDynamoException("backend='inductor' raised:\nRuntimeError: x\n\nSet TORCHDYNAMO_VERBOSE=1 for more")
+
+    monkeypatch.setattr("tfswa_unet.training.module.SeparationModule.validation_step", fail)
+    told = (
+        r"^strategy=compile: torch\.compile failed here \(backend='inductor' raised: RuntimeError: x\): leave it out$"
+    )
+    with pytest.raises(ConfigError, match=told):
+        fit(config("strategy=compile"), tmp_path / "compiled")
+    with pytest.raises(TorchDynamoException):
+        fit(config(), tmp_path / "plain")

@@ -151,7 +151,14 @@ class WindowAttention(nn.Module):
         bias = self.position_bias[self.relative].permute(2, 0, 1)[None]
         if any(padding):
             bias = bias + self._padding_mask(n, f, padding, bias)
-        out = attend(windows, self.heads, bias=bias.to(qkv.dtype))
+        bias = bias.to(qkv.dtype)
+        if torch.compiler.is_compiling():
+            # Inductor of torch 2.14 mistakes the axes of attention with a bias where there are more than four.
+            apart = windows.shape[:2]
+            each = bias.expand(apart[1], -1, -1, -1).repeat(apart[0], 1, 1, 1)
+            out = attend(windows.flatten(0, 1), self.heads, bias=each).unflatten(0, apart)
+        else:
+            out = attend(windows, self.heads, bias=bias)
 
         merged = merge_windows(out, self.window, rows, columns)
         return F.pad(merged, (0, 0, *(-side for side in padding))) if any(padding) else merged

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from tfswa_unet.errors import ConfigError
 from tfswa_unet.processes import keep_pages
 from tfswa_unet.training.builder import Run, build_run
 from tfswa_unet.training.callbacks import EarlyStopping
@@ -48,7 +50,7 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
         )
     try:
         path = run.resume.path if run.resume else None
-        with checkpoints.stoppable(run.resume):
+        with checkpoints.stoppable(run.resume), _compilable(run):
             run.trainer.fit(run.module, run.data, ckpt_path=path, weights_only=True)
     except OSError as error:
         if error.errno is None or isinstance(error, ConnectionError):
@@ -66,6 +68,18 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
         if run.module.skipped:
             console.print(f"{run.module.skipped} steps had a loss or gradient that was not finite and were skipped")
     return checkpoints.best if checkpoints.best_path else math.nan
+
+
+@contextmanager
+def _compilable(run: Run) -> Iterator[None]:
+    """Tell in one sentence that torch could not compile the network."""
+    try:
+        yield
+    except Exception as error:
+        if not (run.config.strategy.compile and type(error).__module__.startswith("torch._")):
+            raise
+        reason = " ".join(str(error).partition("Set TORCH")[0].split())
+        raise ConfigError(f"strategy=compile: torch.compile failed here ({reason[:300]}): leave it out") from error
 
 
 def _reason(run: Run) -> str:
