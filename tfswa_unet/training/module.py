@@ -37,7 +37,7 @@ class SeparationModule(L.LightningModule):
         gradient_clip: largest gradient norm; 0 turns clipping off.
         max_skipped: steps in a row that may be skipped before training stops.
         gradient_checkpointing: recompute each block's activations in the backward pass.
-        compile: let torch.compile rewrite each of the network's blocks; the first steps take tens of seconds.
+        compile: let torch.compile rewrite each of the network's blocks; the first steps take minutes.
         seed: of the augmentation.
 
     Raises:
@@ -63,7 +63,7 @@ class SeparationModule(L.LightningModule):
         self.model.network.checkpointing = gradient_checkpointing  # type: ignore[assignment]
         if compile:
             for region in self.model.network.regions():  # type: ignore[operator]
-                region.compile()  # in place, so that the names in checkpoints stay
+                region.compile(dynamic=False)  # in place, so that the names in checkpoints stay
         self.loss = WeightedLoss(loss)
         _, for_batches = split(augmentation)
         self.augmentation = build_augmentation(for_batches, rate=self.model.rate)
