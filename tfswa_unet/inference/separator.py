@@ -28,6 +28,10 @@ CUDA_BATCH = 8
 MOST_CHANNELS = 8  # of an array (t, c) that is longer than that
 
 
+class NotFiniteError(ModelError):
+    """A model gave NaN or infinite samples."""
+
+
 class Cancelled(Exception):
     """Raised where `cancel` returned true."""
 
@@ -265,7 +269,7 @@ class Separator:
             advice = (
                 "try precision=fp32" if self.precision == "bf16" else "its weights are damaged or its training failed"
             )
-            raise ModelError(f"the model gave NaN or infinite samples in {self.precision}: {advice}")
+            raise NotFiniteError(f"the model gave NaN or infinite samples in {self.precision}: {advice}")
         return result.numpy()
 
     def _forward(self, mixtures: Tensor, rows: list[int]) -> Tensor:

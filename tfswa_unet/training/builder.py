@@ -161,7 +161,7 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
             strategy=config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resume),
-            callbacks=make_callbacks(config.callbacks, folder, pieces),
+            callbacks=make_callbacks(config.callbacks, config.ema.decay, folder, pieces),
             plugins=CheckpointFiles(),
             default_root_dir=folder,
             enable_progress_bar=False,

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from tfswa_unet import audio
-from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, data_sets, load_data
+from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationTracks, data_sets, load_data
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.augmentation.base import Config
 from tfswa_unet.data.cache import PcmCache, progress_bars
@@ -50,8 +51,7 @@ class LoaderConfig:
     workers: int
     cache: str | None  # folder of decoded stems; None reads the data sets' own files
     cache_max_gb: float | None
-    validation_seconds: float
-    validation_per_track: int | None
+    validation_seconds: float | None  # of each validation track; None for all of it
     mixing: Mixing
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ class LoaderConfig:
 
 
 class SegmentDataModule(L.LightningDataModule):
-    """Batches (b, s', c, t): random crops of the train tracks, fixed segments of the valid tracks.
+    """Batches (b, s', c, t) of random crops of the train tracks; the valid tracks (s', c, t), one by one.
 
     `training` and `validation` are there from the beginning and read the songs' own files, or those that are yet to be
     made; from `setup` on they read the cache. Without a trainer, `ready` does what has to be done before.
@@ -80,7 +80,7 @@ class SegmentDataModule(L.LightningDataModule):
     """
 
     training: SegmentDataset
-    validation: ValidationSegments
+    validation: ValidationTracks
 
     def __init__(
         self,
@@ -153,8 +153,15 @@ class SegmentDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         rank, replicas = self._place()
+        # All processes get equally many; those that have none left get the first tracks again, which are not scored.
         sampler: Sampler[int] = DistributedSampler(self.validation, replicas, rank, shuffle=False)
-        return loader(self.validation, self.config.batch_size, self._workers(), sampler)
+        # Read in this process: separating takes far longer, and workers would each hold whole tracks ready.
+        return DataLoader(self.validation, batch_size=None, sampler=sampler)
+
+    def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
+        # A validation track goes there segment by segment.
+        is_track = batch.ndim == 3
+        return batch if is_track else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def teardown(self, stage: str) -> None:
         """Say which tracks could not be read, where on_error went without them."""
@@ -184,14 +191,8 @@ class SegmentDataModule(L.LightningDataModule):
             tempo_keys,
             self.augmentation if len(self.augmentation) else None,
         )
-        self.validation = ValidationSegments(
-            tracks["valid"],
-            self.plan,
-            config.validation_seconds,
-            self.rate,
-            self.channels,
-            config.validation_per_track,
-            config.on_error,
+        self.validation = ValidationTracks(
+            tracks["valid"], self.plan, config.validation_seconds, self.rate, self.channels, config.on_error
         )
 
     def _indexed(self) -> Tracks:
