@@ -56,6 +56,7 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
         ModelError: for a checkpoint to start from that cannot be used.
         RunError: for a folder that cannot be written.
     """
+    values = with_model(values)
     config = from_values(TrainConfig, values, "")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
@@ -71,6 +72,23 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
                 f"the run's folder {folder} cannot be written ({error.strerror}): name another, hydra.run.dir=FOLDER"
             ) from None
     return Run(config, module, data, trainer, folder, resume)
+
+
+def with_model(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same configuration; a model that has no more than a name gets the rest of that of `init_from`.
+
+    Raises:
+        ConfigError: where there is none to take it from.
+        ModelError: for a file that holds no model.
+    """
+    model = values.get("model") or {}
+    if model.keys() - {"name"}:
+        return dict(values)
+    if not values.get("init_from"):
+        raise ConfigError(
+            "model is missing: choose one, such as model=tfswa_base, or give init_from=, whose it then is"
+        )
+    return {**values, "model": {**load_model(values["init_from"]).config, **model}}
 
 
 def make_data(config: TrainConfig) -> SegmentDataModule:
