@@ -25,7 +25,14 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith(("tfswa ", "python ", "make "))
 ]
-VERBS = ("train", "tfswa runs", "eval", "bundle", "separate")  # in the order in which one needs the other's files
+VERBS = (
+    "synth",
+    "train",
+    "tfswa runs",
+    "eval",
+    "bundle",
+    "separate",
+)  # in the order in which one needs the other's files
 # `tfswa`, its packaged models replaced by those below the working folder.
 TFSWA = """
 import sys
@@ -59,7 +66,11 @@ def _run(command, place):
         words = [sys.executable, "-c", TFSWA, *words[1:]]
     else:
         words = [sys.executable, str(ROOT / words[1]), *words[2:]]
-    if "train.py" in command:
+    if "synth" in command:
+        words[words.index("--seconds") + 1] = "2"
+    elif "fast_finetune" in command:
+        words += ["trainer.max_epochs=1", "trainer.accelerator=cpu", "data.samples_per_epoch=1", "data.batch_size=1"]
+    elif "train.py" in command:
         words += [*OVERRIDES, "augmentation=none", f"data.root={place / 'musdb18hq'}"]
     if "eval.py" in command:
         words += ["device=cpu", "segment=1.0", "overlap=0.2", "workers=1"]

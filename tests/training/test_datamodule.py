@@ -69,6 +69,12 @@ def test_matched_mixing_listens_to_the_training_songs_first(settings, tmp_path, 
     assert all(torch.equal(a, b) for a, b in zip(batches, train_batches(config), strict=True))
 
 
+def test_decoding_says_once_what_one_waits_for(settings, caplog):
+    for _ in range(2):
+        module(settings).ready()
+    assert caplog.messages == [f"decoding 12 stems to {settings.cache}, once: training begins when they are there"]
+
+
 def test_other_mixing_does_not_listen(settings, capfd):
     for mode, p in (("random", 1.0), ("matched", 0.0)):
         train_batches(replace(settings, mixing=replace(settings.mixing, mode=mode, p=p)))

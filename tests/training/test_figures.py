@@ -1,12 +1,14 @@
 """What a run costs, as it says itself: while it goes on, and in the table at its end."""
 
 import csv
+import io
 import math
 import re
 import shlex
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,20 +37,21 @@ class Slow(Callback):
         time.sleep(SLEEP)
 
 
-@pytest.fixture
-def finished(make_config, tmp_path, monkeypatch, capfd):
+@pytest.fixture(scope="module")
+def finished(make_config, tmp_path_factory):
     """A run of two epochs that validates slowly: its trainer, its figures, its folder, what it printed."""
-    runs = []
+    folder, runs, told = tmp_path_factory.mktemp("run"), [], io.StringIO()
 
     def build(*arguments):
         runs.append(build_run(*arguments))
         runs[0].trainer.callbacks.insert(0, Slow())
         return runs[0]
 
-    monkeypatch.setattr(fitting, "build_run", build)
-    fit(make_config("trainer.max_epochs=2", "trainer.log_every_n_steps=2"), tmp_path)
+    with pytest.MonkeyPatch.context() as patched, redirect_stderr(told):
+        patched.setattr(fitting, "build_run", build)
+        fit(make_config("trainer.max_epochs=2", "trainer.log_every_n_steps=2"), folder)
     figures = next(each for each in runs[0].trainer.callbacks if isinstance(each, Figures))
-    return runs[0].trainer, figures, tmp_path, capfd.readouterr().err
+    return runs[0].trainer, figures, folder, told.getvalue()
 
 
 def test_figures_are_logged_and_add_up(finished):

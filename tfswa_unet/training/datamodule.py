@@ -21,7 +21,7 @@ from tfswa_unet import audio
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationTracks, data_sets, load_data
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.augmentation.base import Config
-from tfswa_unet.data.cache import PcmCache, progress_bars
+from tfswa_unet.data.cache import PcmCache, Report, progress_bars
 from tfswa_unet.data.segments import loader
 from tfswa_unet.data.tempo_key import TempoKey, estimate_tempo_keys
 from tfswa_unet.data.tracks import DataSet, OnError, index, list_data
@@ -123,7 +123,8 @@ class SegmentDataModule(L.LightningDataModule):
             tracks = self._indexed() if self._recipes else self._tracks
             every = [track for split in SPLITS for track in tracks[split]]
             config = self.config
-            self._cache.build(every, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=report)
+            told = _telling(report, self._cache.folder)
+            self._cache.build(every, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=told)
         self._tempo_keys(self._cached(tracks)["train"])
 
     def setup(self, stage: str) -> None:
@@ -225,6 +226,20 @@ class SegmentDataModule(L.LightningDataModule):
             return None
         with progress_bars(self._place()[0] == 0) as report:
             return estimate_tempo_keys(tracks, self.config.cache, on_error=self.config.on_error, on_progress=report)
+
+
+def _telling(report: Report, folder: Path) -> Report:
+    """The same report, which says at the first stem that is decoded what one waits for."""
+    told = False
+
+    def tell(phase: str, done: int, total: int) -> None:
+        nonlocal told
+        if phase == "decoding" and not told:
+            told = True
+            log.warning("decoding %d stems to %s, once: training begins when they are there", total, folder)
+        report(phase, done, total)
+
+    return tell
 
 
 def _planned(name: str, data_set: DataSet, recipe: SongRecipe) -> list[Track]:

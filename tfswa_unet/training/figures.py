@@ -9,6 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Clock(Profiler):
             self.seconds[ACTIONS[action_name]] += time.monotonic() - self._begun.pop(action_name)
 
 
+@dataclass(eq=False, repr=False)
 class Figures(Callback):
     """Log what a run costs every `trainer.log_every_n_steps`, and keep its best and last scores.
 
@@ -62,14 +64,15 @@ class Figures(Callback):
     - `run/memory_gb` and, on a GPU, `run/gpu_memory_gb`: the most so far, of this process, in 10^9 bytes.
     """
 
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.best: dict[str, float] = {}  # metrics of the best validation, and its step
-        self.last: dict[str, float] = {}
-        self.since: float | None = None  # when training began
-        self.seconds = 0.0  # of training, validation included
-        self.segments = self.logged = 0
-        self.busy = self.waited = 0.0  # s of training and waiting, and of waiting, when it was last logged
+    best: dict[str, float] = field(default_factory=dict)  # metrics of the best validation, and its step
+    last: dict[str, float] = field(default_factory=dict)
+    since: float | None = None  # when training began
+    seconds: float = 0.0  # of training, validation included
+    segments: int = 0
+    logged: int = 0  # segments when it was last logged
+    busy: float = 0.0  # s of training and waiting then
+    waited: float = 0.0  # s of waiting then
+    clock: Clock = field(init=False)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": dict(self.best), "last": dict(self.last)}
@@ -78,6 +81,7 @@ class Figures(Callback):
         self.best, self.last = state_dict["best"], state_dict["last"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.clock = Clock()
         trainer.profiler = self.clock  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
