@@ -22,7 +22,6 @@ OVERRIDES = [
     "data.workers=0",
     "data.samples_per_epoch=8",
     "data.validation_seconds=0.2",
-    "data.validation_per_track=1",
     "scheduler.warmup_steps=2",
     "trainer.max_epochs=1",
     "trainer.accelerator=cpu",

@@ -26,7 +26,7 @@ COMMANDS = [
     if line.startswith(("tfswa ", "python ", "make "))
 ]
 # In the order in which one needs the other's files.
-VERBS = ("train", "tfswa runs", "eval", "tfswa results", "bundle", "separate")
+VERBS = ("synth", "train", "tfswa runs", "eval", "tfswa results", "bundle", "separate")
 # `tfswa`, its packaged models replaced by those below the working folder.
 TFSWA = """
 import sys
@@ -60,7 +60,11 @@ def _run(command, place):
         words = [sys.executable, "-c", TFSWA, *words[1:]]
     else:
         words = [sys.executable, str(ROOT / words[1]), *words[2:]]
-    if "train.py" in command:
+    if "synth" in command:
+        words[words.index("--seconds") + 1] = "2"
+    elif "fast_finetune" in command:
+        words += ["trainer.max_epochs=1", "trainer.accelerator=cpu", "data.samples_per_epoch=1", "data.batch_size=1"]
+    elif "train.py" in command:
         words += [*OVERRIDES, "augmentation=none", f"data.root={place / 'musdb18hq'}"]
     if "eval.py" in command:
         words += ["device=cpu", "segment=1.0", "overlap=0.2", "workers=1"]

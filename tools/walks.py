@@ -37,7 +37,6 @@ SMALL = [
     "data.batch_size=2",
     "data.workers=0",
     "data.samples_per_epoch=2",
-    "data.validation_seconds=1.0",
     "trainer.accelerator=cpu",
     "trainer.devices=1",
     "logger=csv",

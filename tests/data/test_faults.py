@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from tests.conftest import noise
 from tests.data.conftest import mixing
-from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationSegments, load_tracks
+from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationTracks, load_tracks
 from tfswa_unet.errors import AudioError, ConfigError, DataError
 
 PLAN = StemPlan.from_config({"vocals": "vocals", "bass": "bass"})
@@ -111,14 +111,13 @@ def test_faults_in_workers_are_known_outside(damaged):
     assert data.faults.tracks == ("bad",)
 
 
-def test_in_validation_the_next_segment_stands_in(damaged):
+def test_in_validation_the_next_track_stands_in(damaged):
     with pytest.raises(AudioError, match="NaN"):
-        list(ValidationSegments(damaged, PLAN, 0.05, 8_000, 2))
-    data = ValidationSegments(damaged, PLAN, 0.05, 8_000, 2, on_error="skip")
-    assert [damaged[track].name for track, _ in data.places] == ["bad"] * 2 + ["fine"] * 2 + ["good"] * 2
-    assert torch.equal(data[0], data[2])
-    assert torch.equal(data[1], data[2])
-    assert not torch.equal(data[3], data[2])
+        list(ValidationTracks(damaged, PLAN, None, 8_000, 2))
+    data = ValidationTracks(damaged, PLAN, None, 8_000, 2, on_error="skip")
+    assert [track.name for track in damaged] == ["bad", "fine", "good"]
+    assert torch.equal(data[0], data[1])
+    assert data.faults.tracks == ("bad",)
 
 
 def test_a_data_set_of_which_nothing_can_be_read_is_given_up(damaged):

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
 from tests.data.conftest import mixing
-from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationSegments
+from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationTracks
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.cache.pcm import OPEN_FILES, close_files
@@ -259,20 +259,17 @@ def test_short_tracks_end_in_zeros(make_track):
     assert (data[0][..., 50:] == 0).all()
 
 
-def test_validation_walks_through_every_track(tracks):
-    data = ValidationSegments(tracks, PLAN, seconds=0.05, rate=RATE, channels=2)
+def test_validation_gives_whole_tracks(tracks):
+    data = ValidationTracks(tracks, PLAN, seconds=None, rate=RATE, channels=2)
     assert data.names == ("vocals", "bass", "_rest")
-    assert data.places == [(k, s) for k, length in enumerate((900, 1_200, 1_500)) for s in range(0, length, 400)]
-    last_song = torch.cat([data[i] for i in range(6, 10)], -1)
-    torch.testing.assert_close(last_song[0, 1, :1_500], torch.arange(1_500) / 1_000)
-    torch.testing.assert_close(last_song[:, 0, 0], torch.tensor([3.2, 3.0, 3.1]))
-    assert (last_song[..., 1_500:] == 0).all()
+    assert [data[k].shape for k in range(len(data))] == [(3, 2, 900), (3, 2, 1_200), (3, 2, 1_500)]
+    torch.testing.assert_close(data[2][0, 1], torch.arange(1_500) / 1_000)
 
 
-def test_validation_can_take_a_few_evenly_spread_segments(tracks):
-    data = ValidationSegments(tracks[2:], PLAN, seconds=0.0125, rate=RATE, channels=2, per_track=3)
-    assert data.places == [(0, 200), (0, 700), (0, 1_200)]
-    assert len(ValidationSegments(tracks, PLAN, seconds=1, rate=RATE, channels=2, per_track=3)) == 3
+def test_validation_can_take_the_middle_of_tracks(tracks):
+    data = ValidationTracks(tracks, PLAN, seconds=0.125, rate=RATE, channels=2)
+    assert [data[k].shape[-1] for k in range(3)] == [900, 1_000, 1_000]
+    torch.testing.assert_close(data[2][0, 1], torch.arange(250, 1_250) / 1_000)
 
 
 def test_the_sampler_deals_every_example_to_one_process():
@@ -293,8 +290,8 @@ def test_impossible_lengths_are_refused(tracks):
         dataset(tracks, length=0)
     with pytest.raises(ConfigError, match="at least one for each of 4 devices"):
         EpochSampler(3, 0, 4)
-    with pytest.raises(ConfigError, match="segments per validation track are 0"):
-        ValidationSegments(tracks, PLAN, seconds=1, rate=RATE, channels=2, per_track=0)
+    with pytest.raises(ConfigError, match=r"data\.validation_seconds is 0, expected more than 0, or null"):
+        ValidationTracks(tracks, PLAN, seconds=0, rate=RATE, channels=2)
 
 
 class Counts:

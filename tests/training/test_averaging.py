@@ -10,14 +10,14 @@ from lightning import Callback
 from tfswa_unet.bundle import load_model, read_facts, save_bundle
 from tfswa_unet.errors import ConfigError, StoppedError
 from tfswa_unet.training import fit as fitting
-from tfswa_unet.training.averaging import AveragedWeights
 from tfswa_unet.training.builder import build_run
 from tfswa_unet.training.fit import fit
+from tfswa_unet.training.optimization import AveragedWeights
 
 DECAY = 0.4  # is reached in the warm-up, after (1 + 5) / (10 + 5)
 STEPS = 8  # of 4 an epoch
 RUN = ("trainer.max_epochs=2", "callbacks.early_stopping.patience=null", "optimizer.lr=1e-2", "scheduler.floor=1.0")
-AVERAGE = f"callbacks.average.decay={DECAY}"
+AVERAGE = f"ema.decay={DECAY}"
 
 
 def flat(state):
@@ -25,17 +25,22 @@ def flat(state):
 
 
 class Recorder(Callback):
-    """The weights after each step, and those that each epoch is validated with."""
+    """The weights after each step, those that each epoch is validated with, and the metrics of that."""
 
     def __init__(self):
-        self.raw, self.validated = [], []
+        self.raw, self.validated, self.metrics = [], [], []
 
     def on_train_batch_end(self, trainer, pl_module, *_):
-        self.raw.append(flat(pl_module.state_dict()).clone())
+        self.raw.append(flat(pl_module.model.state_dict()).clone())
 
     def on_validation_batch_start(self, trainer, pl_module, *_):
         if not trainer.sanity_checking and len(self.validated) < trainer.current_epoch + 1:
-            self.validated.append(flat(pl_module.state_dict()).clone())
+            separators = pl_module._validation.separators
+            self.validated.append({name: flat(each.model.state_dict()).clone() for name, each in separators.items()})
+
+    def on_validation_end(self, trainer, *_):
+        if not trainer.sanity_checking:
+            self.metrics.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
 def trained(values, folder):
@@ -81,17 +86,35 @@ def test_a_checkpoint_holds_the_average_and_beside_it_the_raw_weights(whole):
     assert (average(recorder.raw, 0.9)[-1] - averages[-1]).abs().max() > 1e-4  # the warm-up has ended
 
 
-def test_the_average_validates_and_training_goes_on_from_the_raw_weights(whole, make_config, tmp_path):
-    _, recorder = whole
+def test_the_average_is_validated_beside_the_raw_weights_which_are_trained_on(whole, make_config, tmp_path):
+    folder, recorder = whole
     averages = average(recorder.raw, DECAY)
     assert len(recorder.validated) == 2
-    for weights, expected in zip(recorder.validated, averages[3::4], strict=True):
-        assert torch.allclose(weights, expected, atol=1e-6)
-    plain = trained(make_config(*RUN), tmp_path)
+    for weights, *expected in zip(recorder.validated, averages[3::4], recorder.raw[3::4], strict=True):
+        assert list(weights) == ["val", "val_raw"]
+        for ours, theirs in zip(weights.values(), expected, strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-6)
+    plain = trained(make_config(*RUN, "ema=none"), tmp_path)
     for ours, theirs in zip(recorder.raw, plain.raw, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
-    assert torch.equal(plain.validated[-1], plain.raw[-1])
+    assert list(plain.validated[-1]) == ["val"]
+    assert torch.equal(plain.validated[-1]["val"], plain.raw[-1])
     assert "current_model_state" not in load(tmp_path)
+    for ours, theirs in zip(recorder.metrics, plain.metrics, strict=True):
+        for metric in ("sdr", "sdr_drums", "si_sdr"):
+            assert ours[f"val_raw/{metric}"] == pytest.approx(theirs[f"val/{metric}"], abs=1e-3)
+        assert ours["val/sdr"] != ours["val_raw/sdr"]
+    best = load(folder, "best")
+    assert best["callbacks"]["Checkpoints"]["best_score"] == max(each["val/sdr"] for each in recorder.metrics)
+
+
+def test_a_run_that_goes_on_without_the_average_takes_the_raw_weights(whole, make_config, tmp_path):
+    folder, recorder = whole
+    last = folder / "checkpoints" / "last.ckpt"
+    run = build_run(make_config(*RUN, "ema=none", f"resume={last}"), tmp_path)
+    run.trainer.fit(run.module, run.data, ckpt_path=last, weights_only=True)
+    assert run.trainer.global_step == STEPS
+    assert torch.equal(flat(run.module.model.state_dict()), recorder.raw[-1])
 
 
 class Stop(Callback):
@@ -147,6 +170,6 @@ def test_bundles_take_the_average(whole, tmp_path):
 
 @pytest.mark.parametrize("decay", [0, 1, -0.5, 1.5, float("nan")])
 def test_a_decay_out_of_range_is_refused(decay):
-    told = rf"^callbacks\.average\.decay is {decay:g}, expected between 0 and 1, or null for none"
+    told = rf"^ema\.decay is {decay:g}, expected between 0 and 1, or ema=none$"
     with pytest.raises(ConfigError, match=told):
         AveragedWeights(decay)

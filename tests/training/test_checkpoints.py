@@ -86,13 +86,11 @@ class At(Callback):
 
 def test_the_last_state_is_kept_when_scores_worsen(make_config, tmp_path, monkeypatch):
     steps = iter(range(100))
-    monkeypatch.setattr(
-        "tfswa_unet.training.module.sdr", lambda targets, _estimates: -torch.full(targets.shape[:2], float(next(steps)))
-    )
-    best = fit(make_config(*WHOLE), tmp_path)
+    monkeypatch.setattr("tfswa_unet.training.validation.METRICS", {"sdr": lambda *_: torch.tensor(-float(next(steps)))})
+    best = fit(make_config(*WHOLE, "ema=none"), tmp_path)
     assert load(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 12
     assert load(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == 4
-    assert best == -1.0  # the first was the sanity check's
+    assert best == -5.5  # the mean of four stems, behind the sanity check's four
 
 
 @pytest.mark.parametrize(
@@ -268,7 +266,7 @@ def test_an_error_in_validation_leaves_the_weights_in_their_places(make_config, 
 
     with_callback(At(4, fail, validating=True))
     with pytest.raises(ZeroDivisionError):
-        fit(make_config(*WHOLE, "callbacks.average.decay=0.9"), tmp_path)
+        fit(make_config(*WHOLE, "ema.decay=0.9"), tmp_path)
     last, interrupted = (load(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("last", "interrupted"))
     for key in ("state_dict", "current_model_state"):
         assert all(torch.equal(value, interrupted[key][name]) for name, value in last[key].items()), key
@@ -289,9 +287,7 @@ def test_a_silent_validation_does_not_end_the_run(make_config, tmp_path, capfd, 
 
 
 def test_an_early_stop_says_why(make_config, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(
-        "tfswa_unet.training.module.sdr", lambda targets, _estimates: torch.full(targets.shape[:2], 2.5)
-    )
+    monkeypatch.setattr("tfswa_unet.training.validation.METRICS", {"sdr": lambda *_: torch.tensor(2.5)})
     fit(make_config("trainer.max_epochs=9", "callbacks.early_stopping.patience=2"), tmp_path)
     told = capfd.readouterr().err
     assert "ended after step 12: 2 validations in a row brought no better SDR than 2.50 dB" in told

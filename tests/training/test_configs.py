@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.training.conftest import SMALL
 from tfswa_unet import models
+from tfswa_unet.bundle import load_model
 from tfswa_unet.config import choices
 from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.training.builder import build_run
@@ -20,6 +22,7 @@ GROUPS = [
     "loss",
     "optimizer",
     "scheduler",
+    "ema",
     "trainer",
     "strategy",
     "logger",
@@ -51,6 +54,30 @@ def test_every_experiment_can_be_built(config, samples, tmp_path, experiment):
     given = [samples, "data.root=null"] if experiment in RENDERED else []  # of two sets
     run = build_run(config(f"experiment={experiment}", *given, small=False), tmp_path)
     assert run.trainer.max_epochs
+
+
+def test_the_larger_recipes_change_what_their_names_say(config):
+    base, large, karaoke = (
+        config(f"experiment={name}", small=False) for name in ("musdb18hq_base", "musdb18hq_large", "karaoke")
+    )
+    assert (large["model"]["name"], list(karaoke["stems"])) == ("tfswa_large", ["vocals", "accompaniment"])
+    assert large["strategy"] == {**base["strategy"], "gradient_checkpointing": True}
+    for other, changed in ((large, ("model", "strategy")), (karaoke, ("stems",))):
+        assert {key for key in base if base[key] != other[key]} == set(changed)
+
+
+def test_fine_tuning_takes_the_model_of_what_it_starts_from(config, tmp_path):
+    run = build_run(config("experiment=fast_finetune", small=False), tmp_path)
+    theirs = load_model("tfswa_open_small")
+    assert run.module.model.config == {**theirs.config, "name": "finetuned"}
+    assert all(torch.equal(a, b) for a, b in zip(run.module.model.parameters(), theirs.parameters(), strict=True))
+    kept = yaml.safe_load((tmp_path / "config.yaml").read_text())  # from which the run can be built again
+    assert kept["model"]["network"] == theirs.config["network"]
+    for missing in ("init_from=null", "init_from=''"):
+        with pytest.raises(
+            ConfigError, match=r"^model is missing: choose one, such as model=tfswa_base, or give init_"
+        ):
+            build_run(config("experiment=fast_finetune", missing, small=False), tmp_path / "none")
 
 
 def _commands(path):

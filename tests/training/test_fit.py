@@ -45,7 +45,7 @@ def test_a_run_leaves_checkpoints_logs_and_its_configuration(config, tmp_path):
         logged = {name for row in csv.DictReader(file) for name, value in row.items() if value}
     assert {"val/sdr", "val/sdr_vocals", "val/sdr_bass", "epoch"} <= logged
     events = next((tmp_path / "tensorboard").glob("events*")).read_bytes()
-    for tag in (b"samples/spectrograms", b"samples/drums"):
+    for tag in (b"samples/spectrograms", b"samples/mixture", b"samples/drums", b"samples/drums_true"):
         assert tag in events
     model = load_model(tmp_path / "checkpoints" / "last.ckpt")
     assert model.stems == ("vocals", "drums", "bass", "other")

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from lightning.pytorch.callbacks import Timer
 
-from tfswa_unet.training.callbacks import describe
 from tfswa_unet.training.fit import fit
 from tfswa_unet.training.optimization import run_progress
+from tfswa_unet.training.progress import describe
 
 
 def trainer(step, epoch, *, max_steps=-1, max_epochs=-1, seconds=None, elapsed=0.0):

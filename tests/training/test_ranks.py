@@ -22,7 +22,6 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a forked proc
 GLOBAL_BATCH = (
     "trainer.max_epochs=2",
     "data.samples_per_epoch=8",
-    "data.validation_per_track=null",
     "loss=waveform",
     "callbacks.early_stopping.patience=null",
     "scheduler.floor=1.0",  # rates that do not depend on where a run ends
@@ -145,10 +144,10 @@ def test_an_error_in_one_process_ends_the_others(make_config, tmp_path, rank):
 
 def test_an_average_of_sharded_weights_is_refused(make_config, tmp_path):
     told = (
-        r"^strategy=fsdp has no average of the weights.*: set callbacks\.average\.decay=null, or train by strategy=ddp$"
+        r"^strategy=fsdp has no average of the weights.*: set ema\.decay=null, or train by strategy=ddp$"
     )
     with pytest.raises(ConfigError, match=told):
-        build_run(make_config("strategy=fsdp", "callbacks.average.decay=0.9"), tmp_path / "run")
+        build_run(make_config("strategy=fsdp", "ema.decay=0.9"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -1,7 +1,7 @@
 """From songs on disk to training examples: tracks, stems, segments, mixing, augmentation."""
 
 from tfswa_unet.data.mixing import Mixing
-from tfswa_unet.data.segments import EpochSampler, SegmentDataset, ValidationSegments
+from tfswa_unet.data.segments import EpochSampler, SegmentDataset, ValidationTracks
 from tfswa_unet.data.stems import REMAINDER, StemPlan, source_names
 from tfswa_unet.data.tracks import DataSet, data_sets, load_data, load_tracks
 
@@ -15,6 +15,6 @@ __all__ = [
     "REMAINDER",
     "Mixing",
     "SegmentDataset",
-    "ValidationSegments",
+    "ValidationTracks",
     "EpochSampler",
 ]

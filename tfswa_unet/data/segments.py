@@ -151,52 +151,48 @@ class SegmentDataset(Segments):
                 self.reader.fill(samples, crop.track, stem, crop.start, add=number > 0)
 
 
-class ValidationSegments(Segments):
-    """All of every track in consecutive segments, each track's own stems; the last segment ends in zeros.
+class ValidationTracks(Dataset[Tensor]):
+    """All of every track (s, c, t), its own stems, or of longer ones a stretch of `seconds` from the middle.
 
-    `places` says which track and which first sample each is. With `per_track`, that many segments a track at most,
-    evenly spread. With on_error "skip" the next segment that can be read stands in for one that cannot. Items behind
-    the last are silent: with them, shards of several processes are equally long. Other arguments and errors are those
-    of `Segments`.
+    `longest` is the samples of the longest; `names`, `targets` and `faults`, arguments and errors are those of
+    `Segments`. With on_error "skip" the next track that can be read stands in for one that cannot.
     """
 
     def __init__(
         self,
         tracks: Sequence[Track],
         stems: StemPlan,
-        seconds: float,
+        seconds: float | None,
         rate: int,
         channels: int,
-        per_track: int | None = None,
         on_error: OnError = "raise",
     ) -> None:
-        if per_track is not None and per_track < 1:
-            raise ConfigError(
-                f"The segments per validation track are {per_track}, expected 1 or more, or null for all."
-            )
-        super().__init__(tracks, stems, seconds, rate, channels, on_error)
-        self.places = [
-            (track, start)
-            for track, length in enumerate(self.reader.lengths)
-            for start in _spread(range(0, length, self.size), per_track)
-        ]
+        if seconds is not None and round(seconds * rate) < 1:
+            raise ConfigError(f"data.validation_seconds is {seconds}, expected more than 0, or null for whole tracks.")
+        self.reader = StemReader(tracks, stems, rate, channels)
+        self.names, self.targets = self.reader.names, self.reader.targets
+        whole = max(self.reader.lengths)
+        self.longest = whole if seconds is None else min(whole, round(seconds * rate))  # samples
+        self.faults = Faults(tracks, on_error)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.reader.lengths)
 
-    def fill(self, example: Tensor, item: int) -> None:
-        if item >= len(self.places):
-            example.zero_()
-            return
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[item] for item in range(len(self)))
+
+    def __getitem__(self, item: int) -> Tensor:
         # What cannot be read is stood in for by what follows.
-        following = (self.places[(item + k) % len(self.places)] for k in range(len(self.places)))
-        self.faults.first(partial(self._read, example, *place) for place in following)
+        return self.faults.first(partial(self._read, (item + k) % len(self)) for k in range(len(self)))
 
-    def _read(self, example: Tensor, track: int, start: int) -> Tensor:
+    def _read(self, track: int) -> Tensor:
+        length = self.reader.lengths[track]
+        size = min(length, self.longest)
+        stems = empty((len(self.names), self.reader.channels, size))
         with self.faults.of(track):
-            for stem, samples in enumerate(example.numpy()):
-                self.reader.fill(samples, track, stem, start)
-        return example
+            for stem, samples in enumerate(stems.numpy()):
+                self.reader.fill(samples, track, stem, (length - size) // 2)
+        return stems
 
 
 class EpochSampler(Sampler[int]):
@@ -261,12 +257,6 @@ def _start_worker(_number: int) -> None:
 def empty(shape: Sequence[int]) -> Tensor:
     """Uninitialised float32 memory; NumPy's, which asks the system for large pages."""
     return torch.from_numpy(np.empty(tuple(shape), np.float32))
-
-
-def _spread(starts: range, count: int | None) -> Sequence[int]:
-    if count is None or count >= len(starts):
-        return starts
-    return [starts[(2 * k + 1) * len(starts) // (2 * count)] for k in range(count)]
 
 
 class _Batches(Dataset[Tensor]):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Stems = dict[str, np.ndarray]  # by name, each (c, t) float32
 
 
+class NotFiniteError(ModelError):
+    """A model gave NaN or infinite samples."""
+
+
 class Cancelled(Exception):
     """Raised where `cancel` said to stop."""
 
@@ -183,7 +187,7 @@ class StemStream:
             block = now.copies.popleft().landed()
             # A sum carries any NaN or infinity, and is ten times cheaper than looking at every sample.
             if not np.isfinite(block.sum()):
-                raise ModelError(
+                raise NotFiniteError(
                     f"the model gave NaN or infinite samples in {self._separator.precision}: {self._separator.advice}"
                 )
             yield from self._resampled(now, now.back.push(block))

@@ -60,6 +60,7 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
         ModelError: for a checkpoint to start from that cannot be used.
         RunError: for a folder that cannot be written.
     """
+    values = with_model(values)
     config = from_values(TrainConfig, values, "")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
@@ -75,6 +76,23 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
                 f"the run's folder {folder} cannot be written ({error.strerror}): name another, hydra.run.dir=FOLDER"
             ) from None
     return Run(config, module, data, trainer, folder, resume)
+
+
+def with_model(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same configuration; a model that has no more than a name gets the rest of that of `init_from`.
+
+    Raises:
+        ConfigError: where there is none to take it from.
+        ModelError: for a file that holds no model.
+    """
+    model = values.get("model") or {}
+    if model.keys() - {"name"}:
+        return dict(values)
+    if not values.get("init_from"):
+        raise ConfigError(
+            "model is missing: choose one, such as model=tfswa_base, or give init_from=, whose it then is"
+        )
+    return {**values, "model": {**load_model(values["init_from"]).config, **model}}
 
 
 def make_data(config: TrainConfig) -> SegmentDataModule:
@@ -98,10 +116,10 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         "sums_to_mixture": config.model["sums_to_mixture"] and covers_mixture,
     }
     sharded = config.strategy.kind == SHARDED
-    if sharded and config.callbacks.average.decay is not None:
+    if sharded and config.ema.decay is not None:
         raise ConfigError(
-            "strategy=fsdp has no average of the weights, which are cut over the devices: set "
-            "callbacks.average.decay=null, or train by strategy=ddp"
+            "strategy=fsdp has no average of the weights, which are cut over the devices: set ema.decay=null, or train "
+            "by strategy=ddp"
         )
     kind = ShardedModule if sharded else SeparationModule
     module = kind(
@@ -172,7 +190,7 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
             strategy=ShardedStrategy() if config.strategy.kind == SHARDED else config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resume),
-            callbacks=make_callbacks(config.callbacks, folder, pieces),
+            callbacks=make_callbacks(config.callbacks, config.ema.decay, folder, pieces),
             plugins=CheckpointFiles(),
             default_root_dir=folder,
             enable_progress_bar=False,

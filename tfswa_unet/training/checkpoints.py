@@ -28,6 +28,7 @@ from tfswa_unet.files import FULL, replacing
 from tfswa_unet.processes import device_name
 from tfswa_unet.training.config import CheckpointConfig
 from tfswa_unet.training.energy import Energy, counters
+from tfswa_unet.training.optimization import AveragedWeights
 from tfswa_unet.training.resuming import BEST, INTERRUPTED, LAST, PREVIOUS, Resumable, settle
 
 MONITOR = "val/sdr"
@@ -94,6 +95,9 @@ class Checkpoints(Checkpoint):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         settle(checkpoint["loops"]["fit_loop"], trainer)
+        averages = any(isinstance(each, AveragedWeights) for each in trainer.callbacks)  # type: ignore[attr-defined]
+        if "current_model_state" in checkpoint and not averages:
+            pl_module.load_state_dict(checkpoint["current_model_state"])  # the state_dict is the average
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.saved_at = time.monotonic()
@@ -152,7 +156,7 @@ class Checkpoints(Checkpoint):
         if trainer.world_size > 1:
             return  # the others may not have the error: they would not take part
         if trainer.validating:
-            self._copy_last(trainer)  # the average may be in the weights' place now
+            self._copy_last(trainer)  # a validation that was broken off leaves counters as no step does
             return
         with suppress(RunError):
             self._save(trainer, INTERRUPTED)

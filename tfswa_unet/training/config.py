@@ -26,6 +26,13 @@ class TrainerConfig:
 
 
 @dataclass(frozen=True)
+class EmaConfig:
+    """See conf/ema."""
+
+    decay: float | None
+
+
+@dataclass(frozen=True)
 class StrategyConfig:
     """See conf/strategy."""
 
@@ -78,20 +85,12 @@ class SamplesConfig:
 
 
 @dataclass(frozen=True)
-class AverageConfig:
-    """See conf/callbacks."""
-
-    decay: float | None
-
-
-@dataclass(frozen=True)
 class CallbackConfig:
     """See conf/callbacks."""
 
     checkpoint: CheckpointConfig
     early_stopping: EarlyStoppingConfig
     samples: SamplesConfig
-    average: AverageConfig
     progress_bar: bool
 
 
@@ -122,6 +121,7 @@ class TrainConfig:
     loss: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
+    ema: EmaConfig
     trainer: TrainerConfig
     strategy: StrategyConfig
     logger: LoggerConfig

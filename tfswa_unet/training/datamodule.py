@@ -7,21 +7,21 @@ decodes them to the cache and estimates tempo and key; `setup`, in every process
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
 from tfswa_unet import audio
-from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationSegments, data_sets, load_data
+from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, ValidationTracks, data_sets, load_data
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.augmentation.base import Config
-from tfswa_unet.data.cache import PcmCache, progress_bars
+from tfswa_unet.data.cache import PcmCache, Report, progress_bars
 from tfswa_unet.data.segments import loader
 from tfswa_unet.data.tempo_key import TempoKey, estimate_tempo_keys
 from tfswa_unet.data.tracks import DataSet, OnError, index, list_data
@@ -51,8 +51,7 @@ class LoaderConfig:
     workers: int
     cache: str | None  # folder of decoded stems; None reads the data sets' own files
     cache_max_gb: float | None
-    validation_seconds: float
-    validation_per_track: int | None
+    validation_seconds: float | None  # of each validation track; None for all of it
     mixing: Mixing
 
     def __post_init__(self) -> None:
@@ -62,7 +61,7 @@ class LoaderConfig:
 
 
 class SegmentDataModule(L.LightningDataModule):
-    """Batches (b, s', c, t): random crops of the train tracks, fixed segments of the valid tracks.
+    """Batches (b, s', c, t) of random crops of the train tracks; the valid tracks (s', c, t), one by one.
 
     `training` and `validation` are there from the beginning and read the songs' own files, or those that are yet to be
     made; from `setup` on they read the cache. Without a trainer, `ready` does what has to be done before.
@@ -81,7 +80,7 @@ class SegmentDataModule(L.LightningDataModule):
     """
 
     training: SegmentDataset
-    validation: ValidationSegments
+    validation: ValidationTracks
 
     def __init__(
         self,
@@ -124,7 +123,8 @@ class SegmentDataModule(L.LightningDataModule):
             tracks = self._indexed() if self._recipes else self._tracks
             every = [track for split in SPLITS for track in tracks[split]]
             config = self.config
-            self._cache.build(every, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=report)
+            told = _telling(report, self._cache.folder)
+            self._cache.build(every, max_gb=config.cache_max_gb, on_error=config.on_error, on_progress=told)
         self._tempo_keys(self._cached(tracks)["train"])
 
     def setup(self, stage: str) -> None:
@@ -154,9 +154,15 @@ class SegmentDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         rank, replicas = self._place()
-        # As many for each process; what is behind the last segment is silent and has no SDR, so that none counts twice.
-        shard = range(rank, replicas * math.ceil(len(self.validation) / replicas), replicas)
-        return loader(self.validation, self.config.batch_size, self._workers(), shard)
+        # All processes get equally many; those that have none left get the first tracks again, which are not scored.
+        sampler: Sampler[int] = DistributedSampler(self.validation, replicas, rank, shuffle=False)
+        # Read in this process: separating takes far longer, and workers would each hold whole tracks ready.
+        return DataLoader(self.validation, batch_size=None, sampler=sampler)
+
+    def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
+        # A validation track goes there segment by segment.
+        is_track = batch.ndim == 3
+        return batch if is_track else super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def teardown(self, stage: str) -> None:
         """Say which tracks could not be read, where on_error went without them."""
@@ -186,14 +192,8 @@ class SegmentDataModule(L.LightningDataModule):
             tempo_keys,
             self.augmentation if len(self.augmentation) else None,
         )
-        self.validation = ValidationSegments(
-            tracks["valid"],
-            self.plan,
-            config.validation_seconds,
-            self.rate,
-            self.channels,
-            config.validation_per_track,
-            config.on_error,
+        self.validation = ValidationTracks(
+            tracks["valid"], self.plan, config.validation_seconds, self.rate, self.channels, config.on_error
         )
 
     def _indexed(self) -> Tracks:
@@ -226,6 +226,20 @@ class SegmentDataModule(L.LightningDataModule):
             return None
         with progress_bars(self._place()[0] == 0) as report:
             return estimate_tempo_keys(tracks, self.config.cache, on_error=self.config.on_error, on_progress=report)
+
+
+def _telling(report: Report, folder: Path) -> Report:
+    """The same report, which says at the first stem that is decoded what one waits for."""
+    told = False
+
+    def tell(phase: str, done: int, total: int) -> None:
+        nonlocal told
+        if phase == "decoding" and not told:
+            told = True
+            log.warning("decoding %d stems to %s, once: training begins when they are there", total, folder)
+        report(phase, done, total)
+
+    return tell
 
 
 def _planned(name: str, data_set: DataSet, recipe: SongRecipe) -> list[Track]:

@@ -20,6 +20,7 @@ from tfswa_unet.processes import keep_pages
 from tfswa_unet.training.builder import Run, build_run
 from tfswa_unet.training.callbacks import EarlyStopping
 from tfswa_unet.training.checkpoints import Checkpoints
+from tfswa_unet.training.figures import Figures, summary
 from tfswa_unet.training.ranks import OneConfiguration
 from tfswa_unet.training.resuming import LAST
 
@@ -67,6 +68,10 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
         console.print(_outcome(checkpoints, folder))
         if run.module.skipped:
             console.print(f"{run.module.skipped} steps had a loss or gradient that was not finite and were skipped")
+        last = folder / "checkpoints" / LAST
+        checkpoint = checkpoints.best_path or (last if last.is_file() else None)
+        table = summary(_callback(run, Figures), run.trainer, checkpoint, run.data.sets)
+        console.print(table, soft_wrap=True)
     return checkpoints.best if checkpoints.best_path else math.nan
 
 

@@ -8,23 +8,35 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tfswa_unet.data import ValidationTracks
 from tfswa_unet.data.augmentation import build_augmentation, split
 from tfswa_unet.errors import RunError
-from tfswa_unet.evaluation.metrics import sdr
+from tfswa_unet.evaluation.tracks import Audio
 from tfswa_unet.files import replacing
+from tfswa_unet.inference.precision import Precision
 from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
-from tfswa_unet.training.optimization import RunProgress, make_optimizer, make_schedule, run_progress
+from tfswa_unet.training.optimization import (
+    AveragedWeights,
+    RunProgress,
+    make_optimizer,
+    make_schedule,
+    run_progress,
+)
+from tfswa_unet.training.validation import Validation
 
 
 class SeparationModule(L.LightningModule):
     """Train a separation model on stems; the mixture is made here, after augmentation, as their sum.
 
     Batches are stems (b, s', c, t) of which the first s are targets; the rest only belongs to the mixture.
+
+    Validation separates whole tracks (s', c, t) and logs `val/sdr`, `val/si_sdr` and both for each stem; where
+    weights are averaged, these are the average's, and `val_raw/…` those of the weights that are trained.
 
     A step whose loss or gradient is not finite is skipped: weights and running statistics stay as they were before it.
 
@@ -105,21 +117,31 @@ class SeparationModule(L.LightningModule):
         return total * torch.where(total.detach().isfinite(), 1.0, torch.nan)
 
     def on_validation_epoch_start(self) -> None:
-        self.sdr_sums = torch.zeros(2, len(self.model.stems), device=self.device)
+        averages = [each for each in self.trainer.callbacks if isinstance(each, AveragedWeights)]  # type: ignore[attr-defined]
+        models = {"val": averages[0].model, "val_raw": self.model} if averages else {"val": self.whole_model()}
+        precision: Precision = "bf16" if str(self.trainer.precision).startswith("bf16") else "fp32"
+        tracks: ValidationTracks = self.trainer.datamodule.validation  # type: ignore[attr-defined]
+        self._validation = Validation(models, self.device, precision, tracks.longest)
 
-    def validation_step(self, batch: Tensor, _index: int) -> None:
-        targets = batch[:, : len(self.model.stems)]
-        scores = sdr(targets, self.model(batch.sum(dim=1)).float())
-        audible = targets.square().mean(dim=(-2, -1)) > 1e-8  # −80 dB full scale: the SDR of silence says nothing
-        self.sdr_sums += torch.stack([torch.where(audible, scores, 0).sum(0), audible.sum(0)])
+    def validation_step(self, stems: Tensor, index: int) -> None:
+        if self.trainer.sanity_checking:
+            stems = stems[..., : self._validation.segment]  # whether it can be done is seen from the beginning
+        number = index * self.trainer.world_size + self.global_rank
+        if number < len(self.trainer.datamodule.validation):  # type: ignore[attr-defined]
+            self._validation.add(stems)
 
     def on_validation_epoch_end(self) -> None:
         # Summed over processes before any is left out, so that all of them log the same names.
-        sums, counts = self.trainer.strategy.reduce(self.sdr_sums, reduce_op="sum")
-        means = sums / counts
-        for stem, mean in zip(self.model.stems, means, strict=True):
-            self.log(f"val/sdr_{stem}", mean)
-        self.log("val/sdr", means.nanmean(), prog_bar=True)
+        sums = self.trainer.strategy.reduce(self._validation.sums.to(self.device), reduce_op="sum")
+        self.log_dict(self._validation.means(sums))
+
+    def whole_model(self) -> nn.Module:
+        """The model with all of its weights in this process."""
+        return self.model
+
+    def separate(self, mixture: Tensor) -> dict[str, Audio]:
+        """Separate a mixture (c, t) by the model that the last validation scored first, stems (c, t) by name."""
+        return self._validation.separate(mixture)
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.hparams["optimizer"], self.model)

@@ -1,15 +1,16 @@
-"""Optimizers and learning-rate schedules by name, and how far a run is, which schedules follow."""
+"""Optimizers and learning-rate schedules by name, how far a run is, which schedules follow, and averaged weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from lightning import Trainer
-from lightning.pytorch.callbacks import Timer
-from torch import nn
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Timer, WeightAveraging
+from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -23,6 +24,8 @@ OPTIMIZERS.register("adam")(Adam)
 
 # Factors on the base rate, of how far the run is and the options of conf/scheduler.
 SCHEDULES: Registry[Callable[..., float]] = Registry("scheduler", positional=1)
+
+WARM_UP = 10  # steps after which the average looks back over a tenth as many steps as there were
 
 
 @dataclass(frozen=True)
@@ -127,3 +130,37 @@ def constant(now: RunProgress) -> float:
 
 def _steps_per_epoch(trainer: Trainer) -> int:
     return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+
+
+class AveragedWeights(WeightAveraging):
+    """Exponential moving average (EMA) of the weights and running statistics, beside those that are trained.
+
+    It looks back over about 1 / (1 − `decay`) steps, fewer in the beginning: the decay warms up as that of TensorFlow's
+    ExponentialMovingAverage, min(decay, (1 + n) / (10 + n)). Checkpoints hold the average as `state_dict`, which models
+    and bundles are made from; training goes on from the raw weights, which they hold as `current_model_state`.
+
+    Raises ConfigError for a decay that is not between 0 and 1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ConfigError(f"ema.decay is {decay:g}, expected between 0 and 1, or ema=none")
+
+        def average(averages: Any, weights: Any, count: Tensor | int) -> None:
+            share = 1 - min(decay, (1 + int(count)) / (WARM_UP + int(count)))
+            if averages[0].is_floating_point():  # they come by their types; whole numbers never change in training
+                torch._foreach_lerp_(averages, weights, share)
+
+        super().__init__(use_buffers=True, multi_avg_fn=average)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model with the average as its weights, while a run goes on."""
+        return cast(Any, self._average_model).module.model
+
+    # Both are validated, each in its place, and a run that goes on needs the raw ones in theirs.
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None: ...
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None: ...
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None: ...

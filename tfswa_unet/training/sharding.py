@@ -8,7 +8,9 @@ import torch.distributed
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
+from tfswa_unet.models import build
 from tfswa_unet.training.module import SeparationModule
 
 
@@ -38,6 +40,14 @@ class ShardedModule(SeparationModule):
             fully_shard(region, mesh=mesh)
         fully_shard(network, mesh=mesh)
         network.register_forward_pre_hook(share_buffers)
+
+    def whole_model(self) -> nn.Module:
+        """A copy with all of the weights: processes validate tracks of other lengths, so none may wait for another."""
+        weights = self.model.state_dict()
+        whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in weights.items()}
+        model = build(self.hparams["model"]).to(self.device)
+        model.load_state_dict(whole)
+        return model
 
 
 def share_buffers(network: nn.Module, _: Any) -> None:

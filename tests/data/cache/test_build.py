@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from tests.data.conftest import mixing
 from tests.small import STEMS, write_songs
-from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationSegments, load_tracks
+from tfswa_unet.data import EpochSampler, SegmentDataset, StemPlan, ValidationTracks, load_tracks
 from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.cache import build as building
 from tfswa_unet.data.cache.pcm import is_whole
@@ -46,7 +46,7 @@ def test_every_stem_becomes_one_file_and_reads_the_same(tmp_path, songs):
     ours, theirs = SegmentDataset(cached.tracks, *settings), SegmentDataset(original, *settings)
     for item in range(30):
         torch.testing.assert_close(ours[item], theirs[item], rtol=0, atol=0)
-    ours, theirs = (ValidationSegments(tracks, PLAN, 0.02, 44_100, 2) for tracks in (cached.tracks, original))
+    ours, theirs = (ValidationTracks(tracks, PLAN, 0.02, 44_100, 2) for tracks in (cached.tracks, original))
     assert len(ours) == len(theirs)
     assert all(torch.equal(ours[k], theirs[k]) for k in range(len(ours)))
 
@@ -112,7 +112,7 @@ def test_rate_and_channels_have_files_of_their_own(tmp_path, songs):
 def test_a_cached_track_serves_a_model_of_another_rate_too(tmp_path, songs):
     cached = build(tmp_path / "c", songs)[1].tracks
     ours, theirs = (
-        ValidationSegments(tracks, PLAN, 0.05, 16_000, 2)[0] for tracks in (cached, load_tracks("auto", songs, "train"))
+        ValidationTracks(tracks, PLAN, 0.05, 16_000, 2)[0] for tracks in (cached, load_tracks("auto", songs, "train"))
     )
     torch.testing.assert_close(ours, theirs)
 
