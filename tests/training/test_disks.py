@@ -15,7 +15,7 @@ from tfswa_unet.training.builder import build_run
 from tfswa_unet.training.fit import fit
 
 # 6 steps of 2 an epoch, at a rate that does not depend on where a run ends.
-WHOLE = ("trainer.max_epochs=3", "data.samples_per_epoch=4", "scheduler.floor=1.0")
+WHOLE = ("trainer.max_epochs=3", "data.samples_per_epoch=4", "scheduler.floor=1.0", "ema=none")
 
 
 @pytest.fixture

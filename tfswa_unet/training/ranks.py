@@ -42,7 +42,7 @@ class OneConfiguration(Callback):
         ours = {
             **self.values,
             "the hash of the initial weights": weights_hash(pl_module),
-            "the hash of the songs' lengths": _hash([list(data.training.reader.lengths), *data.validation.places]),
+            "the hash of the songs' lengths": _hash([list(s.reader.lengths) for s in (data.training, data.validation)]),
             "the step to go on from": self.resume.step if self.resume else None,
         }
         held: list[Any] = [None] * trainer.world_size
