@@ -104,6 +104,30 @@ def unstack_subbands(maps: Tensor, subbands: int) -> Tensor:
     return torch.cat([bands, bands[..., -1:]], dim=-1)
 
 
+class Transform:
+    """STFT and its inverse at one resolution, as a model's signal chain takes them.
+
+    Args:
+        n_fft: window length in samples, even.
+        hop: samples between frames, at most n_fft / 2.
+    """
+
+    def __init__(self, n_fft: int, hop: int) -> None:
+        self.n_fft, self.hop = n_fft, hop
+
+    def analyse(self, waveform: Tensor) -> Tensor:
+        """Complex spectrograms (b, c, n, f) of waveforms (b, c, t)."""
+        return stft(waveform, self.n_fft, self.hop)
+
+    def synthesise(self, spectrum: Tensor, length: int) -> Tensor:
+        """Waveforms (..., t) of complex spectrograms (..., n, f)."""
+        return istft(spectrum, self.n_fft, self.hop, length)
+
+    def within(self, maps: Tensor, length: int) -> Tensor:
+        """The maps (b, c, n, f) where a waveform of `length` samples has frames: all of them."""
+        return maps
+
+
 class _Analysis(torch.autograd.Function):
     """Samples (signals, t) → windowed frames → spectra (signals, n, f)."""
 
