@@ -16,6 +16,7 @@ from tfswa_unet.audio.resample import StreamResampler
 from tfswa_unet.bundle import load_model
 from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
+from tfswa_unet.inference.exported import cpu_options, is_exported, load_exported
 from tfswa_unet.inference.overlap_add import OVERLAP_SECONDS, SEGMENT_SECONDS, Segment, Segmentation, cut, join
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.types import StemModel
@@ -98,13 +99,15 @@ class Separator:
         """Separator by a model's file or name; without one, by the model that comes with the package.
 
         Args:
-            path_or_name: as for `bundle.load_model`.
+            path_or_name: as for `bundle.load_model`, or a file that `tfswa export` made.
             options: what the class takes after the model.
 
         Raises:
             ModelError: as `load_model` does.
-            ConfigError: for impossible values.
+            ConfigError: for impossible values, and for another device or precision than an exported file has.
         """
+        if is_exported(path_or_name):
+            return cls(load_exported(path_or_name), **cpu_options(options))
         return cls(load_model(path_or_name), **options)
 
     @property
