@@ -197,6 +197,7 @@ def _errors_only() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with np.errstate(invalid="ignore"):  # weights that are all zero have no range
+            yield
     finally:
         logging.disable(before)

@@ -90,7 +90,8 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 
     Source: RoFormer, arXiv 2104.09864.
     """
-    return _Rotation.apply(x, turns)
+    # TorchScript has no functions with a gradient of their own.
+    return _turned(x, turns) if traced() else _Rotation.apply(x, turns)
 
 
 class _Rotation(torch.autograd.Function):
@@ -99,12 +100,16 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, turns: Tensor) -> Tensor:
         ctx.save_for_backward(turns)
-        return torch.addcmul(x * turns[0], _swapped(x), turns[1])
+        return _turned(x, turns)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
         (turns,) = ctx.saved_tensors
         return torch.addcmul(outputs[0] * turns[0], _swapped(outputs[0]), turns[1], value=-1), None
+
+
+def _turned(x: Tensor, turns: Tensor) -> Tensor:
+    return torch.addcmul(x * turns[0], _swapped(x), turns[1])
 
 
 def _swapped(x: Tensor) -> Tensor:
