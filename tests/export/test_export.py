@@ -23,6 +23,7 @@ from tfswa_unet.export.parity import check_parity, snr
 from tfswa_unet.inference import Separator
 from tfswa_unet.inference.exported import METADATA_KEY, load_exported
 
+pytestmark = pytest.mark.slow  # making a graph of free length takes its time
 RATE = 16_000
 # W-MSA and SW-MSA on a plane that no window divides, behind convolutions: what a graph of free length is hard for.
 NETWORK = {
@@ -144,6 +145,8 @@ def test_onnx_runs_where_there_is_no_torch(model, in_onnx, tmp_path):
 def test_onnx_has_standard_operators_and_named_axes(in_onnx):
     file = onnx.load(in_onnx)
     onnx.checker.check_model(file)
+    assert not any(node.metadata_props for node in file.graph.node)  # paths of the machine that traced it
+    assert in_onnx.stat().st_size < 300_000
     assert {node.domain for node in file.graph.node} == {""}
     assert [(each.domain, each.version) for each in file.opset_import if not each.domain] == [("", 18)]
     shapes = {
@@ -216,7 +219,7 @@ def test_int8_tells_its_price(bundle, method, quickly, tmp_path, capsys):
     command = ["export", str(bundle), "-o", str(tmp_path), "--to", "onnx-int8", "--int8", method, "--allow-loss"]
     assert main(command) == 0
     shown = capsys.readouterr().out
-    for line in ("SDR on 3 synthetic songs, fp32 → INT8:", "  vocals: ", "  mean loss ", " s on this CPU"):
+    for line in ("SDR on 1 synthetic songs, fp32 → INT8:", "  vocals: ", "  mean loss ", " s on this CPU"):
         assert line in shown
     file = tmp_path / "small.int8.onnx"
     kinds = {node.op_type for node in onnx.load(file).graph.node}

@@ -5,6 +5,7 @@ Transforms work on a few signals at a time, so that what is computed stays in th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -104,16 +105,12 @@ def unstack_subbands(maps: Tensor, subbands: int) -> Tensor:
     return torch.cat([bands, bands[..., -1:]], dim=-1)
 
 
+@dataclass(frozen=True)
 class Transform:
-    """STFT and its inverse at one resolution, as a model's signal chain takes them.
+    """STFT and its inverse at one resolution, as a model's signal chain takes them."""
 
-    Args:
-        n_fft: window length in samples, even.
-        hop: samples between frames, at most n_fft / 2.
-    """
-
-    def __init__(self, n_fft: int, hop: int) -> None:
-        self.n_fft, self.hop = n_fft, hop
+    n_fft: int  # samples of a window, even
+    hop: int  # samples between frames, at most n_fft / 2
 
     def analyse(self, waveform: Tensor) -> Tensor:
         """Complex spectrograms (b, c, n, f) of waveforms (b, c, t)."""

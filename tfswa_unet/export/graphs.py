@@ -45,6 +45,11 @@ def write_onnx(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
         # Names in place of expressions of traced sizes; sizes that are known stay.
         sizes = zip(value.shape, axes[value.name], strict=True)
         value.shape = type(value.shape)(size if isinstance(size, int) else name for size, name in sizes)
+    nodes: list[Any] = list(program.model.graph)
+    for node in nodes:
+        # Where in the source each operation was traced: larger than a small model's weights, and of nobody's concern.
+        for part in (node, *node.outputs):
+            part.metadata_props.clear()
     program.model.metadata_props[METADATA_KEY] = json.dumps(facts)
     program.save(str(path), external_data=False)
 
