@@ -26,6 +26,7 @@ ROOMS = [
     ["catalogue"],
     ["inference"],
     ["evaluation"],
+    ["export"],
     ["training"],
     ["bench"],
     ["entry"],
@@ -49,12 +50,15 @@ LIBRARIES = {
     "matplotlib": {"evaluation", "training", "pages"},
     "jinja2": {"pages"},
     "fastapi": set(),
+    "onnx": {"export"},
+    "onnxscript": {"export"},
+    "onnxruntime": {"inference", "export"},
 }
 # Names under which anything could lie.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 MOST_LINES = 400
 # What makes an import slow or fail must wait until it is needed.
-LATE = {"jinja2", "mido", "museval", "musdb", "wandb", "optuna", "matplotlib", "av", "soundfile"}
+LATE = {"onnx", "onnxruntime", "jinja2", "mido", "museval", "musdb", "wandb", "optuna", "matplotlib", "av", "soundfile"}
 
 
 def _room(path):

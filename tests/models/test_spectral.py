@@ -42,6 +42,20 @@ def test_any_length_and_mask(length, mask):
     assert torch.isfinite(stems).all()
 
 
+@pytest.mark.parametrize("sums", [True, False])
+@pytest.mark.parametrize("mask", MASKS)
+def test_stems_are_the_same_in_real_numbers(mask, sums):
+    model = awake(small(mask=mask, sums_to_mixture=sums, features="both", compression=100.0)).eval()
+    real = model.in_real_numbers()
+    assert not any(parameter.requires_grad for parameter in real.parameters())
+    assert real.state_dict().keys() == model.state_dict().keys()
+    for length in (1, 129, 4_097):
+        mixture = torch.randn(2, 2, length) * torch.tensor([1.0, 0.0])[:, None, None]
+        stems = model(mixture)
+        assert (real(mixture) - stems).norm() < 1e-5 * stems.norm()
+    assert not real(mixture)[1].any()
+
+
 def test_stems_sum_to_the_mixture():
     mixture = torch.randn(1, 2, 3_000)
     assert torch.allclose(small()(mixture).sum(1), mixture, atol=1e-5)

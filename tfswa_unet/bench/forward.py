@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tfswa_unet.bench.measures import PeakMemory, Stopwatch, count_flops, median_seconds, synchronise
 from tfswa_unet.bench.settings import REFERENCE, ForwardSetting
 from tfswa_unet.bench.subject import as_in_training, mixtures, prepare
+from tfswa_unet.errors import ConfigError
 from tfswa_unet.inference.precision import compile_network
 from tfswa_unet.nn import SequenceAttention
 
@@ -34,10 +35,15 @@ LARGEST = 150.0  # dB: more says no more than that the outputs are equal
 def measure(setting: ForwardSetting) -> dict[str, Any]:
     """Measure calls of the model, from waveforms on the device to stems on the device.
 
-    Raises as `subject.prepare` does, and ConfigError where torch cannot compile.
+    Raises as `subject.prepare` does, and ConfigError where torch cannot compile or look into the model.
     """
     subject = prepare(setting)
     model = subject.model
+    if subject.exported and (setting.profile or setting.compile):
+        raise ConfigError(
+            f"{setting.model}: an exported model has no modules to --profile or --compile: leave that out, or name the "
+            "bundle that it was exported from"
+        )
     seconds = as_in_training("seconds", setting.seconds)
     mixture = mixtures(setting.batch, model.channels, seconds, model.rate).to(subject.device)
 
@@ -45,7 +51,7 @@ def measure(setting: ForwardSetting) -> dict[str, Any]:
         with torch.inference_mode(), subject.autocast():
             return model(mixture)
 
-    operations = count_flops(lambda: model(mixture))
+    operations = None if subject.exported else count_flops(lambda: model(mixture))
     start = time.perf_counter()
     if setting.compile:
         compile_network(model, work)
@@ -73,7 +79,7 @@ def measure(setting: ForwardSetting) -> dict[str, Any]:
         "real_time_factor": median / audio,
         "segments_per_second": setting.batch / median,
         "audio_seconds_per_second": audio / median,
-        "tflops": operations / median / 1e12,
+        "tflops": None if operations is None else operations / median / 1e12,
         **memory,
         "snr_db": snr_db,
         "shares": module_shares(model, work, setting.runs, subject.device) if setting.profile else None,

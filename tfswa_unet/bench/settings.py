@@ -47,7 +47,10 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSetting(Setting):
-    """What a benchmark of a model is told; `model` is a preset (random weights), a bundle or a checkpoint."""
+    """What a benchmark of a model is told; `model` is a preset (random weights), a bundle or a checkpoint.
+
+    `tfswa bench forward` takes a file of `tfswa export` too.
+    """
 
     model: str
     device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")

@@ -14,6 +14,7 @@ from tfswa_unet import models, processes
 from tfswa_unet.bench.settings import ModelSetting
 from tfswa_unet.bundle import load_model, read_facts
 from tfswa_unet.config import choice
+from tfswa_unet.inference.exported import ExportedModel, cpu_options, is_exported, load_exported
 from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
 from tfswa_unet.processes import device_name, keep_pages
 from tfswa_unet.songs import synthesize
@@ -32,6 +33,11 @@ class Subject:
     device: torch.device
     precision: Precision
 
+    @property
+    def exported(self) -> bool:
+        """Whether the model is a graph out of a file of `tfswa export`, which torch cannot look into."""
+        return isinstance(self.model, ExportedModel)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which the model runs at its precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -41,7 +47,7 @@ class Subject:
         return {
             "model": self.name,
             "trained": self.name not in models.names(),  # a preset's weights are random
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": None if self.exported else sum(each.numel() for each in self.model.parameters()),
             "stems": len(self.model.stems),
             "device": str(self.device),
             "device_name": device_name(self.device),
@@ -61,6 +67,10 @@ def set_up(threads: int | None, keep: bool = True) -> bool:
 
 def prepare(setting: ModelSetting) -> Subject:
     """Load a model and set the process up as the other commands do; raises ConfigError and ModelError as they do."""
+    if is_exported(setting.model):
+        cpu_options({"device": setting.device, "precision": setting.precision})
+        set_up(setting.threads)
+        return Subject(setting.model, load_exported(setting.model), torch.device("cpu"), "fp32")
     device = pick_device(setting.device)
     precision = pick_precision(setting.precision, device)
     set_up(setting.threads)
@@ -69,7 +79,9 @@ def prepare(setting: ModelSetting) -> Subject:
 
 def check_model(name: str) -> None:
     """Refuse a model that is not there before others of the same run are measured; raises ModelError."""
-    if name not in models.names():
+    if is_exported(name):
+        load_exported(name)
+    elif name not in models.names():
         read_facts(name)
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
         "models:Bundle",
         "turn a training checkpoint into a bundle: weights and description in one .safetensors file",
     ),
+    "export": ("export", "write a model as ONNX, TorchScript or a PT2 program, and compare that with torch"),
     "info": ("models:Info", "show a model's size, cost, stems, layers and origin"),
     "models": ("catalogue:Models", "list the models that can be named: trained ones of the package, and presets"),
     "card": ("catalogue:Card", "write a model card in Markdown: training, scores, data with attributions, limits"),

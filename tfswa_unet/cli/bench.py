@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         if issubclass(setting, ModelSetting):
             kinds = "presets (random weights), bundles or checkpoints"
+            kinds += ", or files of tfswa export" if name == "forward" else ""
             command.add_argument("--model", nargs="+", metavar="NAME", help=f"{kinds} (default: {MODEL})")
         _add_options(command, setting)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")

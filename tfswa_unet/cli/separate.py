@@ -17,6 +17,7 @@ EXAMPLES = """\
   tfswa separate song.mp3                                               with the model that comes with the package
   tfswa separate song.mp3 --model model.safetensors
   tfswa separate song.mp3 album/ -o stems --model model.safetensors     files, and folders with all below them
+  tfswa separate song.mp3 --model exported/model.onnx                   with onnxruntime; .pt2 and .pt with torch
   tfswa separate song.mp3 --model run/last.ckpt --stems vocals,drums
   tfswa separate song.mp3 --model model.safetensors --two-stems vocals  vocals and no_vocals, for karaoke
   tfswa separate song.mp3 --model model.safetensors --residual          stems that sum to the song
@@ -48,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SONG",
         help="audio files, folders that are searched for them, patterns, or - for stdin",
     )
-    kinds = "a bundle (.safetensors), a checkpoint (.ckpt) or a name that `tfswa models` lists as trained"
+    kinds = (
+        "a bundle (.safetensors), a checkpoint (.ckpt), a file of `tfswa export` (.onnx, .pt2, .pt), "
+        "or a name that `tfswa models` lists as trained"
+    )
     add("--model", help=f"{kinds}; {DEFAULT_MODEL} if not given")
     only = "writes the one stem of --stems as wav to stdout, or of --two-stems NAME the mixture without it"
     add("-o", "--out", default="stems", help=f"folder for the stems; - {only}")
@@ -170,10 +174,10 @@ def _separator(args: argparse.Namespace) -> Separator:
             raise ConfigError(f"--threads {args.threads}: at least one thread is needed")
         torch.set_num_threads(args.threads)
     keep_pages()
-    device = pick_device(args.device)
+    pick_device(args.device)  # refuses one that is not there before the model is loaded
     return Separator.load(
         DEFAULT_MODEL if args.model is None else args.model,
-        device=device,
+        device=args.device,
         segment_seconds=args.segment,
         overlap_seconds=args.overlap,
         batch=None if args.batch == "auto" else args.batch,

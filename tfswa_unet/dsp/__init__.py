@@ -1,8 +1,11 @@
 """Signals between the waveform and the network: spectrograms, subbands, level, masks."""
 
 from tfswa_unet.dsp.auditory import auditory_bands
-from tfswa_unet.dsp.masking import MASKS, Mask, Ratios, apply_mask, mask
+from tfswa_unet.dsp.masking import MASKS, Mask, Ratios, apply_mask, joined, mask
+from tfswa_unet.dsp.parts import Complex, Parts
+from tfswa_unet.dsp.real_spectrogram import RealFFT, RealTransform
 from tfswa_unet.dsp.spectrogram import (
+    Transform,
     frames,
     istft,
     level,
@@ -28,4 +31,10 @@ __all__ = [
     "apply_mask",
     "Mask",
     "mask",
+    "joined",
+    "Complex",
+    "Parts",
+    "Transform",
+    "RealTransform",
+    "RealFFT",
 ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tfswa_unet.config import Registry
+from tfswa_unet.dsp.parts import Complex, Parts
 
-ToStems = Callable[[Tensor, Tensor, Tensor], Tensor]  # (maps, mixture, scale) → ratios or stems, see `Mask`
+ToStems = Callable[[Tensor, Any, Tensor], Any]  # (maps, mixture, scale) → ratios or stems, see `Mask`
 
 MASKS: Registry[Mask] = Registry("model.mask")
 
@@ -21,8 +23,9 @@ class Mask:
 
     `stems` maps the output (b, s, c, m, n, f) in float32, the mixture's complex spectrogram (b, c, n, f) and the scale
     (b,) that the network saw it divided by to (b, s, c, n, f): complex stem spectrograms, or real ratios of the
-    mixture. It takes m = `maps` real maps for each stem, channel and bin. Where `complete`, its stems sum to the
-    mixture by themselves.
+    mixture. While a model is exported the mixture is `Parts`, and so are complex stems: `joined` makes either. It
+    takes m = `maps` real maps for each stem, channel and bin. Where `complete`, its stems sum to the mixture by
+    themselves.
     """
 
     stems: ToStems
@@ -43,14 +46,14 @@ class Ratios:
     """
 
     ratio: Tensor
-    mixture: Tensor
+    mixture: Any
 
-    def spectrum(self) -> Tensor:
+    def spectrum(self) -> Any:
         """Complex stem spectrograms (b, s, c, n, f)."""
         return self.ratio * self.mixture[:, None]
 
 
-def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, chosen: Mask, sums_to_mixture: bool) -> Tensor | Ratios:
+def apply_mask(maps: Tensor, mixture: Any, scale: Tensor, chosen: Mask, sums_to_mixture: bool) -> Any:
     """Stem spectrograms from a network's output, in float32.
 
     A network that puts out zeros splits the mixture into equal parts or halves, or, where it gives the stems themselves
@@ -74,38 +77,49 @@ def apply_mask(maps: Tensor, mixture: Tensor, scale: Tensor, chosen: Mask, sums_
 
 
 @mask("sigmoid")
-def sigmoid(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+def sigmoid(maps: Tensor, mixture: Complex, scale: Tensor) -> Tensor:
     """Ratio mask in [0, 1], each stem by itself."""
     return maps.squeeze(3).sigmoid()
 
 
 @mask("softmax", complete=True)
-def softmax(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+def softmax(maps: Tensor, mixture: Complex, scale: Tensor) -> Tensor:
     """Ratio mask in [0, 1] that sums to one over the stems."""
-    return maps.squeeze(3).softmax(dim=1)
+    logits = maps.squeeze(3)
+    if not isinstance(mixture, Parts):
+        return logits.softmax(dim=1)
+    # Other runtimes are several times slower at a softmax along an axis that is not the last.
+    weights = (logits - logits.amax(dim=1, keepdim=True)).exp()
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 @mask("complex", maps=2)
-def complex_ratio(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+def complex_ratio(maps: Tensor, mixture: Any, scale: Tensor) -> Complex:
     """Unbounded complex ratio mask, of equal parts where the maps are zero."""
     real, imaginary = maps.unbind(3)
-    return torch.complex(real + 1 / maps.shape[1], imaginary) * mixture[:, None]
+    return joined(real + 1 / maps.shape[1], imaginary, mixture) * mixture[:, None]
 
 
 @mask("magnitude")
-def magnitude(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+def magnitude(maps: Tensor, mixture: Any, scale: Tensor) -> Complex:
     """Magnitudes of the stems, which get the mixture's phase: the paper's head (doi 10.1186/s13634-025-01249-0)."""
     # A unit phase that has a value, not NaN, where the mixture is silent.
-    return _scaled(maps, mixture, scale).squeeze(3).relu() * torch.sgn(mixture)[:, None]
+    return _scaled(maps, mixture, scale).squeeze(3).relu() * mixture.sgn()[:, None]
 
 
 @mask("spectrum", maps=2)
-def spectrum(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+def spectrum(maps: Tensor, mixture: Complex, scale: Tensor) -> Complex:
     """Real and imaginary parts of the stems."""
-    return torch.complex(*_scaled(maps, mixture, scale).unbind(3))
+    real, imaginary = _scaled(maps, mixture, scale).unbind(3)
+    return joined(real, imaginary, mixture)
 
 
-def _scaled(maps: Tensor, mixture: Tensor, scale: Tensor) -> Tensor:
+def joined(real: Tensor, imaginary: Tensor, like: Complex) -> Complex:
+    """Complex numbers of these parts, as `like` holds its own."""
+    return Parts(real, imaginary) if isinstance(like, Parts) else torch.complex(real, imaginary)
+
+
+def _scaled(maps: Tensor, mixture: Complex, scale: Tensor) -> Tensor:
     """Maps of the stems themselves, at the mixture's level; an example of nothing but zeros gives zeros."""
-    loud = torch.view_as_real(mixture).flatten(1).any(dim=1)
+    loud = mixture.abs().flatten(1).amax(dim=1) > 0
     return maps * (scale * loud)[:, None, None, None, None, None]

@@ -6,6 +6,7 @@ Transforms work on a few signals at a time, so that what is computed stays in th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -123,6 +124,26 @@ def unstack_subbands(maps: Tensor, subbands: int) -> Tensor:
     b, ck, n, _ = maps.shape
     bands = maps.unflatten(1, (ck // subbands, subbands)).transpose(2, 3).reshape(b, ck // subbands, n, -1)
     return torch.cat([bands, bands[..., -1:]], dim=-1)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """STFT and its inverse at one resolution, as a model's signal chain takes them."""
+
+    n_fft: int  # samples of a window, even
+    hop: int  # samples between frames, at most n_fft / 2
+
+    def analyse(self, waveform: Tensor) -> Tensor:
+        """Complex spectrograms (b, c, n, f) of waveforms (b, c, t)."""
+        return stft(waveform, self.n_fft, self.hop)
+
+    def synthesise(self, spectrum: Tensor, length: int) -> Tensor:
+        """Waveforms (..., t) of complex spectrograms (..., n, f)."""
+        return istft(spectrum, self.n_fft, self.hop, length)
+
+    def within(self, maps: Tensor, length: int) -> Tensor:
+        """The maps (b, c, n, f) where a waveform of `length` samples has frames: all of them."""
+        return maps
 
 
 class _Analysis(torch.autograd.Function):

@@ -17,6 +17,7 @@ from tfswa_unet.audio import probe, read
 from tfswa_unet.bundle import load_model
 from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
+from tfswa_unet.inference.exported import cpu_options, is_exported, load_exported
 from tfswa_unet.inference.overlap_add import Segmentation
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.inference.presets import BATCHES, DEFAULT_PRESET, SEGMENT_SECONDS, pick_preset
@@ -111,13 +112,15 @@ class Separator:
         """Separator by a model's file or name; without one, by the model that comes with the package.
 
         Args:
-            path_or_name: as for `bundle.load_model`.
+            path_or_name: as for `bundle.load_model`, or a file that `tfswa export` made.
             options: what the class takes after the model.
 
         Raises:
             ModelError: as `load_model` does.
-            ConfigError: for impossible values.
+            ConfigError: for impossible values, and for another device or precision than an exported file has.
         """
+        if is_exported(path_or_name):
+            return cls(load_exported(path_or_name), **cpu_options(options))
         return cls(load_model(path_or_name), **options)
 
     @property

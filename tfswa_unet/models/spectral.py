@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from tfswa_unet.config import from_values
-from tfswa_unet.dsp import MASKS, Ratios, apply_mask, istft, level, stack_subbands, stft, unstack_subbands
+from tfswa_unet.dsp import (
+    MASKS,
+    Complex,
+    Ratios,
+    RealTransform,
+    Transform,
+    apply_mask,
+    level,
+    stack_subbands,
+    unstack_subbands,
+)
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.models.config import NETWORKS, ModelConfig
 
@@ -38,9 +49,9 @@ class SpectralModel(nn.Module):
         self.network = network
         self.mask = MASKS[config.mask]
         self.heads = len(config.stems) + config.hidden_rest
-        # (n_fft, hop) of the spectrograms that the network sees, the model's own first.
+        # Of the spectrograms that the network sees, the model's own first.
         scaled = (config.resolution(scale) for scale in getattr(network, "scales", ()))
-        self.resolutions = [(config.n_fft, config.hop), *scaled]
+        self.transforms: Any = [Transform(n_fft, hop) for n_fft, hop in [(config.n_fft, config.hop), *scaled]]
 
     @property
     def stems(self) -> tuple[str, ...]:
@@ -60,21 +71,22 @@ class SpectralModel(nn.Module):
         return asdict(self.model_config)
 
     def forward(self, mixture: Tensor) -> Tensor:
-        c = self.model_config
-        return istft(self.spectra(mixture), c.n_fft, c.hop, mixture.shape[-1])
+        return self.transforms[0].synthesise(self.spectra(mixture), mixture.shape[-1])
 
-    def spectra(self, mixture: Tensor) -> Tensor:
+    def spectra(self, mixture: Tensor) -> Any:
         """Stem spectrograms (b, s, c, n, f), complex, of mixtures (b, c, t)."""
         stems = self.masked(mixture)
         return stems.spectrum() if isinstance(stems, Ratios) else stems
 
-    def masked(self, mixture: Tensor) -> Tensor | Ratios:
+    def masked(self, mixture: Tensor) -> Any:
         """What `spectra` gives, or the ratios that stand for it; training reads its losses off these."""
         c = self.model_config
-        spectra = [stft(mixture, n_fft, hop) for n_fft, hop in self.resolutions]
+        spectra = [transform.analyse(mixture) for transform in self.transforms]
         scale = level(mixture)
         features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
-        maps = self.network(*(stack_subbands(seen, c.subbands) for seen in features))
+        length = mixture.shape[-1]
+        seen = [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
+        maps = self.network(*(stack_subbands(each, c.subbands) for each in seen))
         full = unstack_subbands(maps, c.subbands)
         masks = full.unflatten(1, (self.heads, c.channels, self.mask.maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
@@ -103,7 +115,16 @@ class SpectralModel(nn.Module):
                 for parameter in layer.parameters():
                     parameter /= temperature
 
-    def _features(self, spectrum: Tensor, scale: Tensor) -> Tensor:
+    def in_real_numbers(self) -> SpectralModel:
+        """A copy for graphs that leave torch: the same stems without complex numbers, for any length and batch."""
+        copied, hop = deepcopy(self).requires_grad_(False), self.model_config.hop
+        multiple: Any = self.network.frame_multiple  # at the model's own hop
+        copied.transforms = nn.ModuleList(
+            RealTransform(own.n_fft, own.hop, int(multiple * hop / own.hop)) for own in self.transforms
+        )
+        return copied.eval()
+
+    def _features(self, spectrum: Complex, scale: Tensor) -> Tensor:
         """Real maps (b, c·m, n, f) of spectrograms (b, c, n, f), of magnitudes |X| / scale as they are or compressed.
 
         Music falls by 60 dB from its low bins to its high ones, which log(1 + compression · |X| / scale) evens out.

@@ -44,9 +44,14 @@ class SequenceAttention(nn.Module):
         if self.turns is None:
             return None
         length = along.shape[2]
-        longer = length > self.turns.shape[1]
-        table = rotary_table(length, self.turns.shape[2]) if longer else self.turns[:, :length]
+        made = traced() or length > self.turns.shape[1]
+        table = rotary_table(length, self.turns.shape[2]) if made else self.turns[:, :length]
         return table.to(along)
+
+
+def traced() -> bool:
+    """Whether a graph is being made of this call, in which a length is a symbol that no branch may hang on."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
 def attend(qkv: Tensor, heads: int, turns: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -85,7 +90,8 @@ def rotate(x: Tensor, turns: Tensor) -> Tensor:
 
     Source: RoFormer, arXiv 2104.09864.
     """
-    return _Rotation.apply(x, turns)
+    # TorchScript has no functions with a gradient of their own.
+    return _turned(x, turns) if traced() else _Rotation.apply(x, turns)
 
 
 class _Rotation(torch.autograd.Function):
@@ -94,12 +100,16 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, turns: Tensor) -> Tensor:
         ctx.save_for_backward(turns)
-        return torch.addcmul(x * turns[0], _swapped(x), turns[1])
+        return _turned(x, turns)
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor, None]:
         (turns,) = ctx.saved_tensors
         return torch.addcmul(outputs[0] * turns[0], _swapped(outputs[0]), turns[1], value=-1), None
+
+
+def _turned(x: Tensor, turns: Tensor) -> Tensor:
+    return torch.addcmul(x * turns[0], _swapped(x), turns[1])
 
 
 def _swapped(x: Tensor) -> Tensor:
@@ -113,8 +123,8 @@ def partition_windows(tokens: Tensor, window: Window) -> Tensor:
 
 def merge_windows(windows: Tensor, window: Window, n: int, f: int) -> Tensor:
     """Invert `partition_windows`: (b, windows, tokens, d) back to (b, n, f, d)."""
-    wn, wf = n // window[0], f // window[1]
-    return rearrange(windows, "b (wn wf) (i j) d -> b (wn i) (wf j) d", wn=wn, wf=wf, i=window[0], j=window[1])
+    wf = f // window[1]
+    return rearrange(windows, "b (wn wf) (i j) d -> b (wn i) (wf j) d", wf=wf, i=window[0], j=window[1])
 
 
 class WindowAttention(nn.Module):
@@ -142,36 +152,39 @@ class WindowAttention(nn.Module):
         self.register_buffer("relative", _relative_positions(rows, columns), persistent=False)
 
     def forward(self, qkv: Tensor) -> Tensor:
-        n, f = qkv.shape[1:3]
+        b, n, f, _ = qkv.shape
         padding = self._padding(n, f)
-        padded = F.pad(qkv, (0, 0, *padding)) if any(padding) else qkv
+        pads = traced() or any(padding)
+        padded = F.pad(qkv, (0, 0, *padding)) if pads else qkv
         rows, columns = padded.shape[1:3]
 
         windows = partition_windows(padded, self.window)
         bias = self.position_bias[self.relative].permute(2, 0, 1)[None]
-        if any(padding):
-            bias = bias + self._padding_mask(n, f, padding, bias)
-        bias = bias.to(qkv.dtype)
-        if torch.compiler.is_compiling():
-            # Inductor of torch 2.14 mistakes the axes of attention with a bias where there are more than four.
-            apart = windows.shape[:2]
-            each = bias.expand(apart[1], -1, -1, -1).repeat(apart[0], 1, 1, 1)
-            out = attend(windows.flatten(0, 1), self.heads, bias=each).unflatten(0, apart)
-        else:
-            out = attend(windows, self.heads, bias=bias)
+        if pads:
+            mask = self._padding_mask(n, f, padding, bias)
+            bias = (bias + mask).expand(b, -1, -1, -1, -1).flatten(0, 1)
+        # As one batch, which is the form that torch has fused attention for.
+        out = attend(windows.flatten(0, 1), self.heads, bias=bias.to(qkv.dtype)).unflatten(0, windows.shape[:2])
 
         merged = merge_windows(out, self.window, rows, columns)
-        return F.pad(merged, (0, 0, *(-side for side in padding))) if any(padding) else merged
+        return merged.narrow(1, padding[2], n).narrow(2, padding[0], f) if pads else merged
 
     def _padding(self, n: int, f: int) -> tuple[int, int, int, int]:
         """(left, right, top, bottom) that brings the plane, shifted, to whole windows; bins lie left to right."""
         top, left = self.shift
-        return left, -(f + left) % self.window[1], top, -(n + top) % self.window[0]
+        rows, columns = self.window
+        # Nothing negative is divided: other runtimes round it towards zero.
+        return left, _up(f + left, columns) - left - f, top, _up(n + top, rows) - top - n
 
     def _padding_mask(self, n: int, f: int, padding: tuple[int, int, int, int], like: Tensor) -> Tensor:
         """−∞ for the keys that are padding: (windows, 1, 1, tokens)."""
         plane = F.pad(like.new_zeros(1, n, f, 1), (0, 0, *padding), value=float("-inf"))
         return partition_windows(plane, self.window)[0, :, None, None, :, 0]
+
+
+def _up(length: int, whole: int) -> int:
+    """The next multiple of `whole`."""
+    return (length + whole - 1) // whole * whole
 
 
 def _relative_positions(rows: int, columns: int) -> Tensor:

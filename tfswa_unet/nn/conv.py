@@ -64,7 +64,7 @@ class WholeConv(PointConv):
     """`PointConv` that leaves each map whole in memory, as what takes them apart wants it."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        weights = self.weight.flatten(1).expand(len(maps), -1, -1)
+        weights = self.weight.flatten(1).expand(maps.shape[0], -1, -1)
         return torch.baddbmm(self.bias[:, None], weights, maps.flatten(2)).unflatten(2, maps.shape[2:])
 
 

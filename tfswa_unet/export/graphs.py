@@ -1,0 +1,113 @@
+"""Graphs of a model and the files that hold them: ONNX, programs of torch.export, TorchScript."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from tfswa_unet.errors import ConfigError
+from tfswa_unet.inference.exported import INPUT, METADATA_KEY, OUTPUT
+
+OPSET = 18  # which every runtime of the last three years reads
+EXAMPLE_SECONDS = 3.0  # long enough that no axis is 1, which would be taken for a constant
+
+
+def write_onnx(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
+    """Write a model as an ONNX file of standard operators; batch and length are free.
+
+    Raises:
+        ConfigError: where onnx or onnxscript is not installed.
+    """
+    require_onnx()
+    with _quiet():
+        program = torch.onnx.export(
+            traced(model),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx gave no program")
+    axes = {INPUT: ("b", "c", "t"), OUTPUT: ("b", "s", "c", "t")}
+    ends: list[Any] = [*program.model.graph.inputs, *program.model.graph.outputs]
+    for value in ends:
+        # Names in place of expressions of traced sizes; sizes that are known stay.
+        sizes = zip(value.shape, axes[value.name], strict=True)
+        value.shape = type(value.shape)(size if isinstance(size, int) else name for size, name in sizes)
+    nodes: list[Any] = list(program.model.graph)
+    for node in nodes:
+        # Where in the source each operation was traced: larger than a small model's weights, and of nobody's concern.
+        for part in (node, *node.outputs):
+            part.metadata_props.clear()
+    program.model.metadata_props[METADATA_KEY] = json.dumps(facts)
+    program.save(str(path), external_data=False)
+
+
+def write_program(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
+    """Write a model as a program of torch.export (.pt2), which torch loads without this package."""
+    with _quiet():
+        program = traced(model)
+        program.example_inputs = None  # larger than a small model's weights
+        torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(facts)})
+
+
+def write_script(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
+    """Write a model as TorchScript, which libtorch loads without Python."""
+    with _quiet(), torch.no_grad():
+        script = torch.jit.trace(model.in_real_numbers(), (_example(model),), check_trace=False)
+        torch.jit.save(script, str(path), _extra_files={METADATA_KEY: json.dumps(facts)})
+
+
+def traced(model: Any) -> ExportedProgram:
+    """The graph of a model from mixtures (b, c, t) to stems (b, s, c, t), for any b and t."""
+    sizes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC},)
+    with torch.no_grad():
+        program = torch.export.export(model.in_real_numbers(), (_example(model),), dynamic_shapes=sizes, strict=False)
+    _allow_any_size(program)
+    return program
+
+
+def require_onnx() -> None:
+    """Refuse where what ONNX files are written with is not installed; raises ConfigError."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise ConfigError(
+                f"{package} is not installed, and an export to ONNX needs it: pip install 'tfswa-unet[onnx]'"
+            ) from error
+
+
+def _example(model: Any) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, model.channels, int(EXAMPLE_SECONDS * model.rate), generator=generator)
+
+
+def _allow_any_size(program: ExportedProgram) -> None:
+    """Take back that an axis is at least 2, which tracing assumes and nothing in the graph needs."""
+    for symbol, allowed in program.range_constraints.items():
+        program.range_constraints[symbol] = type(allowed)(1, allowed.upper)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from users what the exporters tell their developers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

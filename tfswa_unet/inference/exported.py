@@ -1,0 +1,139 @@
+"""Exported models as separation takes them: ONNX files run by onnxruntime, PT2 programs and TorchScript by torch."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tfswa_unet.errors import ConfigError, ModelError
+
+METADATA_KEY = "tfswa"  # of an ONNX file's metadata; in archives of torch the file of that name
+FORMAT_VERSION = 1
+INPUT, OUTPUT = "mixture", "stems"
+ON_THE_CPU = {"device": "cpu", "precision": "fp32", "compile": False}
+
+Run = Callable[[Tensor], Tensor]
+
+
+class ExportedModel:
+    """A model out of a file that holds its graph: mixtures (b, c, t) to stems (b, s, c, t), on the CPU.
+
+    Args:
+        facts: what the file says of the model: `stems`, `rate`, `channels`, `target` and more.
+        run: computes the graph.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], run: Run) -> None:
+        self.facts = dict(facts)
+        self.stems = tuple(facts["stems"])
+        self.rate, self.channels = int(facts["rate"]), int(facts["channels"])
+        self._run = run
+
+    def __call__(self, mixture: Tensor) -> Tensor:
+        return self._run(mixture)
+
+
+def is_exported(path: object) -> bool:
+    """Whether a name is that of an exported model."""
+    return isinstance(path, str | Path) and Path(path).suffix in READERS
+
+
+def load_exported(path: str | Path) -> ExportedModel:
+    """Load a file that `tfswa export` made; it runs with as many threads as torch has.
+
+    Raises:
+        ModelError: for a file that is missing, damaged, or not made by `tfswa export`.
+        ConfigError: where onnxruntime is needed and not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file: check the path")
+    try:
+        text, run = READERS[path.suffix](path)
+    except ConfigError:
+        raise
+    except Exception as error:  # what each runtime raises for a broken file is of many kinds
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{path} cannot be loaded ({reason[:160]}): it is damaged or of another kind, export the model again"
+        ) from error
+    try:
+        return ExportedModel(json.loads(text), run)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} does not say which stems it gives: only files made by `tfswa export` can be used here"
+        ) from error
+
+
+def cpu_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A separator's options as an exported model needs them: on the CPU, with the numbers that the file has.
+
+    Raises:
+        ConfigError: where something else is asked for.
+    """
+    for name, value in ON_THE_CPU.items():
+        given = options.get(name, value)
+        if str(given) not in ("auto", str(value)):
+            raise ConfigError(
+                f"{name}={given}: an exported model runs on the CPU with the precision of its file: leave it out, "
+                "or use the bundle that it was exported from"
+            )
+    return {**options, **ON_THE_CPU}
+
+
+def onnx_session(path: Path, threads: int) -> Any:
+    """An onnxruntime session of a file on the CPU.
+
+    Raises:
+        ConfigError: where onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            "onnxruntime is not installed, and ONNX files need it: pip install 'tfswa-unet[onnx]'"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _read_onnx(path: Path) -> tuple[str, Run]:
+    session = onnx_session(path, torch.get_num_threads())
+
+    def run(mixture: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: mixture.numpy()})[0])
+
+    return session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), run
+
+
+def _read_program(path: Path) -> tuple[str, Run]:
+    extra = {METADATA_KEY: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # for developers of torch
+        program = torch.export.load(path, extra_files=extra)
+    # Its guards hold for the batch and length that it was traced with; that it is right for others, its export checked.
+    return extra[METADATA_KEY], program.module(check_guards=False)
+
+
+def _read_script(path: Path) -> tuple[str, Run]:
+    extra: dict[str, Any] = {METADATA_KEY: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated
+        script = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+    text = extra[METADATA_KEY]
+    return text.decode() if isinstance(text, bytes) else text, script
+
+
+READERS: dict[str, Callable[[Path], tuple[str, Run]]] = {
+    ".onnx": _read_onnx,
+    ".pt2": _read_program,
+    ".pt": _read_script,
+}
