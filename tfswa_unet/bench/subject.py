@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tfswa_unet import models, processes
 from tfswa_unet.bench.settings import ModelSetting
 from tfswa_unet.bundle import load_model, read_facts
 from tfswa_unet.config import choice
-from tfswa_unet.inference.exported import ExportedModel, cpu_options, is_exported, load_exported
+from tfswa_unet.inference.exported import READERS, ExportedModel, cpu_options, load_exported
 from tfswa_unet.inference.precision import Precision, pick_device, pick_precision
 from tfswa_unet.processes import device_name, keep_pages
 from tfswa_unet.songs import synthesize
@@ -67,7 +68,7 @@ def set_up(threads: int | None, keep: bool = True) -> bool:
 
 def prepare(setting: ModelSetting) -> Subject:
     """Load a model and set the process up as the other commands do; raises ConfigError and ModelError as they do."""
-    if is_exported(setting.model):
+    if Path(setting.model).suffix in READERS:
         cpu_options({"device": setting.device, "precision": setting.precision})
         set_up(setting.threads)
         return Subject(setting.model, load_exported(setting.model), torch.device("cpu"), "fp32")
@@ -79,7 +80,7 @@ def prepare(setting: ModelSetting) -> Subject:
 
 def check_model(name: str) -> None:
     """Refuse a model that is not there before others of the same run are measured; raises ModelError."""
-    if is_exported(name):
+    if Path(name).suffix in READERS:
         load_exported(name)
     elif name not in models.names():
         read_facts(name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tfswa_unet.errors import ConfigError, ModelError
 
 METADATA_KEY = "tfswa"  # of an ONNX file's metadata; in archives of torch the file of that name
 FORMAT_VERSION = 1
+TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch
 INPUT, OUTPUT = "mixture", "stems"
 ON_THE_CPU = {"device": "cpu", "precision": "fp32", "compile": False}
 
@@ -37,11 +40,6 @@ class ExportedModel:
 
     def __call__(self, mixture: Tensor) -> Tensor:
         return self._run(mixture)
-
-
-def is_exported(path: object) -> bool:
-    """Whether a name is that of an exported model."""
-    return isinstance(path, str | Path) and Path(path).suffix in READERS
 
 
 def load_exported(path: str | Path) -> ExportedModel:
@@ -78,8 +76,8 @@ def cpu_options(options: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: where something else is asked for.
     """
     for name, value in ON_THE_CPU.items():
-        given = options.get(name, value)
-        if str(given) not in ("auto", str(value)):
+        given = options.get(name)
+        if given is not None and str(given) not in ("auto", str(value)):
             raise ConfigError(
                 f"{name}={given}: an exported model runs on the CPU with the precision of its file: leave it out, "
                 "or use the bundle that it was exported from"
@@ -114,9 +112,22 @@ def _read_onnx(path: Path) -> tuple[str, Run]:
     return session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), run
 
 
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """Let torch take nothing but tensors out of a file: its reader of programs unpickles whatever one holds."""
+    before = os.environ.get(TENSORS_ONLY)
+    os.environ[TENSORS_ONLY] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[TENSORS_ONLY]
+        if before is not None:
+            os.environ[TENSORS_ONLY] = before
+
+
 def _read_program(path: Path) -> tuple[str, Run]:
     extra = {METADATA_KEY: ""}
-    with warnings.catch_warnings():
+    with _tensors_only(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for developers of torch
         program = torch.export.load(path, extra_files=extra)
     # Its guards hold for the batch and length that it was traced with; that it is right for others, its export checked.
@@ -132,6 +143,7 @@ def _read_script(path: Path) -> tuple[str, Run]:
     return text.decode() if isinstance(text, bytes) else text, script
 
 
+# By the endings of their files' names.
 READERS: dict[str, Callable[[Path], tuple[str, Run]]] = {
     ".onnx": _read_onnx,
     ".pt2": _read_program,

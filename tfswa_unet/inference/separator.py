@@ -17,7 +17,7 @@ from tfswa_unet.audio import probe, read
 from tfswa_unet.bundle import load_model
 from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
-from tfswa_unet.inference.exported import cpu_options, is_exported, load_exported
+from tfswa_unet.inference.exported import READERS, cpu_options, load_exported
 from tfswa_unet.inference.overlap_add import Segmentation
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.inference.presets import BATCHES, DEFAULT_PRESET, SEGMENT_SECONDS, pick_preset
@@ -119,7 +119,7 @@ class Separator:
             ModelError: as `load_model` does.
             ConfigError: for impossible values, and for another device or precision than an exported file has.
         """
-        if is_exported(path_or_name):
+        if Path(path_or_name).suffix in READERS:
             return cls(load_exported(path_or_name), **cpu_options(options))
         return cls(load_model(path_or_name), **options)
 
