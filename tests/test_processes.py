@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from tfswa_unet.errors import DataError
-from tfswa_unet.processes import in_processes
+from tfswa_unet.processes import environment, in_processes
 
 KILLED = """
 import time
 from tests.test_processes import note
-from tfswa_unet.processes import in_processes
+from tfswa_unet.processes import environment, in_processes
 if __name__ == "__main__":
     list(in_processes(note, [({folder!r}, k, 60) for k in range(4)], 2))
 """
@@ -70,3 +70,20 @@ def _runs(pid):
         return not (Path("/proc/self").is_dir() and state.read_text().rpartition(")")[2].split()[0] == "Z")
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_the_environment_is_put_back_also_after_an_error(monkeypatch):
+    monkeypatch.setenv("KEPT", "before")
+    monkeypatch.delenv("NEW", raising=False)
+    seen = []
+
+    @environment(KEPT="1", NEW="2")
+    def fail():
+        seen.extend((os.environ["KEPT"], os.environ["NEW"]))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert seen == ["1", "2"]
+    assert os.environ["KEPT"] == "before"
+    assert "NEW" not in os.environ

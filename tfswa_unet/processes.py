@@ -1,4 +1,4 @@
-"""Processors and their names, worker processes, and memory that stays with the process."""
+"""Processors and their names, worker processes, their environment, and memory that stays with the process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +38,21 @@ def device_name(device: torch.device) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Set environment variables, which libraries and new processes read, and put back what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def in_processes(work: Callable[..., Result], calls: Sequence[tuple], workers: int) -> Iterator[Result]:

@@ -28,6 +28,7 @@ from tfswa_unet.evaluation.report import MODEL, source_hash, versions
 from tfswa_unet.evaluation.settings import EvaluationSettings
 from tfswa_unet.evaluation.tracks import ScoredTrack, Stems, file_name
 from tfswa_unet.files import write_text
+from tfswa_unet.processes import environment
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -213,24 +214,10 @@ def scoring_processes(workers: int) -> Iterator[ProcessPoolExecutor]:
     spawn = get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        with _one_thread():
+        with environment(**dict.fromkeys(THREAD_VARIABLES, "1")):
             # BLAS reads its thread count when it is loaded, so all processes are started while the variables are set.
             for _ in range(workers):
                 pool.submit(int)
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -28,7 +28,7 @@ def write_onnx(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
         ConfigError: where onnx or onnxscript is not installed.
     """
     require_onnx()
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             traced(model),
             dynamo=True,
@@ -56,7 +56,7 @@ def write_onnx(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
 
 def write_program(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
     """Write a model as a program of torch.export (.pt2), which torch loads without this package."""
-    with _quiet():
+    with quiet():
         program = traced(model)
         program.example_inputs = None  # larger than a small model's weights
         torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(facts)})
@@ -64,7 +64,7 @@ def write_program(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
 
 def write_script(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
     """Write a model as TorchScript, which libtorch loads without Python."""
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         script = torch.jit.trace(model.in_real_numbers(), (_example(model),), check_trace=False)
         torch.jit.save(script, str(path), _extra_files={METADATA_KEY: json.dumps(facts)})
 
@@ -101,7 +101,7 @@ def _allow_any_size(program: ExportedProgram) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep from users what the exporters tell their developers."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +16,8 @@ import torch
 from tfswa_unet import audio
 from tfswa_unet.data.stems import StemPlan
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.evaluation.metrics import sdr
+from tfswa_unet.export.graphs import quiet
 from tfswa_unet.export.parity import music
 from tfswa_unet.inference.exported import INPUT, METADATA_KEY, load_exported, onnx_session
 
@@ -65,7 +65,7 @@ def write_int8(path: Path, full: Path, method: str, pieces: Sequence[np.ndarray]
 
     prepared = path.with_name(f"{path.stem}-prepared.onnx")
     try:
-        with _errors_only():
+        with quiet(), np.errstate(invalid="ignore"):  # weights that are all zero have no range
             quant_pre_process(str(full), str(prepared), skip_symbolic_shape=True)
             graph = onnx.load(str(prepared)).graph
             if method == "static":
@@ -110,13 +110,14 @@ def price(model: Any, full: Path, small: Path) -> Price:
         outputs = [exported(mixture[None])[0] for exported in both]
         for index, stem in enumerate(model.stems):
             true = torch.stack([parts[source] for source in plan[stem]]).sum(0)
-            found[stem].append((_sdr(true, outputs[0][index]), _sdr(true, outputs[1][index])))
-    sdr = {
+            full_sdr, small_sdr = (sdr(true.double(), output[index].double()).item() for output in outputs)
+            found[stem].append((full_sdr, small_sdr))
+    means = {
         stem: (statistics.mean(full for full, _ in pairs), statistics.mean(small for _, small in pairs))
         for stem, pairs in found.items()
     }
     seconds = _seconds(full, small, mixture[None].numpy())
-    return Price(sdr, seconds, (full.stat().st_size, small.stat().st_size))
+    return Price(means, seconds, (full.stat().st_size, small.stat().st_size))
 
 
 def calibration(folder: Path | None, rate: int, channels: int) -> list[np.ndarray]:
@@ -161,13 +162,6 @@ def _weighted(graph: Any, kinds: Sequence[str]) -> list[str]:
     ]
 
 
-def _sdr(true: torch.Tensor, estimate: torch.Tensor) -> float:
-    """10·log10(Σ s² / Σ (s − ŝ)²) in dB."""
-    wide = true.double()
-    error = (wide - estimate.double()).square().sum()
-    return float(10 * ((wide.square().sum() + 1e-12) / (error + 1e-12)).log10())
-
-
 def _seconds(full: Path, small: Path, mixture: np.ndarray) -> tuple[float, float]:
     """Median seconds of a call, of the two in turn."""
     sessions = [onnx_session(path, torch.get_num_threads()) for path in (full, small)]
@@ -190,14 +184,3 @@ class _Pieces:
     def get_next(self) -> dict[str, np.ndarray] | None:
         piece = next(self._pieces, None)
         return None if piece is None else {INPUT: piece[None]}
-
-
-@contextlib.contextmanager
-def _errors_only() -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with np.errstate(invalid="ignore"):  # weights that are all zero have no range
-            yield
-    finally:
-        logging.disable(before)

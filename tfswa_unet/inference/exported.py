@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.errors import ConfigError, ModelError
+from tfswa_unet.processes import environment
 
 METADATA_KEY = "tfswa"  # of an ONNX file's metadata; in archives of torch the file of that name
 FORMAT_VERSION = 1
@@ -112,22 +111,10 @@ def _read_onnx(path: Path) -> tuple[str, Run]:
     return session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), run
 
 
-@contextmanager
-def _tensors_only() -> Iterator[None]:
-    """Let torch take nothing but tensors out of a file: its reader of programs unpickles whatever one holds."""
-    before = os.environ.get(TENSORS_ONLY)
-    os.environ[TENSORS_ONLY] = "1"
-    try:
-        yield
-    finally:
-        del os.environ[TENSORS_ONLY]
-        if before is not None:
-            os.environ[TENSORS_ONLY] = before
-
-
 def _read_program(path: Path) -> tuple[str, Run]:
     extra = {METADATA_KEY: ""}
-    with _tensors_only(), warnings.catch_warnings():
+    # Nothing but tensors: torch's reader of programs would unpickle whatever a file holds.
+    with environment(**{TENSORS_ONLY: "1"}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # for developers of torch
         program = torch.export.load(path, extra_files=extra)
     # Its guards hold for the batch and length that it was traced with; that it is right for others, its export checked.
