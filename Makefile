@@ -31,9 +31,9 @@ demo: install  ## make data, train tfswa_tiny, score it, separate a real song (a
 	rm -rf demo/train demo/scores demo/stems
 	$(BIN)/python train.py experiment=demo hydra.run.dir=demo/train
 	$(BIN)/tfswa bundle demo/train/checkpoints/last.ckpt -o demo/model.safetensors
-	$(BIN)/python eval.py ckpt=demo/model.safetensors data.root=demo/songs metrics=sdr out=demo/scores
+	$(BIN)/python eval.py ckpt=demo/model.safetensors data.root=demo/songs metrics=sdr segment=12 wiener=true out=demo/scores
 	$(BIN)/tfswa separate "$$($(BIN)/python -c 'import glob, importlib.util as u; print(glob.glob(u.find_spec("stempeg").submodule_search_locations[0] + "/data/*.stem.mp4")[0])')" \
-	  --model demo/model.safetensors -o demo/stems --template "{stem}.{ext}" --residual --picture
+	  --model demo/model.safetensors -o demo/stems --template "{stem}.{ext}" --segment 12 --wiener --residual --picture
 	@echo
 	@echo "songs it made   demo/songs"
 	@echo "model           demo/model.safetensors"

@@ -325,11 +325,11 @@ def test_effort_reaches_the_separator(bundle, song, tmp_path, capsys, monkeypatc
     made = []
     monkeypatch.setattr(Separator, "load", classmethod(lambda cls, *_, **options: made.append(options) or _stop()))
     command = ["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), "--device", "cpu"]
-    for more in (["--preset", "best", "--shifts", "3", "--batch", "4"], ["--batch", "auto"]):
+    for more in (["--preset", "best", "--shifts", "3", "--batch", "4"], ["--batch", "auto", "--wiener"]):
         assert main([*command, *more]) == 1
-    assert [(each["preset"], each["shifts"], each["batch"]) for each in made] == [
-        ("best", 3, 4),
-        ("balanced", None, None),
+    assert [(each["preset"], each["shifts"], each["batch"], each["wiener"]) for each in made] == [
+        ("best", 3, 4, False),
+        ("balanced", None, None, True),
     ]
 
 

@@ -137,6 +137,7 @@ def test_fast_scores_say_what_they_are(run, tmp_path):
         overlap=0.25,
         segment_seconds=6.0,
         precision="bf16",
+        wiener=True,
     )
     written = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert written["checkpoint"] == {"name": "best.ckpt", "sha256": hashlib.sha256(b"weights").hexdigest()}
@@ -150,6 +151,7 @@ def test_fast_scores_say_what_they_are(run, tmp_path):
         "segment_seconds": 6.0,
         "shifts": 1,
         "precision": "bf16",
+        "wiener": True,
         "max_seconds": None,
     }
     assert {key: written[key] for key in expected} == expected
@@ -229,6 +231,7 @@ def test_scores_are_taken_again_for_the_same_checkpoint_and_settings_only(run, t
     calls, same = again()
     assert (first.calls, calls) == (2, 0)
     assert same.methods == before.methods
+    assert again(wiener=True)[0] == 2
     assert again(overlap=0.5)[0] == 2
     checkpoint.write_bytes(b"two")
     assert again(overlap=0.5)[0] == 2

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tfswa_unet import audio
+from tfswa_unet.dsp import wiener_filter
 from tfswa_unet.errors import AudioError, ConfigError, ModelError
 from tfswa_unet.inference import Cancelled, Separator
 from tfswa_unet.inference.overlap_add import Segmentation
@@ -31,6 +32,16 @@ def test_lengths_and_samples_are_kept(gains, noise, length):
     for name, gain in SPLIT.items():
         assert stems[name].dtype == np.float32
         np.testing.assert_allclose(stems[name], gain * mixture, atol=1e-7)
+
+
+def test_the_wiener_filter_sees_all_stems_of_a_segment(blur, noise):
+    model, mixture = blur(reach=40), noise(2, 4000)
+    with torch.inference_mode():
+        wanted = wiener_filter(torch.from_numpy(mixture)[None], model(torch.from_numpy(mixture)[None]))[0]
+    separator = make(model, wiener=True)
+    stems = separator.separate(mixture, RATE)
+    np.testing.assert_allclose(np.stack(list(stems.values())), wanted.numpy(), atol=1e-6)
+    np.testing.assert_array_equal(separator.separate(mixture, RATE, stems="far")["far"], stems["far"])
 
 
 def test_context_as_wide_as_the_receptive_field_gives_one_pass(blur, noise):

@@ -82,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overlap", type=float, metavar="S", help=shared)
     passes = f"average N passes whose segments begin at other moments, for N times the work ({of_presets('shifts')})"
     add("--shifts", type=int, metavar="N", help=passes)
+    wiener = "pass stems through a multichannel Wiener filter: up to twice the work, gains where stems are panned apart"
+    add("--wiener", action="store_true", help=wiener)
     add(
         "--batch",
         type=_batch,
@@ -185,6 +187,7 @@ def _separator(args: argparse.Namespace) -> Separator:
         compile=args.compile,
         shifts=args.shifts,
         preset=args.preset,
+        wiener=args.wiener,
     )
 
 

@@ -15,6 +15,7 @@ from tfswa_unet.dsp.spectrogram import (
     stft_pieces,
     unstack_subbands,
 )
+from tfswa_unet.dsp.wiener import apply_filter, wiener_filter
 
 __all__ = [
     "frames",
@@ -26,6 +27,8 @@ __all__ = [
     "unstack_subbands",
     "level",
     "auditory_bands",
+    "wiener_filter",
+    "apply_filter",
     "MASKS",
     "Ratios",
     "apply_mask",

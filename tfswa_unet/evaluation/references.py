@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tfswa_unet.config import Registry
-from tfswa_unet.dsp import istft, stft, stft_pieces
+from tfswa_unet.dsp import apply_filter, istft, stft, stft_pieces
 from tfswa_unet.evaluation.tracks import Audio, Stems
 from tfswa_unet.types import MIXTURE
 
@@ -75,10 +75,8 @@ def multichannel_wiener(mixture: Audio, targets: Stems) -> dict[str, Audio]:
 
     def filtered(spectrum: Tensor, stems: Tensor) -> Tensor:
         powers = stems.abs().square().mean(1).double()
-        spread = torch.einsum("snf,sfij->nfij", powers.to(covariances), covariances)
-        spread.diagonal(dim1=-2, dim2=-1).add_(small)
-        whitened = _solve(spread, spectrum.movedim(0, -1).to(spread))
-        return (powers[:, None] * torch.einsum("sfij,nfj->sinf", covariances, whitened)).to(spectrum)
+        wide = spectrum.to(torch.complex128)
+        return apply_filter(wide[None], powers[None], covariances[None], small)[0].to(spectrum)
 
     return _separated(mixture, targets, filtered)
 
@@ -112,21 +110,10 @@ def _louder(mixture: Tensor, stems: Tensor) -> Tensor:
 
 
 def _spatial_covariances(targets: Stems) -> Tensor:
-    """R(f) of each stem over the whole track, complex128 (s, f, c, c); zero where it is silent."""
+    """R(f) of each stem over the whole track, complex128 (s, c, c, f); zero where it is silent."""
     total, power = torch.zeros(()), torch.zeros(())
     for piece in stft_pieces(torch.from_numpy(np.stack(list(targets.values()))), N_FFT, HOP, BLOCK // HOP):
         stems = piece.to(torch.complex128)
-        total = total + torch.einsum("sinf,sjnf->sfij", stems, stems.conj())
+        total = total + torch.einsum("sinf,sjnf->sijf", stems, stems.conj())
         power = power + stems.abs().square().mean(1).sum(1)
-    return total / power.clamp_min(torch.finfo(power.dtype).tiny)[..., None, None]
-
-
-def _solve(matrices: Tensor, vectors: Tensor) -> Tensor:
-    """x of A x = y, for Hermitian matrices A (..., c, c) and y (..., c); in closed form up to stereo."""
-    if vectors.shape[-1] == 1:
-        return vectors / matrices[..., 0]
-    if vectors.shape[-1] > 2:
-        return torch.linalg.solve(matrices, vectors)
-    (a, b), (c, d) = (row.unbind(-1) for row in matrices.unbind(-2))
-    left, right = vectors.unbind(-1)
-    return torch.stack([d * left - b * right, a * right - c * left], -1) / (a * d - b * c)[..., None]
+    return total / power.clamp_min(torch.finfo(power.dtype).tiny)[:, None, None]

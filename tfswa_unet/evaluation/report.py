@@ -79,6 +79,7 @@ def describe(settings: EvaluationSettings, songs: Sequence[ScoredTrack], checkpo
         "segment_seconds": settings.segment_seconds,
         "shifts": 1,  # eval.py separates a track once
         "precision": settings.precision,
+        "wiener": settings.wiener,
         "commit": commit(),
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -200,7 +201,8 @@ def summary(path: Path, checkpoint: str) -> dict[str, Any]:
             f"{path} scores {name} ({digest[:16] or 'no hash'}), not this file ({checkpoint}): score this one, or give "
             "that one"
         )
-    return kept | {name: record.get(name) for name in ("max_seconds", "segment_seconds", "overlap", "precision")}
+    how = ("max_seconds", "segment_seconds", "overlap", "precision", "wiener")
+    return kept | {name: record.get(name) for name in how}
 
 
 @cache

@@ -21,7 +21,7 @@ METRIC = "SDR"
 FILE = "report.html"
 MOST_TRACKS = 150  # that are drawn by name
 # What of the record a reader wants to know first; the whole of it stands at the end.
-FACTS = ("data", "split", "segment_seconds", "overlap", "precision", "max_seconds", "commit", "date")
+FACTS = ("data", "split", "segment_seconds", "overlap", "precision", "wiener", "max_seconds", "commit", "date")
 
 
 def write_report(out: Path, excerpts: Sequence[Excerpt]) -> Path:

@@ -139,9 +139,8 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
         settings = EvaluationSettings(folder.name, **common)
         beside = folder
     else:
-        separator = Separator(
-            model, device, config.segment, config.overlap, batch=config.batch, precision=config.precision
-        )
+        options: dict[str, Any] = {"batch": config.batch, "precision": config.precision, "wiener": config.wiener}
+        separator = Separator(model, device, config.segment, config.overlap, **options)
         separate, checkpoint = separator.separate, find_model(config.ckpt)
         settings = EvaluationSettings(
             model.config["name"],
@@ -149,6 +148,7 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
             overlap=separator.overlap_seconds / separator.segment_seconds,
             segment_seconds=separator.segment_seconds,
             precision=separator.precision,
+            wiener=separator.wiener,
             **common,
         )
         beside = Path(str(config.ckpt)).with_name(checkpoint.stem)

@@ -121,7 +121,7 @@ class ScoreStore:
             if identity is None:
                 return None
             parts += [identity, settings.model]
-            parts += [settings.overlap, settings.segment_seconds, settings.precision]
+            parts += [settings.overlap, settings.segment_seconds, settings.precision, settings.wiener]
         if method == EQUALISER and settings.equaliser is not None:
             parts.append(settings.equaliser.sha256)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -33,6 +33,7 @@ class EvaluationSettings:
     overlap: float | None = None  # share of a segment
     segment_seconds: float | None = None
     precision: str | None = None
+    wiener: bool | None = None  # stems passed through `dsp.wiener_filter`
     metrics: Metrics = "full"
     evaluator: Evaluator = "torch"  # of full metrics
     device: str = "cpu"  # of the torch evaluator and the other measures: cpu, or cuda, as float64 is needed
@@ -105,6 +106,7 @@ class EvaluationConfig:
     segment: float | None  # s
     overlap: float | None  # s
     batch: int | None
+    wiener: bool
     paths: dict[str, str]
 
     def __post_init__(self) -> None:
