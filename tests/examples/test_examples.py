@@ -1,16 +1,15 @@
 """The examples, each run as a command in a small form."""
 
 import math
-import os
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from tests.commands import run
 from tests.small import OVERRIDES
 from tfswa_unet import Separator, audio, models
 from tfswa_unet.bundle import save_bundle
@@ -22,9 +21,7 @@ SMALL = [setting for setting in OVERRIDES if not setting.startswith("trainer.max
 
 def test_train_and_separate(tmp_path):
     arguments = ["--out", "made", "--seconds", "1", "--songs", "3", "--song-seconds", "1", *SMALL]
-    command = [sys.executable, str(ROOT / "examples" / "train_and_separate.py"), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
+    done = run(ROOT / "examples" / "train_and_separate.py", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.strip().splitlines()]
     assert rows[0] == ["SDR,", "dB", "stem", "mixture"]

@@ -1,3 +1,6 @@
+import copy
+import functools
+
 import pytest
 
 from tests.small import OVERRIDES, write_samples, write_songs
@@ -28,9 +31,11 @@ def samples(tmp_path_factory):
 def make_config(songs):
     """Compose a small training configuration with overrides, as plain values."""
 
+    places = (f"data.root={songs}", f"paths.cache={songs}-cache")
+    composed = functools.cache(lambda *overrides: compose_values("train", overrides))
+
     def values(*overrides, small=True):
-        places = (f"data.root={songs}", f"paths.cache={songs}-cache")
-        return compose_values("train", [*(SMALL if small else []), *places, *overrides])
+        return copy.deepcopy(composed(*(SMALL if small else []), *places, *overrides))
 
     return values
 

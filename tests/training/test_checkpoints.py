@@ -6,8 +6,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import Timer
 
+from tests.commands import Running
 from tests.small import write_songs
 from tests.training.conftest import SMALL
 from tfswa_unet import models
@@ -367,17 +366,17 @@ def test_what_is_no_checkpoint_is_refused(make_config, tmp_path):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_the_command_ends_with_the_signals_status(songs, tmp_path, number, status):
     root = Path(__file__).parents[2]
-    settings = [*SMALL, f"data.root={songs}", "trainer.max_epochs=100000", "data.samples_per_epoch=80"]
-    command = [sys.executable, str(root / "train.py"), *settings, "paths.cache=cache", "hydra.run.dir=run"]
-    command.append("data.workers=1")
+    settings = [*SMALL, f"data.root={songs}", "trainer.max_epochs=100000", "data.samples_per_epoch=16"]
+    command = [str(root / "train.py"), *settings, "paths.cache=cache", "hydra.run.dir=run", "data.workers=1"]
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while process.poll() is None and not last.is_file():
-            time.sleep(0.05)
-        os.killpg(process.pid, number)  # as a terminal does, to the loader's workers too
-        _, told = process.communicate()
-    assert process.returncode == status, told
-    going_on = shlex.join([*command[1:], f"resume={last.with_name('interrupted.ckpt')}"])
+    running = Running(*command, cwd=tmp_path)
+    while running.process.is_alive() and not last.is_file():
+        time.sleep(0.05)
+    os.killpg(running.process.pid, number)  # as a terminal does, to the loader's workers too
+    done = running.wait()
+    told = done.stderr
+    assert done.returncode == status, told
+    going_on = shlex.join([*command, f"resume={last.with_name('interrupted.ckpt')}"])
     what = rf"error: stopped by {number.name} after step \d+: go on with python {re.escape(going_on)}\n"
     assert re.search(what, told)
     assert "Traceback" not in told

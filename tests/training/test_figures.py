@@ -5,8 +5,6 @@ import io
 import math
 import re
 import shlex
-import subprocess
-import sys
 import time
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -19,6 +17,7 @@ from lightning import Callback
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from tests.commands import run
 from tests.small import write_songs
 from tfswa_unet.data import DataSet
 from tfswa_unet.training import fit as fitting
@@ -87,15 +86,15 @@ def test_the_summary_says_what_came_out_and_how_to_go_on(finished):
     command = shlex.split(re.search(r"^score it:  python (.*)$", told, re.MULTILINE)[1])
     root = Path(__file__).parents[2]
     words = [
-        sys.executable,
         str(root / command[0]),
         *command[1:],
         "segment=1",
         "overlap=0.2",
         "metrics=sdr",
         "pictures=0",
+        "report=false",
     ]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = run(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (best.parent / "scores-best-test" / "scores.json").is_file()
 
