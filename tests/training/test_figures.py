@@ -137,6 +137,17 @@ def test_the_clock_counts_known_actions_alone():
     assert counted.seconds["training"] >= 0.01
 
 
+def test_the_clock_counts_no_moment_twice(monkeypatch):
+    now = iter([0.0, 1.0, 3.0, 10.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    counted = Clock()
+    counted.start("validation")
+    counted.start("save_checkpoint")
+    counted.stop("save_checkpoint")
+    counted.stop("validation")
+    assert counted.seconds == {"checkpoints": 2, "validation": 8}
+
+
 def test_panels_show_mixture_estimates_and_truth_in_wandb(monkeypatch, tmp_path):
     logged = {}
     logger = WandbLogger(save_dir=tmp_path, offline=True)

@@ -37,20 +37,27 @@ SCORES = ("val/", "val_raw/")
 
 
 class Clock(Profiler):
-    """Seconds that `ACTIONS` took."""
+    """Seconds that `ACTIONS` took, those of an action within another one its own alone."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: dict[str, float] = defaultdict(float)  # by the names in `ACTIONS`
-        self._begun: dict[str, float] = {}
+        self._begun: list[tuple[str, float]] = []  # actions that go on, and when each began, later by what lay within
 
     def start(self, action_name: str) -> None:
         if action_name in ACTIONS:
-            self._begun[action_name] = time.monotonic()
+            self._begun.append((action_name, time.monotonic()))
 
     def stop(self, action_name: str) -> None:
-        if action_name in self._begun:
-            self.seconds[ACTIONS[action_name]] += time.monotonic() - self._begun.pop(action_name)
+        if action_name not in [name for name, _ in self._begun]:
+            return
+        while (last := self._begun.pop())[0] != action_name:
+            pass  # one that an error broke off
+        passed = time.monotonic() - last[1]
+        self.seconds[ACTIONS[action_name]] += passed
+        if self._begun:
+            outer, began = self._begun.pop()
+            self._begun.append((outer, began + passed))
 
 
 @dataclass(eq=False, repr=False)
@@ -121,8 +128,8 @@ class Figures(Callback):
         if metrics.get("val/sdr", -math.inf) > self.best.get("val/sdr", -math.inf):
             self.best = self.last
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._measure()
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._measure()  # the last checkpoint included
 
     def shares(self) -> dict[str, float]:
         """Where the time went, 0 to 1, by what it was spent on; nothing where no step was taken."""
