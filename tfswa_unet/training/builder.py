@@ -121,6 +121,11 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
             "strategy=fsdp has no average of the weights, which are cut over the devices: set ema.decay=null, or train "
             "by strategy=ddp"
         )
+    if sharded and config.optimizer.get("name") == "soap":
+        raise ConfigError(
+            "optimizer=soap works on whole weights, which strategy=fsdp cuts over the devices: take optimizer=adamw, "
+            "or train by strategy=ddp"
+        )
     kind = ShardedModule if sharded else SeparationModule
     module = kind(
         model,
