@@ -126,6 +126,11 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
             "optimizer=soap works on whole weights, which strategy=fsdp cuts over the devices: take optimizer=adamw, "
             "or train by strategy=ddp"
         )
+    if config.activity and (sharded or config.strategy.compile):
+        raise ConfigError(
+            "activity is learned from features inside the network, which strategy=fsdp and compile take apart: set "
+            "activity=none, or train by another strategy"
+        )
     kind = ShardedModule if sharded else SeparationModule
     module = kind(
         model,
@@ -138,6 +143,7 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         config.strategy.gradient_checkpointing,
         config.strategy.compile,
         seed=config.seed,
+        activity=config.activity,
     )
     if config.init_from:
         take_weights(module.model, config.init_from, config.init_strict)

@@ -119,6 +119,7 @@ class TrainConfig:
     data: dict[str, Any]
     augmentation: dict[str, Any] | None
     loss: dict[str, Any]
+    activity: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     ema: EmaConfig
