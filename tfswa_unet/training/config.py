@@ -114,6 +114,7 @@ class TrainConfig:
     resume: str | None
     init_from: str | None
     init_strict: bool
+    teacher: str | None
     model: dict[str, Any]
     stems: dict[str, Any]
     data: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ class SeparationModule(L.LightningModule):
                 region.compile(dynamic=False)  # in place, so that the names in checkpoints stay
         self.loss = WeightedLoss(loss)
         self.activity = ActivityHead(activity, self.model) if activity else None
+        self.teacher: Callable[[Tensor], Tensor] | None = None  # makes stems of batches that are mixtures
         _, for_batches = split(augmentation)
         self.augmentation = build_augmentation(for_batches, rate=self.model.rate)
         self.seed = seed
@@ -112,7 +114,7 @@ class SeparationModule(L.LightningModule):
         numbers = (self.seed, self.current_epoch, index, self.global_rank)
         self.augmentation.seed(*numbers)
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))  # such as a network's dropout
-        stems = self.augmentation(batch)
+        stems = self.augmentation(self.teacher(batch) if self.teacher else batch)
         learn = self.activity.objective if self.activity else objective
         total, parts = learn(self.model, self.loss, stems, self.global_step)
         self.log("train/loss", total.detach(), prog_bar=True)
