@@ -47,6 +47,7 @@ LIBRARIES = {
     "stempeg": set(),
     "wandb": {"training"},
     "optuna": {"training"},
+    "pytorch_optimizer": {"training"},
     "matplotlib": {"evaluation", "training", "pages"},
     "jinja2": {"pages"},
     "fastapi": set(),
@@ -59,6 +60,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 MOST_LINES = 400
 # What makes an import slow or fail must wait until it is needed.
 LATE = {"onnx", "onnxruntime", "jinja2", "mido", "museval", "musdb", "wandb", "optuna", "matplotlib", "av", "soundfile"}
+LATE |= {"pytorch_optimizer"}
 
 
 def _room(path):

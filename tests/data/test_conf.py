@@ -33,6 +33,7 @@ NAMES = [
     "mixture",
     "synthetic",
     "rendered",
+    "unlabelled",
 ]
 GIVEN = {"rendered": ["data.sets.rendered.render.samples=samples"]}  # what a choice cannot be without
 

@@ -30,6 +30,7 @@ from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule
 from tfswa_unet.training.resuming import Resumable, read_resumable, say
 from tfswa_unet.training.sharding import ShardedModule, ShardedStrategy
+from tfswa_unet.training.teacher import Teacher
 
 OURS = ("gradient_clip", "max_skipped")  # of conf/trainer; the rest is Lightning's
 SHARDED = "fsdp"  # of strategy.kind; the rest are Lightning's here too
@@ -64,7 +65,9 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
     config = from_values(TrainConfig, values, "")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
-    module = make_module(config, data.covers_mixture)
+    teacher = Teacher(config.teacher, config.stems, config.model, data.config.batch_size) if config.teacher else None
+    module = make_module(config, teacher.covers_mixture if teacher else data.covers_mixture)
+    module.teacher = teacher
     pieces = make_pieces(config, data)
     resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
     trainer = make_trainer(config, folder, resume, pieces)
@@ -105,6 +108,7 @@ def make_data(config: TrainConfig) -> SegmentDataModule:
         config.model["channels"],
         config.seed,
         augmentation=for_workers,
+        unlabelled=config.teacher is not None,
     )
 
 
@@ -121,6 +125,16 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
             "strategy=fsdp has no average of the weights, which are cut over the devices: set ema.decay=null, or train "
             "by strategy=ddp"
         )
+    if sharded and config.optimizer.get("name") == "soap":
+        raise ConfigError(
+            "optimizer=soap works on whole weights, which strategy=fsdp cuts over the devices: take optimizer=adamw, "
+            "or train by strategy=ddp"
+        )
+    if config.activity and (sharded or config.strategy.compile):
+        raise ConfigError(
+            "activity is learned from features inside the network, which strategy=fsdp and compile take apart: set "
+            "activity=none, or train by another strategy"
+        )
     kind = ShardedModule if sharded else SeparationModule
     module = kind(
         model,
@@ -133,6 +147,7 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         config.strategy.gradient_checkpointing,
         config.strategy.compile,
         seed=config.seed,
+        activity=config.activity,
     )
     if config.init_from:
         take_weights(module.model, config.init_from, config.init_strict)
@@ -172,13 +187,15 @@ def _shape(weight: Tensor | None) -> str:
 def make_pieces(config: TrainConfig, data: SegmentDataModule) -> Pieces:
     """What a model learns from, the data sets' tables of sources, behind the sources and pieces of `init_from`.
 
-    Songs that are yet to be rendered have the sources of their recordings.
+    A teacher's sources are among them. Songs that are yet to be rendered have the sources of their recordings.
     """
     sources = read_sources({name: each.root for name, each in data.sets.items()})
     rendered = [(name, each) for name, each in data.sets.items() if each.render]
     sources += [{SET: name, **row} for name, each in rendered for row in sources_of(each)]
-    before = read_facts(config.init_from).get("training", {}) if config.init_from else {}
-    return Pieces([*before.get("sources", []), *sources], before.get("pieces", []))
+    before, taught = (
+        read_facts(path).get("training", {}) if path else {} for path in (config.init_from, config.teacher)
+    )
+    return Pieces([*before.get("sources", []), *taught.get("sources", []), *sources], before.get("pieces", []))
 
 
 def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pieces: Pieces) -> L.Trainer:

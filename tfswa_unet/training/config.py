@@ -114,11 +114,13 @@ class TrainConfig:
     resume: str | None
     init_from: str | None
     init_strict: bool
+    teacher: str | None
     model: dict[str, Any]
     stems: dict[str, Any]
     data: dict[str, Any]
     augmentation: dict[str, Any] | None
     loss: dict[str, Any]
+    activity: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     ema: EmaConfig

@@ -29,9 +29,10 @@ from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.processes import processors
 from tfswa_unet.songs.making import make_songs, recipe_of
 from tfswa_unet.songs.writing import RATE, SongRecipe
-from tfswa_unet.types import STEMS, Source, Split, Track
+from tfswa_unet.types import MIXTURE, STEMS, Source, Split, Track
 
 SPLITS: tuple[Split, ...] = ("train", "valid")
+MIXTURES = StemPlan(((MIXTURE, None),))  # all that a song has, as one stem
 Tracks = Mapping[Split, Sequence[Track]]
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class SegmentDataModule(L.LightningDataModule):
         channels: channels that the model works with.
         seed: of everything that is drawn.
         augmentation: of single training examples, done where they are read, as for `build_augmentation`.
+        unlabelled: train songs are read as mixtures, (b, 1, c, t), whether they have stems or not.
 
     Raises:
         DataError: no tracks at the place, or tracks that cannot be used.
@@ -90,9 +92,10 @@ class SegmentDataModule(L.LightningDataModule):
         channels: int,
         seed: int,
         augmentation: Config | Sequence[Config] | None = None,
+        unlabelled: bool = False,
     ) -> None:
         super().__init__()
-        self.config, self.plan = config, plan
+        self.config, self.plan, self.train_plan = config, plan, MIXTURES if unlabelled else plan
         self.rate, self.channels, self.seed = rate, channels, seed
         self.augmentation = build_augmentation(augmentation, rate=rate)
         self.sets = data_sets(vars(config))
@@ -181,7 +184,7 @@ class SegmentDataModule(L.LightningDataModule):
         config = self.config
         self.training = SegmentDataset(
             tracks["train"],
-            self.plan,
+            self.train_plan,
             config.seconds,
             self.rate,
             self.channels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tfswa_unet.files import replacing
 from tfswa_unet.inference.precision import Precision
 from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
+from tfswa_unet.training.activity import ActivityHead
 from tfswa_unet.training.optimization import (
     AveragedWeights,
     RunProgress,
@@ -51,6 +53,7 @@ class SeparationModule(L.LightningModule):
         gradient_checkpointing: recompute each block's activations in the backward pass.
         compile: let torch.compile rewrite each of the network's blocks; the first steps take minutes.
         seed: of the augmentation.
+        activity: of stems in frames, learned beside them, for `ActivityHead`; nothing for stems alone.
 
     Raises:
         ConfigError: for unknown names or impossible values in any of these.
@@ -68,6 +71,7 @@ class SeparationModule(L.LightningModule):
         gradient_checkpointing: bool = False,
         compile: bool = False,
         seed: int = 0,
+        activity: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -77,11 +81,13 @@ class SeparationModule(L.LightningModule):
             for region in self.model.network.regions():  # type: ignore[operator]
                 region.compile(dynamic=False)  # in place, so that the names in checkpoints stay
         self.loss = WeightedLoss(loss)
+        self.activity = ActivityHead(activity, self.model) if activity else None
+        self.teacher: Callable[[Tensor], Tensor] | None = None  # makes stems of batches that are mixtures
         _, for_batches = split(augmentation)
         self.augmentation = build_augmentation(for_batches, rate=self.model.rate)
         self.seed = seed
         # Made once for its checks: what cannot be made is refused before a run starts.
-        make_schedule(scheduler, make_optimizer(optimizer, self.model), lambda: RunProgress(0, 0.0, 0.0))
+        make_schedule(scheduler, make_optimizer(optimizer, self), lambda: RunProgress(0, 0.0, 0.0))
         self.gradient_clip = gradient_clip
         self.max_skipped = max_skipped
         self.skipped = self.skipped_in_a_row = 0
@@ -108,8 +114,9 @@ class SeparationModule(L.LightningModule):
         numbers = (self.seed, self.current_epoch, index, self.global_rank)
         self.augmentation.seed(*numbers)
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))  # such as a network's dropout
-        stems = self.augmentation(batch)
-        total, parts = objective(self.model, self.loss, stems, self.global_step)
+        stems = self.augmentation(self.teacher(batch) if self.teacher else batch)
+        learn = self.activity.objective if self.activity else objective
+        total, parts = learn(self.model, self.loss, stems, self.global_step)
         self.log("train/loss", total.detach(), prog_bar=True)
         self.log_dict({f"train/{name}": part for name, part in parts.items()})
         self._last = {"stems": batch, "seed": self.seed, "epoch": self.current_epoch, "batch": index}
@@ -144,7 +151,7 @@ class SeparationModule(L.LightningModule):
         return self._validation.separate(mixture)
 
     def configure_optimizers(self) -> Any:
-        optimizer = make_optimizer(self.hparams["optimizer"], self.model)
+        optimizer = make_optimizer(self.hparams["optimizer"], self)
         schedule = make_schedule(self.hparams["scheduler"], optimizer, lambda: run_progress(self.trainer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

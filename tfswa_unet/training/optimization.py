@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from tfswa_unet.config import Registry
 from tfswa_unet.errors import ConfigError
 
-# Torch's optimizers, made of parameter groups and the options of conf/optimizer.
-OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer", positional=1)
+# Optimizers, made of `make_optimizer`'s two parameter groups and the options of conf/optimizer.
+OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry("optimizer", positional=1)
 OPTIMIZERS.register("adamw")(AdamW)
 OPTIMIZERS.register("adam")(Adam)
 
@@ -86,6 +86,28 @@ def make_optimizer(config: Mapping[str, Any], model: nn.Module) -> Optimizer:
         return make(groups)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer.{config['name']}: {error}") from None
+
+
+@OPTIMIZERS.register("soap")
+def soap(
+    groups: Sequence[dict[str, Any]], lr: float, betas: tuple[float, float], precondition_frequency: int
+) -> Optimizer:
+    """SOAP: Adam in the eigenbasis of Shampoo's preconditioner. Source: arXiv 2409.11321.
+
+    Args:
+        groups: weights, then biases and norms.
+        lr: of all.
+        betas: of the means of gradients and of their squares.
+        precondition_frequency: steps between two eigenbases.
+    """
+    try:
+        from pytorch_optimizer import SOAP  # which takes seconds
+    except ImportError:
+        raise ConfigError(
+            "optimizer=soap needs the package pytorch-optimizer: pip install 'tfswa-unet[optim]', or take "
+            "optimizer=adamw"
+        ) from None
+    return SOAP(groups, lr=lr, betas=betas, precondition_frequency=precondition_frequency)
 
 
 def make_schedule(config: Mapping[str, Any], optimizer: Optimizer, now: Callable[[], RunProgress]) -> LambdaLR:

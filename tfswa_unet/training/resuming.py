@@ -85,7 +85,11 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
             "wrote it, or take its weights alone by init_from="
         )
     theirs, ours = (
-        {"model": each["model"], "optimizer": {"name": each["optimizer"]["name"]}}
+        {
+            "model": each["model"],
+            "optimizer": {"name": each["optimizer"]["name"]},
+            "activity": {"bands": (each.get("activity") or {}).get("bands")},
+        }
         for each in (checkpoint["hyper_parameters"], hparams)
     )
     found = differences(theirs, ours)
