@@ -51,7 +51,8 @@ class Bundle:
             from tfswa_unet.evaluation.report import summary
 
             evaluation = summary(args.scores, given)
-        model, training = load_model(args.checkpoint), {"checkpoint": given, **facts.get("training", {})}
+        model = load_model(args.checkpoint, pretrained=True)
+        training = {"checkpoint": given, **facts.get("training", {})}
         if args.average:
             average(model, args.average)
             training["averaged_with"] = [fingerprint(each) for each in args.average]

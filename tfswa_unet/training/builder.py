@@ -15,23 +15,26 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from tfswa_unet.bundle import load_model, read_facts
+from tfswa_unet.bundle import is_pretrained, load_model, read_facts
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.data.sets.layouts import SET, read_sources
-from tfswa_unet.errors import ConfigError, RunError
+from tfswa_unet.errors import ConfigError, RunError, unknown
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs.making import sources_of
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
 from tfswa_unet.training.checkpoints import CheckpointFiles, Pieces
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
-from tfswa_unet.training.module import SeparationModule
+from tfswa_unet.training.module import SeparationModule, TrainingModule
+from tfswa_unet.training.optimization import Monitor
+from tfswa_unet.training.pretraining import MixtureDataModule, PretrainingModule
 from tfswa_unet.training.resuming import Resumable, read_resumable, say
 from tfswa_unet.training.sharding import ShardedModule, ShardedStrategy
 
 OURS = ("gradient_clip", "max_skipped")  # of conf/trainer; the rest is Lightning's
+SEPARATION, PRETRAIN = "separation", "pretrain"  # tasks
 SHARDED = "fsdp"  # of strategy.kind; the rest are Lightning's here too
 
 
@@ -40,7 +43,7 @@ class Run:
     """Everything that `Trainer.fit` needs."""
 
     config: TrainConfig
-    module: SeparationModule
+    module: TrainingModule
     data: SegmentDataModule
     trainer: L.Trainer
     folder: Path
@@ -60,14 +63,14 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
         ModelError: for a checkpoint to start from that cannot be used.
         RunError: for a folder that cannot be written.
     """
-    values = with_model(values)
+    values = with_model({"loss": None, **values})
     config = from_values(TrainConfig, values, "")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
     module = make_module(config, data.covers_mixture)
     pieces = make_pieces(config, data)
     resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
-    trainer = make_trainer(config, folder, resume, pieces)
+    trainer = make_trainer(config, folder, resume, pieces, module.monitor)
     if trainer.is_global_zero:
         try:
             _write_facts(values, folder)
@@ -92,13 +95,14 @@ def with_model(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             "model is missing: choose one, such as model=tfswa_base, or give init_from=, whose it then is"
         )
-    return {**values, "model": {**load_model(values["init_from"]).config, **model}}
+    return {**values, "model": {**load_model(values["init_from"], pretrained=True).config, **model}}
 
 
 def make_data(config: TrainConfig) -> SegmentDataModule:
     """The data module: its songs are found, and made, decoded and listened to when training begins."""
     for_workers, _ = split(config.augmentation)
-    return SegmentDataModule(
+    kind = MixtureDataModule if pretrains(config) else SegmentDataModule
+    return kind(
         from_values(LoaderConfig, config.data, "data"),
         StemPlan.from_config(config.stems),
         config.model["rate"],
@@ -108,7 +112,19 @@ def make_data(config: TrainConfig) -> SegmentDataModule:
     )
 
 
-def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
+def pretrains(config: TrainConfig) -> bool:
+    """Whether the task is pre-training, which takes songs without stems.
+
+    Raises:
+        ConfigError: for another task than there are.
+    """
+    name = config.task.get("name")
+    if name not in (SEPARATION, PRETRAIN):
+        raise unknown("task.name", name, (SEPARATION, PRETRAIN))
+    return name == PRETRAIN
+
+
+def make_module(config: TrainConfig, covers_mixture: bool) -> TrainingModule:
     """The Lightning module; stems that leave out a part of the mixture cannot be made to sum to it."""
     model = {
         **config.model,
@@ -116,15 +132,46 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         "sums_to_mixture": config.model["sums_to_mixture"] and covers_mixture,
     }
     sharded = config.strategy.kind == SHARDED
+    if pretrains(config):
+        module = _pretraining(config, model, sharded)
+    else:
+        module = _separation(config, model, sharded)
+    if config.init_from:
+        take_weights(module.model, config.init_from, config.init_strict)
+    return module
+
+
+def _pretraining(config: TrainConfig, model: dict[str, Any], sharded: bool) -> TrainingModule:
+    refused = {
+        "loss (~loss, or loss=null in its experiment)": config.loss,
+        "strategy=fsdp": sharded,
+        "callbacks.samples.every_n_epochs": config.callbacks.samples.every_n_epochs,
+    }
+    for key, value in refused.items():
+        if value:
+            raise ConfigError(f"task=pretrain has losses of its own, no stems and whole weights: leave out {key}")
+    module = PretrainingModule(model, config.task, *_common(config))
+    if module.task.contrastive.weight and config.data["batch_size"] < 2:
+        raise ConfigError(
+            "task.contrastive tells the songs of a batch apart: set data.batch_size to 2 or more, or "
+            "task.contrastive.weight=0"
+        )
+    return module
+
+
+def _separation(config: TrainConfig, model: dict[str, Any], sharded: bool) -> TrainingModule:
     if sharded and config.ema.decay is not None:
         raise ConfigError(
             "strategy=fsdp has no average of the weights, which are cut over the devices: set ema.decay=null, or train "
             "by strategy=ddp"
         )
     kind = ShardedModule if sharded else SeparationModule
-    module = kind(
-        model,
-        config.loss,
+    return kind(model, config.loss or {}, *_common(config))
+
+
+def _common(config: TrainConfig) -> tuple[Any, ...]:
+    """What modules of all tasks take."""
+    return (
         config.optimizer,
         config.scheduler,
         config.augmentation or {},
@@ -132,11 +179,8 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         config.trainer.max_skipped,
         config.strategy.gradient_checkpointing,
         config.strategy.compile,
-        seed=config.seed,
+        config.seed,
     )
-    if config.init_from:
-        take_weights(module.model, config.init_from, config.init_strict)
-    return module
 
 
 def take_weights(model: nn.Module, path: str, strict: bool) -> None:
@@ -147,11 +191,21 @@ def take_weights(model: nn.Module, path: str, strict: bool) -> None:
         path: of a bundle or checkpoint.
         strict: take all or none; otherwise those that fit by name and shape, and say which do not.
 
+    Of a model that was only pre-trained the last layers are left out, since they learned to predict hidden patches.
+
     Raises:
         ConfigError: where one does not fit, or, if not strict, none does.
         ModelError: for a file that holds no model.
     """
-    theirs, ours = load_model(path).state_dict(), model.state_dict()
+    loaded = load_model(path, pretrained=True)
+    theirs, ours = loaded.state_dict(), model.state_dict()
+    if is_pretrained(read_facts(path)):
+        anew = _last_weights(model)
+        say("init_from=%s is pre-trained: %s begin anew", path, " and ".join(anew))
+        theirs = {**theirs, **{name: ours[name] for name in anew}}
+        for name in _last_weights(loaded):
+            if name not in ours:
+                del theirs[name]
     shapes = {name: (_shape(theirs.get(name)), _shape(ours.get(name))) for name in {**ours, **theirs}}
     unfit = {name: shape for name, shape in shapes.items() if shape[0] != shape[1]}
     told = [f"{name} is {there} there and {here} here" for name, (there, here) in unfit.items()]
@@ -163,6 +217,12 @@ def take_weights(model: nn.Module, path: str, strict: bool) -> None:
     if unfit:
         say("init_from=%s: %d weights are taken, %d do not fit: %s", path, fitting, len(unfit), first)
     model.load_state_dict({name: value for name, value in theirs.items() if name not in unfit}, strict=False)
+
+
+def _last_weights(model: Any) -> list[str]:
+    """Names of the weights of a model's last layers."""
+    last = {parameter for layer in model.network.last_layers() for parameter in layer.parameters()}
+    return [name for name, parameter in model.named_parameters() if parameter in last]
 
 
 def _shape(weight: Tensor | None) -> str:
@@ -181,7 +241,9 @@ def make_pieces(config: TrainConfig, data: SegmentDataModule) -> Pieces:
     return Pieces([*before.get("sources", []), *sources], before.get("pieces", []))
 
 
-def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pieces: Pieces) -> L.Trainer:
+def make_trainer(
+    config: TrainConfig, folder: Path, resume: Resumable | None, pieces: Pieces, monitor: Monitor
+) -> L.Trainer:
     """The Lightning trainer with its loggers and callbacks."""
     arguments = {name: value for name, value in vars(config.trainer).items() if name not in OURS}
     try:
@@ -190,7 +252,7 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
             strategy=ShardedStrategy() if config.strategy.kind == SHARDED else config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resume),
-            callbacks=make_callbacks(config.callbacks, config.ema.decay, folder, pieces),
+            callbacks=make_callbacks(config.callbacks, config.ema.decay, folder, pieces, monitor),
             plugins=CheckpointFiles(),
             default_root_dir=folder,
             enable_progress_bar=False,

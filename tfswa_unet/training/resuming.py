@@ -85,7 +85,7 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
             "wrote it, or take its weights alone by init_from="
         )
     theirs, ours = (
-        {"model": each["model"], "optimizer": {"name": each["optimizer"]["name"]}}
+        {"task": _task(each), "model": each["model"], "optimizer": {"name": each["optimizer"]["name"]}}
         for each in (checkpoint["hyper_parameters"], hparams)
     )
     found = differences(theirs, ours)
@@ -97,6 +97,10 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
         )
     counters = checkpoint["loops"]["fit_loop"]
     return Resumable(path, checkpoint["global_step"], _has_all_batches(counters) and not _is_validated(counters))
+
+
+def _task(hparams: Mapping[str, Any]) -> str:
+    return hparams["task"]["name"] if "task" in hparams else "separation"
 
 
 def _load(path: Path) -> Mapping[str, Any]:
