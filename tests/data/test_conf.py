@@ -29,6 +29,7 @@ NAMES = [
     "medleydb",
     "moisesdb",
     "folders",
+    "unlabelled",
     "manifest",
     "mixture",
     "synthetic",

@@ -97,7 +97,7 @@ class Info:
         from tfswa_unet import models
         from tfswa_unet.bundle import fingerprint, load_model, read_facts
 
-        model = load_model(args.model, allow_random=True)
+        model = load_model(args.model, allow_random=True, pretrained=True)
         facts = _facts(model)
         if args.model not in models.names():
             stored = read_facts(args.model)

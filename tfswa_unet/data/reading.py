@@ -38,6 +38,11 @@ class StemReader:
         if rate < 1 or channels < 1:
             raise ConfigError(f"rate {rate} Hz and {channels} channels were asked for, expected both to be 1 or more.")
         available = source_names(tracks)
+        if not available:
+            raise DataError(
+                f"The track {tracks[0].name!r} and its like have no stems, from which is learned here: choose songs "
+                "that have them, or learn from mixtures alone by task=pretrain."
+            )
         sources = stems.resolve(available)
         self.targets = len(sources)
         if remainder := stems.remainder(available):

@@ -143,13 +143,13 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> TrainingModule:
 
 def _pretraining(config: TrainConfig, model: dict[str, Any], sharded: bool) -> TrainingModule:
     refused = {
-        "loss (~loss, or loss=null in its experiment)": config.loss,
-        "strategy=fsdp": sharded,
-        "callbacks.samples.every_n_epochs": config.callbacks.samples.every_n_epochs,
+        "has losses of its own: leave out loss=, with ~loss where an experiment has it": config.loss,
+        "keeps the weights whole: leave out strategy=fsdp, or train by strategy=ddp": sharded,
+        "has no stems to show: set callbacks.samples.every_n_epochs=null": config.callbacks.samples.every_n_epochs,
     }
-    for key, value in refused.items():
+    for why, value in refused.items():
         if value:
-            raise ConfigError(f"task=pretrain has losses of its own, no stems and whole weights: leave out {key}")
+            raise ConfigError(f"task=pretrain {why}")
     module = PretrainingModule(model, config.task, *_common(config))
     if module.task.contrastive.weight and config.data["batch_size"] < 2:
         raise ConfigError(
@@ -200,12 +200,9 @@ def take_weights(model: nn.Module, path: str, strict: bool) -> None:
     loaded = load_model(path, pretrained=True)
     theirs, ours = loaded.state_dict(), model.state_dict()
     if is_pretrained(read_facts(path)):
-        anew = _last_weights(model)
-        say("init_from=%s is pre-trained: %s begin anew", path, " and ".join(anew))
-        theirs = {**theirs, **{name: ours[name] for name in anew}}
-        for name in _last_weights(loaded):
-            if name not in ours:
-                del theirs[name]
+        last = _last_weights(model)
+        say("init_from=%s is pre-trained: %s begin anew", path, " and ".join(last))
+        theirs, ours = ({k: v for k, v in each.items() if k not in last} for each in (theirs, ours))
     shapes = {name: (_shape(theirs.get(name)), _shape(ours.get(name))) for name in {**ours, **theirs}}
     unfit = {name: shape for name, shape in shapes.items() if shape[0] != shape[1]}
     told = [f"{name} is {there} there and {here} here" for name, (there, here) in unfit.items()]

@@ -113,7 +113,7 @@ def _outcome(checkpoints: Checkpoints, folder: Path) -> str:
         return f"best validation {best}, step {checkpoints.best_step}: {checkpoints.best_path}"
     last = folder / "checkpoints" / LAST
     return (
-        f"no validation gave an {checkpoints.monitor.name}; the last state: {last}"
+        f"no validation gave {checkpoints.monitor.one}; the last state: {last}"
         if last.is_file()
         else "no step was taken"
     )

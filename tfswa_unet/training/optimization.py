@@ -39,7 +39,13 @@ class Monitor:
     sign: int  # 1 where more is better, −1 where less is
 
     @property
+    def one(self) -> str:
+        """Its name with an article."""
+        return f"an {self.name}" if self.name.isupper() else f"a {self.name}"
+
+    @property
     def worst(self) -> float:
+        """What every value is better than."""
         return -self.sign * math.inf
 
     def is_better(self, value: float, other: float) -> bool:
@@ -47,6 +53,7 @@ class Monitor:
         return self.sign * value > self.sign * other
 
     def text(self, value: float) -> str:
+        """A value with its unit."""
         return f"{value:.2f} {self.unit}".strip()
 
 

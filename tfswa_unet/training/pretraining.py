@@ -106,8 +106,9 @@ class PretrainingModule(TrainingModule):
     its output, through one linear layer, predicts the log-magnitudes there, and its bottleneck's tokens, averaged over
     a segment and projected, are to be more like those of the same song's other segment than like any other song's.
 
-    Validation does the same with segments of whole tracks (1, c, t) and logs `val/loss` and its terms; where weights
-    are averaged, these are the average's, and `val_raw/…` those of the weights that are trained.
+    Validation does the same with segments of whole tracks (1, c, t), a track's first and last against those of all
+    others, and logs `val/loss` and its weighted terms, `val/loss_masked` and `val/loss_contrastive`; where weights are
+    averaged, these are the average's, and `val_raw/…` those of the weights that are trained.
 
     Sources: masked spectrogram patches, SSAST, arXiv 2110.09784; contrastive, CLMR, arXiv 2103.09410.
 
