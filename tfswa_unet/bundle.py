@@ -69,7 +69,11 @@ def save_bundle(
 
 
 def load_model(
-    path_or_name: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu", *, allow_random: bool = False
+    path_or_name: str | Path = DEFAULT_MODEL,
+    device: str | torch.device = "cpu",
+    *,
+    allow_random: bool = False,
+    pretrained: bool = False,
 ) -> Any:
     """Load a model, ready for inference.
 
@@ -78,6 +82,7 @@ def load_model(
             package; a preset's name where weights do not matter.
         device: where the model goes.
         allow_random: take a preset's name and give the model fresh weights.
+        pretrained: take a model that has not learned to give stems yet.
 
     Raises:
         ModelError: for a file that is missing, damaged, of another architecture or needs unpickling.
@@ -86,6 +91,11 @@ def load_model(
         return models.build(models.preset(str(path_or_name))).to(device).eval()
     path = find_model(path_or_name)
     description, weights = _read(path)
+    if is_pretrained(description) and not pretrained:
+        raise ModelError(
+            f"{path} is only pre-trained and gives no stems yet: train it on songs with stems, "
+            f"python train.py init_from={path}"
+        )
     model, weights = _build(path, description["config"], weights)
     _check_fit(path, model.state_dict(), weights)
     model.load_state_dict(weights)
@@ -118,6 +128,12 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     """
     path = find_model(path)
     return _read_bundle(path, weights=False)[0] if path.suffix == ".safetensors" else _read(path)[0]
+
+
+def is_pretrained(facts: Mapping[str, Any]) -> bool:
+    """Whether what `read_facts` gives is of a model that was trained by task=pretrain, and by nothing else since."""
+    recipe = facts.get("training", {}).get("recipe") or {}
+    return isinstance(recipe, Mapping) and "task" in recipe
 
 
 def fingerprint(path: str | Path) -> str:

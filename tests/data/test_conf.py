@@ -29,11 +29,11 @@ NAMES = [
     "medleydb",
     "moisesdb",
     "folders",
+    "unlabelled",
     "manifest",
     "mixture",
     "synthetic",
     "rendered",
-    "unlabelled",
 ]
 GIVEN = {"rendered": ["data.sets.rendered.render.samples=samples"]}  # what a choice cannot be without
 

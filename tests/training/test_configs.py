@@ -16,6 +16,7 @@ from tfswa_unet.training.builder import build_run
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = [
+    "task",
     "model",
     "stems",
     "augmentation",

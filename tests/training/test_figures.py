@@ -24,6 +24,7 @@ from tfswa_unet.training import fit as fitting
 from tfswa_unet.training.builder import build_run
 from tfswa_unet.training.figures import REST, Clock, Figures, eval_command, summary
 from tfswa_unet.training.fit import fit
+from tfswa_unet.training.optimization import SDR
 from tfswa_unet.training.samples import Samples
 
 SLEEP = 0.2
@@ -101,16 +102,16 @@ def test_the_summary_says_what_came_out_and_how_to_go_on(finished):
 
 def test_the_best_scores_are_kept_with_the_run(finished):
     _, figures, folder, _ = finished
-    again = Figures()
+    again = Figures(SDR)
     again.load_state_dict(torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]["Figures"])
     assert again.best == figures.best
     assert again.last == figures.last
 
 
 def test_a_run_without_a_score_or_a_step_has_a_summary_too(capsys):
-    Console().print(summary(Figures(), SimpleNamespace(global_step=0), None, {}))
+    Console().print(summary(Figures(SDR), SimpleNamespace(global_step=0), None, {}))
     assert capsys.readouterr().out.strip() == ""
-    figures = Figures()
+    figures = Figures(SDR)
     figures.last = {"step": 4, "val/sdr": math.nan, "val/sdr_vocals": math.nan}
     Console().print(summary(figures, SimpleNamespace(global_step=4), None, {}))
     assert re.search(r"vocals +│ +– │ +– │", capsys.readouterr().out)

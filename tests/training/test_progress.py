@@ -40,12 +40,12 @@ def trainer(step, epoch, *, max_steps=-1, max_epochs=-1, seconds=None, elapsed=0
 )
 def test_the_line_names_the_place_in_the_budget(run, place):
     assert describe(run, None, None, None) == place
-    assert describe(run, 0.12341, 4.5678, 38.21) == f"{place}  loss 0.123  SDR 4.57 dB  38.2 seg/s"
+    assert describe(run, 0.12341, "SDR 4.57 dB", 38.21) == f"{place}  loss 0.123  SDR 4.57 dB  38.2 seg/s"
 
 
 @pytest.mark.parametrize("budget", [{"max_steps": 1_000_000}, {"seconds": 999_999, "elapsed": 99_999}])
 def test_the_line_fits_80_columns(budget):
-    assert len(describe(trainer(123_456, 998, **budget), -1.234e-5, -12.345, 1234.5)) <= 80
+    assert len(describe(trainer(123_456, 998, **budget), -1.234e-5, "SDR -12.35 dB", 1234.5)) <= 80
 
 
 def test_the_share_follows_steps_or_time_whichever_is_further():

@@ -69,7 +69,8 @@ def start(tmp_path):
     def run(*words, act="", space=SPACE, values=(), **settings):
         (tmp_path / "act").write_text(act)
         config = {"name": "x", "trials": 3, "startup_trials": 2, "prune_after": 3, "max_failed": 2, "seed": 0}
-        given = {"trainer": {"num_nodes": 1}, "resume": None, "logger": {"csv": True}, **dict(values)}
+        task = {"name": "separation"}
+        given = {"task": task, "trainer": {"num_nodes": 1}, "resume": None, "logger": {"csv": True}, **dict(values)}
         return sweep({**given, "sweep": {**config, "space": space, **settings}}, [str(script), *words], tmp_path / "s")
 
     return run
@@ -184,6 +185,7 @@ def test_a_sweep_waits_for_the_trial_that_outlived_the_one_before(start, tmp_pat
     ("changes", "message"),
     [
         ({"values": {"trainer": {"num_nodes": 2}}}, r"trains on one machine: set trainer\.num_nodes=1"),
+        ({"values": {"task": {"name": "pretrain"}}}, r"by their SDR, which task=pretrain has not: leave one out$"),
         ({"values": {"resume": "auto"}}, r"goes on by itself when it is started again: leave out resume="),
         ({"values": {"logger": {"csv": False}}}, r"set logger\.csv=true"),
         ({"space": {}}, r"^sweep\.space is empty: name what to search"),

@@ -51,7 +51,8 @@ class Bundle:
             from tfswa_unet.evaluation.report import summary
 
             evaluation = summary(args.scores, given)
-        model, training = load_model(args.checkpoint), {"checkpoint": given, **facts.get("training", {})}
+        model = load_model(args.checkpoint, pretrained=True)
+        training = {"checkpoint": given, **facts.get("training", {})}
         if args.average:
             average(model, args.average)
             training["averaged_with"] = [fingerprint(each) for each in args.average]
@@ -96,7 +97,7 @@ class Info:
         from tfswa_unet import models
         from tfswa_unet.bundle import fingerprint, load_model, read_facts
 
-        model = load_model(args.model, allow_random=True)
+        model = load_model(args.model, allow_random=True, pretrained=True)
         facts = _facts(model)
         if args.model not in models.names():
             stored = read_facts(args.model)

@@ -37,6 +37,12 @@ class StemReader:
             raise DataError("There are no tracks to read from: expected at least one.")
         if rate < 1 or channels < 1:
             raise ConfigError(f"rate {rate} Hz and {channels} channels were asked for, expected both to be 1 or more.")
+        for track in tracks:
+            if not track.sources:
+                raise DataError(
+                    f"The track {track.name!r} and its like have no stems, from which is learned here: choose songs "
+                    "that have them, or learn from mixtures alone by teacher=MODEL or task=pretrain."
+                )
         available = source_names(tracks)
         sources = stems.resolve(available)
         self.targets = len(sources)

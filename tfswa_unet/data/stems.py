@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tfswa_unet.errors import ConfigError, unknown
-from tfswa_unet.types import MIXTURE, Track
+from tfswa_unet.types import Track
 
 REST = "rest"
 REMAINDER = "_rest"  # the hidden last stem: what the plan leaves out and the mixture still holds
@@ -51,15 +51,9 @@ class StemPlan:
     def resolve(self, available: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Source stems of each output stem, given all source stems that the data set has.
 
-        Raises ConfigError for a source stem that the data set lacks, for a rest of nothing, and for songs that are
-        mixtures without stems where the plan names any.
+        Raises ConfigError for a source stem that the data set lacks and for a rest of nothing.
         """
         available = tuple(dict.fromkeys(available))
-        if MIXTURE in available and self._named():
-            raise ConfigError(
-                "There are songs without stems, mixtures alone: give teacher=, a model whose stems of them are "
-                "learned, or leave their data set out."
-            )
         for source in self._named():
             if source not in available:
                 raise unknown("source stem", source, available)

@@ -286,11 +286,6 @@ def _nothing_to_use(sets: Mapping[str, DataSet], songs: Sequence[Song], split: S
             "some."
         )
     (only,) = sets.values()
-    if all(MIXTURE in song.sources for song in songs):
-        return DataError(
-            f"{only.root} has no songs to {USES[split]}, since mixtures have no stems: add some that have, as in "
-            "data=[unlabelled,folders] data.sets.folders.root=SONGS."
-        )
     folders = find_songs(only.kind, only.root, only.options)[0].has_split_folders
     way_on = f"put some into {Path(only.root) / str(split)}" if folders else "choose another split"
     return DataError(f"{only.root} has no songs to {USES[split]} ({counts}): {way_on}.")

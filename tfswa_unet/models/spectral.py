@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
@@ -81,18 +81,29 @@ class SpectralModel(nn.Module):
     def masked(self, mixture: Tensor) -> Any:
         """What `spectra` gives, or the ratios that stand for it; training reads its losses off these."""
         c = self.model_config
-        spectra = [transform.analyse(mixture) for transform in self.transforms]
-        scale = level(mixture)
-        features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
-        length = mixture.shape[-1]
-        seen = [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
-        maps = self.network(*(stack_subbands(each, c.subbands) for each in seen))
-        full = unstack_subbands(maps, c.subbands)
+        spectrum, scale, seen = self.analyse(mixture)
+        full = unstack_subbands(self.maps(seen), c.subbands)
         masks = full.unflatten(1, (self.heads, c.channels, self.mask.maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
-        stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
+        stems = apply_mask(masks, spectrum, scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
         kept = slice(len(c.stems))
         return Ratios(stems.ratio[:, kept], stems.mixture) if isinstance(stems, Ratios) else stems[:, kept]
+
+    def analyse(self, mixture: Tensor) -> tuple[Complex, Tensor, list[Tensor]]:
+        """What the network is shown of mixtures (b, c, t).
+
+        Returns:
+            their spectrograms (b, c, n, f), their levels (b,), and real maps (b, c·m, n, f) for each of `transforms`.
+        """
+        spectra = [transform.analyse(mixture) for transform in self.transforms]
+        scale, length = level(mixture), mixture.shape[-1]
+        features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
+        seen = [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
+        return spectra[0], scale, seen
+
+    def maps(self, seen: Sequence[Tensor]) -> Tensor:
+        """What the network answers to what `analyse` shows it, or to parts of that: maps (b, c', n, f / k)."""
+        return self.network(*(stack_subbands(each, self.model_config.subbands) for each in seen))
 
     def soften(self, temperature: float) -> None:
         """Divide the logits of masks by `temperature`, in the last weights: above 1, less is given wholly to one stem.

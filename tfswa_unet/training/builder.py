@@ -15,24 +15,27 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from tfswa_unet.bundle import load_model, read_facts
+from tfswa_unet.bundle import is_pretrained, load_model, read_facts
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan
 from tfswa_unet.data.augmentation import split
 from tfswa_unet.data.sets.layouts import SET, read_sources
-from tfswa_unet.errors import ConfigError, RunError
+from tfswa_unet.errors import ConfigError, RunError, unknown
 from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs.making import sources_of
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
 from tfswa_unet.training.checkpoints import CheckpointFiles, Pieces
 from tfswa_unet.training.config import TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
-from tfswa_unet.training.module import SeparationModule
+from tfswa_unet.training.module import SeparationModule, TrainingModule
+from tfswa_unet.training.optimization import Monitor
+from tfswa_unet.training.pretraining import MixtureDataModule, PretrainingModule
 from tfswa_unet.training.resuming import Resumable, read_resumable, say
 from tfswa_unet.training.sharding import ShardedModule, ShardedStrategy
 from tfswa_unet.training.teacher import Teacher
 
 OURS = ("gradient_clip", "max_skipped")  # of conf/trainer; the rest is Lightning's
+SEPARATION, PRETRAIN = "separation", "pretrain"  # tasks
 SHARDED = "fsdp"  # of strategy.kind; the rest are Lightning's here too
 
 
@@ -41,7 +44,7 @@ class Run:
     """Everything that `Trainer.fit` needs."""
 
     config: TrainConfig
-    module: SeparationModule
+    module: TrainingModule
     data: SegmentDataModule
     trainer: L.Trainer
     folder: Path
@@ -61,7 +64,7 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
         ModelError: for a checkpoint to start from that cannot be used.
         RunError: for a folder that cannot be written.
     """
-    values = with_model(values)
+    values = with_model({"loss": None, **values})
     config = from_values(TrainConfig, values, "")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config)
@@ -70,7 +73,7 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
     module.teacher = teacher
     pieces = make_pieces(config, data)
     resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
-    trainer = make_trainer(config, folder, resume, pieces)
+    trainer = make_trainer(config, folder, resume, pieces, module.monitor)
     if trainer.is_global_zero:
         try:
             _write_facts(values, folder)
@@ -95,24 +98,37 @@ def with_model(values: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             "model is missing: choose one, such as model=tfswa_base, or give init_from=, whose it then is"
         )
-    return {**values, "model": {**load_model(values["init_from"]).config, **model}}
+    return {**values, "model": {**load_model(values["init_from"], pretrained=True).config, **model}}
 
 
 def make_data(config: TrainConfig) -> SegmentDataModule:
     """The data module: its songs are found, and made, decoded and listened to when training begins."""
     for_workers, _ = split(config.augmentation)
-    return SegmentDataModule(
+    kind = MixtureDataModule if pretrains(config) else SegmentDataModule
+    return kind(
         from_values(LoaderConfig, config.data, "data"),
         StemPlan.from_config(config.stems),
         config.model["rate"],
         config.model["channels"],
         config.seed,
         augmentation=for_workers,
-        unlabelled=config.teacher is not None,
+        mixtures=config.teacher is not None,
     )
 
 
-def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
+def pretrains(config: TrainConfig) -> bool:
+    """Whether the task is pre-training, which takes songs without stems.
+
+    Raises:
+        ConfigError: for another task than there are.
+    """
+    name = config.task.get("name")
+    if name not in (SEPARATION, PRETRAIN):
+        raise unknown("task.name", name, (SEPARATION, PRETRAIN))
+    return name == PRETRAIN
+
+
+def make_module(config: TrainConfig, covers_mixture: bool) -> TrainingModule:
     """The Lightning module; stems that leave out a part of the mixture cannot be made to sum to it."""
     model = {
         **config.model,
@@ -120,6 +136,36 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         "sums_to_mixture": config.model["sums_to_mixture"] and covers_mixture,
     }
     sharded = config.strategy.kind == SHARDED
+    if pretrains(config):
+        module = _pretraining(config, model, sharded)
+    else:
+        module = _separation(config, model, sharded)
+    if config.init_from:
+        take_weights(module.model, config.init_from, config.init_strict)
+    return module
+
+
+def _pretraining(config: TrainConfig, model: dict[str, Any], sharded: bool) -> TrainingModule:
+    refused = {
+        "has losses of its own: leave out loss=, with ~loss where an experiment has it": config.loss,
+        "keeps the weights whole: leave out strategy=fsdp, or train by strategy=ddp": sharded,
+        "takes mixtures as they are: leave out teacher=": config.teacher,
+        "has no stems that sound: set activity=none": config.activity,
+        "has no stems to show: set callbacks.samples.every_n_epochs=null": config.callbacks.samples.every_n_epochs,
+    }
+    for why, value in refused.items():
+        if value:
+            raise ConfigError(f"task=pretrain {why}")
+    module = PretrainingModule(model, config.task, *_common(config))
+    if module.task.contrastive.weight and config.data["batch_size"] < 2:
+        raise ConfigError(
+            "task.contrastive tells the songs of a batch apart: set data.batch_size to 2 or more, or "
+            "task.contrastive.weight=0"
+        )
+    return module
+
+
+def _separation(config: TrainConfig, model: dict[str, Any], sharded: bool) -> TrainingModule:
     if sharded and config.ema.decay is not None:
         raise ConfigError(
             "strategy=fsdp has no average of the weights, which are cut over the devices: set ema.decay=null, or train "
@@ -136,9 +182,12 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
             "activity=none, or train by another strategy"
         )
     kind = ShardedModule if sharded else SeparationModule
-    module = kind(
-        model,
-        config.loss,
+    return kind(model, config.loss or {}, *_common(config), config.activity)
+
+
+def _common(config: TrainConfig) -> tuple[Any, ...]:
+    """What modules of all tasks take."""
+    return (
         config.optimizer,
         config.scheduler,
         config.augmentation or {},
@@ -146,12 +195,8 @@ def make_module(config: TrainConfig, covers_mixture: bool) -> SeparationModule:
         config.trainer.max_skipped,
         config.strategy.gradient_checkpointing,
         config.strategy.compile,
-        seed=config.seed,
-        activity=config.activity,
+        config.seed,
     )
-    if config.init_from:
-        take_weights(module.model, config.init_from, config.init_strict)
-    return module
 
 
 def take_weights(model: nn.Module, path: str, strict: bool) -> None:
@@ -162,11 +207,18 @@ def take_weights(model: nn.Module, path: str, strict: bool) -> None:
         path: of a bundle or checkpoint.
         strict: take all or none; otherwise those that fit by name and shape, and say which do not.
 
+    Of a model that was only pre-trained the last layers are left out, since they learned to predict hidden patches.
+
     Raises:
         ConfigError: where one does not fit, or, if not strict, none does.
         ModelError: for a file that holds no model.
     """
-    theirs, ours = load_model(path).state_dict(), model.state_dict()
+    loaded = load_model(path, pretrained=True)
+    theirs, ours = loaded.state_dict(), model.state_dict()
+    if is_pretrained(read_facts(path)):
+        last = _last_weights(model)
+        say("init_from=%s is pre-trained: %s begin anew", path, " and ".join(last))
+        theirs, ours = ({k: v for k, v in each.items() if k not in last} for each in (theirs, ours))
     shapes = {name: (_shape(theirs.get(name)), _shape(ours.get(name))) for name in {**ours, **theirs}}
     unfit = {name: shape for name, shape in shapes.items() if shape[0] != shape[1]}
     told = [f"{name} is {there} there and {here} here" for name, (there, here) in unfit.items()]
@@ -178,6 +230,12 @@ def take_weights(model: nn.Module, path: str, strict: bool) -> None:
     if unfit:
         say("init_from=%s: %d weights are taken, %d do not fit: %s", path, fitting, len(unfit), first)
     model.load_state_dict({name: value for name, value in theirs.items() if name not in unfit}, strict=False)
+
+
+def _last_weights(model: Any) -> list[str]:
+    """Names of the weights of a model's last layers."""
+    last = {parameter for layer in model.network.last_layers() for parameter in layer.parameters()}
+    return [name for name, parameter in model.named_parameters() if parameter in last]
 
 
 def _shape(weight: Tensor | None) -> str:
@@ -198,7 +256,9 @@ def make_pieces(config: TrainConfig, data: SegmentDataModule) -> Pieces:
     return Pieces([*before.get("sources", []), *taught.get("sources", []), *sources], before.get("pieces", []))
 
 
-def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pieces: Pieces) -> L.Trainer:
+def make_trainer(
+    config: TrainConfig, folder: Path, resume: Resumable | None, pieces: Pieces, monitor: Monitor
+) -> L.Trainer:
     """The Lightning trainer with its loggers and callbacks."""
     arguments = {name: value for name, value in vars(config.trainer).items() if name not in OURS}
     try:
@@ -207,7 +267,7 @@ def make_trainer(config: TrainConfig, folder: Path, resume: Resumable | None, pi
             strategy=ShardedStrategy() if config.strategy.kind == SHARDED else config.strategy.kind,
             precision=config.strategy.precision,  # type: ignore[arg-type]
             logger=make_loggers(config.logger, folder, resume),
-            callbacks=make_callbacks(config.callbacks, config.ema.decay, folder, pieces),
+            callbacks=make_callbacks(config.callbacks, config.ema.decay, folder, pieces, monitor),
             plugins=CheckpointFiles(),
             default_root_dir=folder,
             enable_progress_bar=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from tfswa_unet.files import replacing
-from tfswa_unet.training.checkpoints import MONITOR, Checkpoints, Pieces
+from tfswa_unet.training.checkpoints import Checkpoints, Pieces
 from tfswa_unet.training.config import CallbackConfig, LoggerConfig
 from tfswa_unet.training.figures import Figures
-from tfswa_unet.training.optimization import AveragedWeights
+from tfswa_unet.training.optimization import AveragedWeights, Monitor
 from tfswa_unet.training.progress import ProgressLine
 from tfswa_unet.training.resuming import Resumable
 from tfswa_unet.training.samples import Samples
@@ -25,7 +26,9 @@ from tfswa_unet.training.samples import Samples
 log = logging.getLogger(__name__)
 
 
-def make_callbacks(config: CallbackConfig, decay: float | None, folder: Path, pieces: Pieces) -> list[Callback]:
+def make_callbacks(
+    config: CallbackConfig, decay: float | None, folder: Path, pieces: Pieces, monitor: Monitor
+) -> list[Callback]:
     """Callbacks of a run.
 
     Args:
@@ -33,22 +36,23 @@ def make_callbacks(config: CallbackConfig, decay: float | None, folder: Path, pi
         decay: of averaged weights; None for none.
         folder: checkpoints lie in its folder of that name.
         pieces: from which the run goes on.
+        monitor: what validations are compared by.
     """
     callbacks: list[Callback] = [
-        Figures(),  # first, so that it does not count what the others take as validation
-        Checkpoints(folder / "checkpoints", config.checkpoint),
+        Figures(monitor),  # first, so that it does not count what the others take as validation
+        Checkpoints(folder / "checkpoints", config.checkpoint, monitor),
         LearningRateMonitor("step"),
-        SilentValidation(),
+        SilentValidation(monitor),
         pieces,
     ]
     if decay is not None:
         callbacks.append(AveragedWeights(decay))
     if config.early_stopping.patience is not None:
-        callbacks.append(EarlyStopping(config.early_stopping.patience))
+        callbacks.append(EarlyStopping(config.early_stopping.patience, monitor))
     if config.samples.every_n_epochs is not None:
         callbacks.append(Samples(config.samples.every_n_epochs))
     if config.progress_bar:
-        callbacks.append(ProgressLine())
+        callbacks.append(ProgressLine(monitor))
     return callbacks
 
 
@@ -73,14 +77,15 @@ def make_loggers(config: LoggerConfig, folder: Path, resume: Resumable | None) -
 
 
 class EarlyStopping(Callback):
-    """End a run when `patience` validations in a row brought no better SDR; those without an SDR are not counted.
+    """End a run when `patience` validations in a row were not better by `monitor`; those without it are not counted.
 
     `reason` says why it ended the run, if it did.
     """
 
-    def __init__(self, patience: int) -> None:
+    def __init__(self, patience: int, monitor: Monitor) -> None:
         self.patience = patience
-        self.best = -math.inf
+        self.monitor = monitor
+        self.best = monitor.worst
         self.waited = 0
         self.reason: str | None = None
 
@@ -91,32 +96,33 @@ class EarlyStopping(Callback):
         self.best, self.waited = state_dict["best"], state_dict["waited"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        score = trainer.callback_metrics.get(MONITOR)
-        if trainer.sanity_checking or score is None:
+        score = trainer.callback_metrics.get(self.monitor.metric)
+        if trainer.sanity_checking or score is None or not math.isfinite(float(score)):
             return
-        if not math.isfinite(float(score)):
-            return
-        better = float(score) > self.best
-        self.best, self.waited = max(self.best, float(score)), 0 if better else self.waited + 1
+        better = self.monitor.is_better(float(score), self.best)
+        self.best, self.waited = (float(score), 0) if better else (self.best, self.waited + 1)
         if self.waited >= self.patience:
-            self.reason = f"{self.waited} validations in a row brought no better SDR than {self.best:.2f} dB"
+            best = f"{self.monitor.name} than {self.monitor.text(self.best)}"
+            self.reason = f"{self.waited} validations in a row brought no better {best}"
             trainer.should_stop = True
 
 
 class SilentValidation(Callback):
     """Say once that a validation has no SDR, since in its tracks no stem is audible, or the model's are not finite."""
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
         self.told = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        score = trainer.callback_metrics.get(MONITOR)
+        score = trainer.callback_metrics.get(self.monitor.metric)
         if trainer.sanity_checking or self.told or score is None or math.isfinite(float(score)):
             return
         self.told = True
         log.warning(
-            "validation has no SDR, since every stem is silent in all of its tracks, or the model's output is not "
-            "finite: best.ckpt and early stopping wait for one; look at the valid songs and at train/loss"
+            "validation has no %s, since every stem is silent in all of its tracks, or the model's output is not "
+            "finite: best.ckpt and early stopping wait for one; look at the valid songs and at train/loss",
+            self.monitor.name,
         )
 
 
@@ -155,5 +161,10 @@ def _rows_before(path: Path, resume: Resumable) -> tuple[list[dict[str, str]], l
     table = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())  # a run killed while it wrote leaves half a row
     rows = [row for row in table if (row.get("step") or "").isdigit() and int(row["step"]) < resume.step]
     if resume.before_validation:
-        rows = [row for row in rows if int(row["step"]) < resume.step - 1 or not row.get(MONITOR)]
+        rows = [row for row in rows if int(row["step"]) < resume.step - 1 or not _is_validation(row)]
     return rows, list(table.fieldnames or ())
+
+
+def _is_validation(row: Mapping[str, str]) -> bool:
+    """Whether a row of metrics is a validation's."""
+    return any(value for name, value in row.items() if name.startswith("val/"))

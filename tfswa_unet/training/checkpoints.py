@@ -28,10 +28,9 @@ from tfswa_unet.files import FULL, replacing
 from tfswa_unet.processes import device_name
 from tfswa_unet.training.config import CheckpointConfig
 from tfswa_unet.training.energy import Energy, counters
-from tfswa_unet.training.optimization import AveragedWeights
+from tfswa_unet.training.optimization import SDR, AveragedWeights, Monitor
 from tfswa_unet.training.resuming import BEST, INTERRUPTED, LAST, PREVIOUS, Resumable, settle
 
-MONITOR = "val/sdr"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ENERGY_EVERY = 10.0  # s; counters of processors begin again after some minutes
 
@@ -40,7 +39,7 @@ Source = dict[str, str]  # a row of a data set's table of sources
 
 
 class Checkpoints(Checkpoint):
-    """Write last.ckpt, from which `resume=` goes on, and best.ckpt, the best by validation SDR.
+    """Write last.ckpt, from which `resume=` goes on, and best.ckpt, the best by `monitor`.
 
     The last state is written after epochs, every few minutes, and where the run ends, always between two steps, when
     the loggers have the one before, so that going on repeats and leaves out nothing. previous.ckpt is the last.ckpt
@@ -51,17 +50,19 @@ class Checkpoints(Checkpoint):
     Args:
         folder: of the checkpoints.
         config: how often.
+        monitor: what validations are compared by.
 
     Raises:
         RunError: in training, where a checkpoint cannot be written; the one before stays.
         StoppedError: in training, after a signal.
     """
 
-    def __init__(self, folder: Path, config: CheckpointConfig) -> None:
+    def __init__(self, folder: Path, config: CheckpointConfig, monitor: Monitor) -> None:
         self.folder = folder
         self.config = config
-        self.score: float | None = None  # dB, of the last validation that had one
-        self.best = -math.inf
+        self.monitor = monitor
+        self.score: float | None = None  # of the last validation that had one
+        self.best = monitor.worst
         self.best_step: int | None = None
         self.saved_at = 0.0
         self.state: Resumable | None = None  # to go on from
@@ -87,7 +88,8 @@ class Checkpoints(Checkpoint):
             _restore(before)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"monitor": MONITOR, "current_score": self.score, "best_score": self.best, "best_step": self.best_step}
+        scores = {"current_score": self.score, "best_score": self.best, "best_step": self.best_step}
+        return {"monitor": self.monitor.metric, **scores}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.score, self.best = state_dict["current_score"], state_dict["best_score"]
@@ -131,11 +133,11 @@ class Checkpoints(Checkpoint):
             self._stop(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        score = trainer.callback_metrics.get(MONITOR)
+        score = trainer.callback_metrics.get(self.monitor.metric)
         if trainer.sanity_checking or score is None or not math.isfinite(float(score)):
             return
         self.score = float(score)
-        if self.score > self.best:
+        if self.monitor.is_better(self.score, self.best):
             self.best, self.best_step = self.score, trainer.global_step
             self._save(trainer, BEST)
 
@@ -329,7 +331,8 @@ class Pieces(Callback):
         """Bring the last piece up to date."""
         self._energy.update()
         joules = self._energy.joules
-        best = next((each.best for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoints)), -math.inf)
+        scored = [each for each in trainer.checkpoint_callbacks if isinstance(each, Checkpoints)]
+        best = next((each.best for each in scored if each.monitor == SDR), -math.inf)
         piece = self.pieces[-1]
         piece["seconds"] = round(time.monotonic() - self._since, 3)
         piece["steps"] = [piece["steps"][0], trainer.global_step]

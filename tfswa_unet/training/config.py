@@ -106,10 +106,11 @@ class PathsConfig:
 class TrainConfig:
     """A whole training configuration.
 
-    What names kinds and their options stays a mapping, which the kinds' registries check: `models.build`,
-    `losses.TERMS`, `AUGMENTATIONS`, `OPTIMIZERS`, `SCHEDULES`.
+    What names kinds and their options stays a mapping, which the kinds' registries check: the tasks,
+    `models.build`, `losses.TERMS`, `AUGMENTATIONS`, `OPTIMIZERS`, `SCHEDULES`.
     """
 
+    task: dict[str, Any]
     seed: int
     resume: str | None
     init_from: str | None
@@ -119,7 +120,7 @@ class TrainConfig:
     stems: dict[str, Any]
     data: dict[str, Any]
     augmentation: dict[str, Any] | None
-    loss: dict[str, Any]
+    loss: dict[str, Any] | None
     activity: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]

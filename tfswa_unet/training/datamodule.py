@@ -22,6 +22,7 @@ from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, Vali
 from tfswa_unet.data.augmentation import build_augmentation
 from tfswa_unet.data.augmentation.base import Config
 from tfswa_unet.data.cache import PcmCache, Report, progress_bars
+from tfswa_unet.data.pairs import PLAN, unlabelled
 from tfswa_unet.data.segments import loader
 from tfswa_unet.data.tempo_key import TempoKey, estimate_tempo_keys
 from tfswa_unet.data.tracks import DataSet, OnError, index, list_data
@@ -29,10 +30,9 @@ from tfswa_unet.errors import ConfigError, DataError
 from tfswa_unet.processes import processors
 from tfswa_unet.songs.making import make_songs, recipe_of
 from tfswa_unet.songs.writing import RATE, SongRecipe
-from tfswa_unet.types import MIXTURE, STEMS, Source, Split, Track
+from tfswa_unet.types import STEMS, Source, Split, Track
 
 SPLITS: tuple[Split, ...] = ("train", "valid")
-MIXTURES = StemPlan(((MIXTURE, None),))  # all that a song has, as one stem
 Tracks = Mapping[Split, Sequence[Track]]
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class SegmentDataModule(L.LightningDataModule):
         channels: channels that the model works with.
         seed: of everything that is drawn.
         augmentation: of single training examples, done where they are read, as for `build_augmentation`.
-        unlabelled: train songs are read as mixtures, (b, 1, c, t), whether they have stems or not.
+        mixtures: train songs are read as mixtures, (b, 1, c, t), whether they have stems or not.
 
     Raises:
         DataError: no tracks at the place, or tracks that cannot be used.
@@ -92,10 +92,10 @@ class SegmentDataModule(L.LightningDataModule):
         channels: int,
         seed: int,
         augmentation: Config | Sequence[Config] | None = None,
-        unlabelled: bool = False,
+        mixtures: bool = False,
     ) -> None:
         super().__init__()
-        self.config, self.plan, self.train_plan = config, plan, MIXTURES if unlabelled else plan
+        self.config, self.plan, self.mixtures = config, plan, mixtures
         self.rate, self.channels, self.seed = rate, channels, seed
         self.augmentation = build_augmentation(augmentation, rate=rate)
         self.sets = data_sets(vars(config))
@@ -183,8 +183,8 @@ class SegmentDataModule(L.LightningDataModule):
     def _assemble(self, tracks: Tracks, tempo_keys: Sequence[TempoKey] | None) -> None:
         config = self.config
         self.training = SegmentDataset(
-            tracks["train"],
-            self.train_plan,
+            unlabelled(tracks["train"]) if self.mixtures else tracks["train"],
+            PLAN if self.mixtures else self.plan,
             config.seconds,
             self.rate,
             self.channels,
@@ -195,8 +195,19 @@ class SegmentDataModule(L.LightningDataModule):
             tempo_keys,
             self.augmentation if len(self.augmentation) else None,
         )
+        labelled = [track for track in tracks["valid"] if track.sources]
+        if self.mixtures and not labelled:
+            raise DataError(
+                "There are no songs with stems to validate with: add some, as in data=[unlabelled,folders] "
+                "data.sets.folders.root=SONGS."
+            )
         self.validation = ValidationTracks(
-            tracks["valid"], self.plan, config.validation_seconds, self.rate, self.channels, config.on_error
+            labelled if self.mixtures else tracks["valid"],
+            self.plan,
+            config.validation_seconds,
+            self.rate,
+            self.channels,
+            config.on_error,
         )
 
     def _indexed(self) -> Tracks:

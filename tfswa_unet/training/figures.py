@@ -23,6 +23,7 @@ from rich.text import Text
 from tfswa_unet.config import choice
 from tfswa_unet.data import DataSet
 from tfswa_unet.data.tracks import list_data
+from tfswa_unet.training.optimization import SDR, Monitor
 from tfswa_unet.training.progress import clock
 
 # What Lightning calls the actions, and what they are here; the rest goes into logging and what lies between.
@@ -71,6 +72,7 @@ class Figures(Callback):
     - `run/memory_gb` and, on a GPU, `run/gpu_memory_gb`: the most so far, of this process, in 10^9 bytes.
     """
 
+    monitor: Monitor  # what validations are compared by
     best: dict[str, float] = field(default_factory=dict)  # metrics of the best validation, and its step
     last: dict[str, float] = field(default_factory=dict)
     since: float | None = None  # when training began
@@ -125,7 +127,8 @@ class Figures(Callback):
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(SCORES)}
         self.last = {"step": trainer.global_step, **metrics}
-        if metrics.get("val/sdr", -math.inf) > self.best.get("val/sdr", -math.inf):
+        metric, worst = self.monitor.metric, self.monitor.worst
+        if self.monitor.is_better(metrics.get(metric, worst), self.best.get(metric, worst)):
             self.best = self.last
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -170,31 +173,42 @@ def summary(figures: Figures, trainer: Trainer, checkpoint: Path | None, sets: M
         )
         parts.append(Text(f"{trainer.global_step:,} steps, {clock(figures.seconds)}, {speed:.1f} segments/s, {held}"))
         parts.append(Text("time: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())))
-    if checkpoint is not None:
+    if checkpoint is None:
+        return Group(*parts)
+    name = shlex.quote(str(checkpoint))
+    if figures.monitor != SDR:
+        parts.append(Text(f"go on to stems: python train.py init_from={name}, with the same model="))
+    else:
         parts.append(Text(f"score it:  {eval_command(checkpoint, sets)}"))
-        name = shlex.quote(str(checkpoint))
         parts.append(Text(f"bundle it: tfswa bundle {name} -o model.safetensors"))
     return Group(*parts)
 
 
 def _scores(figures: Figures) -> Table:
-    """Validation SDR of each stem, best and last, of the averaged weights and the raw ones."""
-    table = Table(title="validation SDR (dB)", title_justify="left", title_style="")
-    stems = [name.removeprefix("val/sdr_") for name in figures.last if name.startswith("val/sdr_")]
+    """Scores of each stem or term, best and last, of the averaged weights and the raw ones."""
+    monitor = figures.monitor
+    name = monitor.metric.removeprefix("val/")
+    unit = f" ({monitor.unit})" if monitor.unit else ""
+    table = Table(title=f"validation {monitor.name}{unit}", title_justify="left", title_style="")
+    begin = f"{monitor.metric}_"
+    stems = [each.removeprefix(begin) for each in figures.last if each.startswith(begin)]
     raw = any(name.startswith("val_raw/") for name in figures.last)
     columns = [
         (group, metrics, label)
         for metrics, label in ((figures.best, "best"), (figures.last, "last"))
         for group in (("val", "val_raw") if raw else ("val",))
     ]
-    table.add_column("stem", overflow="fold")
+    table.add_column(monitor.part, overflow="fold")
     for group, metrics, label in columns:
         what = ("raw" if group == "val_raw" else "average") if raw else ""
         table.add_column(f"{label} {what}\nstep {int(metrics.get('step', 0)):,}", justify="right")
     for stem in (*stems, None):
-        key = "sdr" if stem is None else f"sdr_{stem}"
+        key = name if stem is None else f"{name}_{stem}"
         cells = (metrics.get(f"{group}/{key}", math.nan) for group, metrics, _ in columns)
-        table.add_row(stem or "mean", *(f"{cell:.2f}" if math.isfinite(cell) else "–" for cell in cells))
+        table.add_row(
+            stem or ("mean" if monitor == SDR else "sum"),
+            *(f"{cell:.2f}" if math.isfinite(cell) else "–" for cell in cells),
+        )
     return table
 
 

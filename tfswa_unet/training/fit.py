@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.processes import keep_pages
-from tfswa_unet.training.builder import Run, build_run
+from tfswa_unet.training.builder import Run, build_run, pretrains
 from tfswa_unet.training.callbacks import EarlyStopping
 from tfswa_unet.training.checkpoints import Checkpoints
 from tfswa_unet.training.figures import Figures, summary
@@ -29,7 +29,8 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
     """Train as configured; checkpoints, logs and the resolved configuration go to `folder`.
 
     Returns:
-        the best validation SDR in dB; NaN where no validation had one.
+        the best validation SDR in dB, in pre-training the least loss with its sign turned, so that more is better; NaN
+        where no validation had one.
 
     Raises:
         UserError: for a configuration, data set or checkpoint that cannot be used, before training starts; for a disk
@@ -44,10 +45,10 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
     console = Console(stderr=True, highlight=False)
     if run.trainer.is_global_zero:
         parameters = sum(parameter.numel() for parameter in run.module.model.parameters())
+        tracks = [len(each.reader.lengths) for each in (run.data.training, run.data.validation)]
         console.print(
-            f"{run.module.model.model_config.name}: {parameters / 1e6:.1f} M parameters, stems "
-            f"{', '.join(run.module.model.stems)}; {len(run.data.training.reader.lengths)} train and "
-            f"{len(run.data.validation.reader.lengths)} valid tracks; everything goes to {folder}"
+            f"{run.module.model.model_config.name}: {parameters / 1e6:.1f} M parameters, {_aim(run)}; "
+            f"{tracks[0]} train and {tracks[1]} valid tracks; everything goes to {folder}"
         )
     try:
         path = run.resume.path if run.resume else None
@@ -72,7 +73,7 @@ def fit(values: Mapping[str, Any], folder: Path) -> float:
         checkpoint = checkpoints.best_path or (last if last.is_file() else None)
         table = summary(_callback(run, Figures), run.trainer, checkpoint, run.data.sets)
         console.print(table, soft_wrap=True)
-    return checkpoints.best if checkpoints.best_path else math.nan
+    return checkpoints.monitor.sign * checkpoints.best if checkpoints.best_path else math.nan
 
 
 @contextmanager
@@ -85,6 +86,10 @@ def _compilable(run: Run) -> Iterator[None]:
             raise
         reason = " ".join(str(error).partition("Set TORCH")[0].split())
         raise ConfigError(f"strategy=compile: torch.compile failed here ({reason[:300]}): leave it out") from error
+
+
+def _aim(run: Run) -> str:
+    return "pre-training" if pretrains(run.config) else f"stems {', '.join(run.module.model.stems)}"
 
 
 def _reason(run: Run) -> str:
@@ -104,9 +109,14 @@ def _reason(run: Run) -> str:
 def _outcome(checkpoints: Checkpoints, folder: Path) -> str:
     """The best score and where its checkpoint lies, or the last state where there is no score."""
     if checkpoints.best_path:
-        return f"best validation SDR {checkpoints.best:.2f} dB, step {checkpoints.best_step}: {checkpoints.best_path}"
+        best = f"{checkpoints.monitor.name} {checkpoints.monitor.text(checkpoints.best)}"
+        return f"best validation {best}, step {checkpoints.best_step}: {checkpoints.best_path}"
     last = folder / "checkpoints" / LAST
-    return f"no validation gave an SDR; the last state: {last}" if last.is_file() else "no step was taken"
+    return (
+        f"no validation gave {checkpoints.monitor.one}; the last state: {last}"
+        if last.is_file()
+        else "no step was taken"
+    )
 
 
 def _callback(run: Run, kind: type[Callback]) -> Any:

@@ -1,10 +1,10 @@
-"""One training step: stems → augmentation → mixture → model → loss."""
+"""One training step: stems → augmentation → mixture → model → loss; steps that are not finite are skipped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import numpy as np
@@ -23,7 +23,9 @@ from tfswa_unet.losses import WeightedLoss, objective
 from tfswa_unet.models import build
 from tfswa_unet.training.activity import ActivityHead
 from tfswa_unet.training.optimization import (
+    SDR,
     AveragedWeights,
+    Monitor,
     RunProgress,
     make_optimizer,
     make_schedule,
@@ -32,19 +34,13 @@ from tfswa_unet.training.optimization import (
 from tfswa_unet.training.validation import Validation
 
 
-class SeparationModule(L.LightningModule):
-    """Train a separation model on stems; the mixture is made here, after augmentation, as their sum.
-
-    Batches are stems (b, s', c, t) of which the first s are targets; the rest only belongs to the mixture.
-
-    Validation separates whole tracks (s', c, t) and logs `val/sdr`, `val/si_sdr` and both for each stem; where
-    weights are averaged, these are the average's, and `val_raw/…` those of the weights that are trained.
+class TrainingModule(L.LightningModule):
+    """Train a model by the loss that a subclass computes of a batch, and validate it by its `monitor`.
 
     A step whose loss or gradient is not finite is skipped: weights and running statistics stay as they were before it.
 
     Args:
         model: configuration for `models.build`, as plain values (they travel in the checkpoint).
-        loss: term → options, for `WeightedLoss`.
         optimizer: `name` and its arguments.
         scheduler: `name` and its arguments.
         augmentation: as for `build_augmentation`; what belongs into the loader's workers is left to the data set.
@@ -53,36 +49,31 @@ class SeparationModule(L.LightningModule):
         gradient_checkpointing: recompute each block's activations in the backward pass.
         compile: let torch.compile rewrite each of the network's blocks; the first steps take minutes.
         seed: of the augmentation.
-        activity: of stems in frames, learned beside them, for `ActivityHead`; nothing for stems alone.
 
     Raises:
         ConfigError: for unknown names or impossible values in any of these.
     """
 
+    monitor: ClassVar[Monitor]
+
     def __init__(
         self,
         model: dict[str, Any],
-        loss: dict[str, Any],
         optimizer: dict[str, Any],
         scheduler: dict[str, Any],
         augmentation: dict[str, Any],
-        gradient_clip: float = 1.0,
-        max_skipped: int = 20,
-        gradient_checkpointing: bool = False,
-        compile: bool = False,
-        seed: int = 0,
-        activity: dict[str, Any] | None = None,
+        gradient_clip: float,
+        max_skipped: int,
+        gradient_checkpointing: bool,
+        compile: bool,
+        seed: int,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
         self.model = build(model)
         self.model.network.checkpointing = gradient_checkpointing  # type: ignore[assignment]
         if compile:
             for region in self.model.network.regions():  # type: ignore[operator]
                 region.compile(dynamic=False)  # in place, so that the names in checkpoints stay
-        self.loss = WeightedLoss(loss)
-        self.activity = ActivityHead(activity, self.model) if activity else None
-        self.teacher: Callable[[Tensor], Tensor] | None = None  # makes stems of batches that are mixtures
         _, for_batches = split(augmentation)
         self.augmentation = build_augmentation(for_batches, rate=self.model.rate)
         self.seed = seed
@@ -94,8 +85,9 @@ class SeparationModule(L.LightningModule):
         self._statistics: list[Tensor] = []  # running ones, in training
         self._before: list[Tensor] = []  # the same after the last good step
 
-    def forward(self, mixture: Tensor) -> Tensor:
-        return self.model(mixture)
+    def loss_of(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch (b, s, c, t), and its terms by name."""
+        raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped"] = [self.skipped, self.skipped_in_a_row]
@@ -114,41 +106,17 @@ class SeparationModule(L.LightningModule):
         numbers = (self.seed, self.current_epoch, index, self.global_rank)
         self.augmentation.seed(*numbers)
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))  # such as a network's dropout
-        stems = self.augmentation(self.teacher(batch) if self.teacher else batch)
-        learn = self.activity.objective if self.activity else objective
-        total, parts = learn(self.model, self.loss, stems, self.global_step)
+        total, parts = self.loss_of(batch)
         self.log("train/loss", total.detach(), prog_bar=True)
         self.log_dict({f"train/{name}": part for name, part in parts.items()})
         self._last = {"stems": batch, "seed": self.seed, "epoch": self.current_epoch, "batch": index}
         # A loss that is not finite makes the gradient so, in all processes that share it.
         return total * torch.where(total.detach().isfinite(), 1.0, torch.nan)
 
-    def on_validation_epoch_start(self) -> None:
+    def validated(self) -> dict[str, Any]:
+        """What their metrics are logged under → the modules that are validated: the averaged one and this, or this."""
         averages = [each for each in self.trainer.callbacks if isinstance(each, AveragedWeights)]  # type: ignore[attr-defined]
-        models = {"val": averages[0].model, "val_raw": self.model} if averages else {"val": self.whole_model()}
-        precision: Precision = "bf16" if str(self.trainer.precision).startswith("bf16") else "fp32"
-        tracks: ValidationTracks = self.trainer.datamodule.validation  # type: ignore[attr-defined]
-        self._validation = Validation(models, self.device, precision, tracks.longest)
-
-    def validation_step(self, stems: Tensor, index: int) -> None:
-        if self.trainer.sanity_checking:
-            stems = stems[..., : self._validation.segment]  # whether it can be done is seen from the beginning
-        number = index * self.trainer.world_size + self.global_rank
-        if number < len(self.trainer.datamodule.validation):  # type: ignore[attr-defined]
-            self._validation.add(stems)
-
-    def on_validation_epoch_end(self) -> None:
-        # Summed over processes before any is left out, so that all of them log the same names.
-        sums = self.trainer.strategy.reduce(self._validation.sums.to(self.device), reduce_op="sum")
-        self.log_dict(self._validation.means(sums))
-
-    def whole_model(self) -> nn.Module:
-        """The model with all of its weights in this process."""
-        return self.model
-
-    def separate(self, mixture: Tensor) -> dict[str, Audio]:
-        """Separate a mixture (c, t) by the model that the last validation scored first, stems (c, t) by name."""
-        return self._validation.separate(mixture)
+        return {"val": averages[0].module, "val_raw": self} if averages else {"val": self}
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.hparams["optimizer"], self)
@@ -184,6 +152,90 @@ class SeparationModule(L.LightningModule):
             f"whether the stems of the last batch, kept in {path}, are finite and of usual level; if they are, lower "
             "optimizer.lr, or train with strategy=bf16 or fp32 instead of fp16"
         )
+
+
+class SeparationModule(TrainingModule):
+    """Train a separation model on stems; the mixture is made here, after augmentation, as their sum.
+
+    Batches are stems (b, s', c, t) of which the first s are targets; the rest only belongs to the mixture.
+
+    Validation separates whole tracks (s', c, t) and logs `val/sdr`, `val/si_sdr` and both for each stem; where
+    weights are averaged, these are the average's, and `val_raw/…` those of the weights that are trained.
+
+    Args:
+        model: as for `TrainingModule`, as are the other arguments.
+        loss: term → options, for `WeightedLoss`.
+        activity: of stems in frames, learned beside them, for `ActivityHead`; nothing for stems alone.
+
+    Raises:
+        ConfigError: for unknown names or impossible values in any of these.
+    """
+
+    monitor = SDR
+
+    def __init__(
+        self,
+        model: dict[str, Any],
+        loss: dict[str, Any],
+        optimizer: dict[str, Any],
+        scheduler: dict[str, Any],
+        augmentation: dict[str, Any],
+        gradient_clip: float = 1.0,
+        max_skipped: int = 20,
+        gradient_checkpointing: bool = False,
+        compile: bool = False,
+        seed: int = 0,
+        activity: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            model,
+            optimizer,
+            scheduler,
+            augmentation,
+            gradient_clip,
+            max_skipped,
+            gradient_checkpointing,
+            compile,
+            seed,
+        )
+        self.save_hyperparameters()
+        self.loss = WeightedLoss(loss)
+        self.activity = ActivityHead(activity, self.model) if activity else None
+        self.teacher: Callable[[Tensor], Tensor] | None = None  # makes stems of batches that are mixtures
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        return self.model(mixture)
+
+    def loss_of(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        stems = self.augmentation(self.teacher(batch) if self.teacher else batch)
+        learn = self.activity.objective if self.activity else objective
+        return learn(self.model, self.loss, stems, self.global_step)
+
+    def on_validation_epoch_start(self) -> None:
+        models = {name: module.whole_model() for name, module in self.validated().items()}
+        precision: Precision = "bf16" if str(self.trainer.precision).startswith("bf16") else "fp32"
+        tracks: ValidationTracks = self.trainer.datamodule.validation  # type: ignore[attr-defined]
+        self._validation = Validation(models, self.device, precision, tracks.longest)
+
+    def validation_step(self, stems: Tensor, index: int) -> None:
+        if self.trainer.sanity_checking:
+            stems = stems[..., : self._validation.segment]  # whether it can be done is seen from the beginning
+        number = index * self.trainer.world_size + self.global_rank
+        if number < len(self.trainer.datamodule.validation):  # type: ignore[attr-defined]
+            self._validation.add(stems)
+
+    def on_validation_epoch_end(self) -> None:
+        # Summed over processes before any is left out, so that all of them log the same names.
+        sums = self.trainer.strategy.reduce(self._validation.sums.to(self.device), reduce_op="sum")
+        self.log_dict(self._validation.means(sums))
+
+    def whole_model(self) -> nn.Module:
+        """The model with all of its weights in this process."""
+        return self.model
+
+    def separate(self, mixture: Tensor) -> dict[str, Audio]:
+        """Separate a mixture (c, t) by the model that the last validation scored first, stems (c, t) by name."""
+        return self._validation.separate(mixture)
 
 
 def _copy(those: list[Tensor], to: list[Tensor]) -> None:

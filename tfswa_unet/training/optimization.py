@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules by name, how far a run is, which schedules follow, and averaged weights."""
+"""Optimizers, schedules that follow how far a run is, averaged weights, and the number by which they are compared."""
 
 from __future__ import annotations
 
@@ -26,6 +26,38 @@ OPTIMIZERS.register("adam")(Adam)
 SCHEDULES: Registry[Callable[..., float]] = Registry("scheduler", positional=1)
 
 WARM_UP = 10  # steps after which the average looks back over a tenth as many steps as there were
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The number by which validations are compared; what it is the mean or sum of is logged as `METRIC_part`."""
+
+    metric: str  # under which it is logged
+    name: str
+    unit: str  # of it, behind a number; "" for none
+    part: str  # what its parts are called
+    sign: int  # 1 where more is better, −1 where less is
+
+    @property
+    def one(self) -> str:
+        """Its name with an article."""
+        return f"an {self.name}" if self.name.isupper() else f"a {self.name}"
+
+    @property
+    def worst(self) -> float:
+        """What every value is better than."""
+        return -self.sign * math.inf
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Whether a value is better than another; NaN is not."""
+        return self.sign * value > self.sign * other
+
+    def text(self, value: float) -> str:
+        """A value with its unit."""
+        return f"{value:.2f} {self.unit}".strip()
+
+
+SDR = Monitor("val/sdr", "SDR", "dB", "stem", 1)
 
 
 @dataclass(frozen=True)
@@ -176,9 +208,9 @@ class AveragedWeights(WeightAveraging):
         super().__init__(use_buffers=True, multi_avg_fn=average)
 
     @property
-    def model(self) -> nn.Module:
-        """The model with the average as its weights, while a run goes on."""
-        return cast(Any, self._average_model).module.model
+    def module(self) -> Any:
+        """The Lightning module with the average as its weights, while a run goes on."""
+        return cast(Any, self._average_model).module
 
     # Both are validated, each in its place, and a run that goes on needs the raw ones in theirs.
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None: ...

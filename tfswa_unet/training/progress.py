@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tfswa_unet.training.optimization import time_limit, total_steps
+from tfswa_unet.training.optimization import Monitor, time_limit, total_steps
 
 COLUMNS = 80  # of a terminal at least
 REFRESH = 0.5  # s between changes of the line on a terminal
@@ -26,6 +26,9 @@ class ProgressLine(Callback):
     shown = since = 0.0
     segments = 0
     rate: float | None = None
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -63,9 +66,9 @@ class ProgressLine(Callback):
         if self.segments:
             self.rate = self.segments / (now - self.since)
             self._restart()
-        sdr = trainer.callback_metrics.get("val/sdr")
-        loss = None if self.loss is None else float(self.loss)
-        line = describe(trainer, loss, None if sdr is None else float(sdr), self.rate)
+        score = trainer.callback_metrics.get(self.monitor.metric)
+        told = None if score is None else f"{self.monitor.name} {self.monitor.text(float(score))}"
+        line = describe(trainer, None if self.loss is None else float(self.loss), told, self.rate)
         if self.live:
             self.live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
@@ -81,13 +84,13 @@ class ProgressLine(Callback):
             self.live = None
 
 
-def describe(trainer: Trainer, loss: float | None, sdr: float | None, rate: float | None) -> str:
-    """The line of a run, at most 80 characters: its place in the budget, loss, validation SDR, speed.
+def describe(trainer: Trainer, loss: float | None, score: str | None, rate: float | None) -> str:
+    """The line of a run, at most 80 characters: its place in the budget, loss, validation score, speed.
 
     Args:
         trainer: of the run.
         loss: of the last step.
-        sdr: of the last validation, dB.
+        score: of the last validation, in words.
         rate: segments a second.
     """
     limit, steps = time_limit(trainer), total_steps(trainer)
@@ -99,8 +102,8 @@ def describe(trainer: Trainer, loss: float | None, sdr: float | None, rate: floa
     parts = [place]
     if loss is not None:
         parts.append(f"loss {loss:.3g}")
-    if sdr is not None:
-        parts.append(f"SDR {sdr:.2f} dB")
+    if score is not None:
+        parts.append(score)
     if rate is not None:
         parts.append(f"{rate:.1f} seg/s" if rate < 100 else f"{rate:,.0f} seg/s")
     line = "  ".join(parts)

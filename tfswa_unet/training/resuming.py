@@ -86,6 +86,7 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
         )
     theirs, ours = (
         {
+            "task": _task(each),
             "model": each["model"],
             "optimizer": {"name": each["optimizer"]["name"]},
             "activity": {"bands": (each.get("activity") or {}).get("bands")},
@@ -101,6 +102,10 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
         )
     counters = checkpoint["loops"]["fit_loop"]
     return Resumable(path, checkpoint["global_step"], _has_all_batches(counters) and not _is_validated(counters))
+
+
+def _task(hparams: Mapping[str, Any]) -> str:
+    return hparams["task"]["name"] if "task" in hparams else "separation"
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from rich.table import Table
 from tfswa_unet.config import from_values
 from tfswa_unet.errors import ConfigError, RunError
 from tfswa_unet.files import replacing, write_text
+from tfswa_unet.training.builder import SEPARATION
 from tfswa_unet.training.resuming import differences
 from tfswa_unet.training.runs import SCORE, read_curves
 from tfswa_unet.training.trials import (
@@ -134,6 +135,10 @@ def sweep(values: Mapping[str, Any], command: Sequence[str], folder: Path) -> fl
     config = from_values(SweepConfig, values["sweep"], "sweep")
     space = read_space(config.space)
     refuse(values, ASKED)
+    if values["task"]["name"] != SEPARATION:
+        raise ConfigError(
+            f"{ASKED} compares trainings by their SDR, which task={values['task']['name']} has not: leave one out"
+        )
     if not space:
         raise ConfigError("sweep.space is empty: name what to search, such as sweep.space.optimizer.lr")
     if not values["logger"]["csv"]:

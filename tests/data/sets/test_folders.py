@@ -8,7 +8,6 @@ from tfswa_unet.audio import SUFFIXES
 from tfswa_unet.data import StemPlan, load_tracks
 from tfswa_unet.data.reading import StemReader, read_source
 from tfswa_unet.data.sets.folders import list_folders
-from tfswa_unet.data.sets.layouts import detect
 from tfswa_unet.errors import DataError
 
 
@@ -40,22 +39,6 @@ def test_musdbs_validation_names_mean_nothing_here(tmp_path, write_song):
     for name in ("ANiMAL - Rockshow", "AAA"):
         write_song(tmp_path / name, ["guitar"])
     assert [track.name for track in load_tracks("folders", tmp_path, "valid")] == ["AAA"]
-
-
-def test_mixtures_alone_train_and_never_validate(tmp_path, write_wav, write_song):
-    for name in ("b.wav", "album/a.flac", "album/notes.txt", "album/.hidden.wav"):
-        write_wav(tmp_path / name, noise(0, 2, 400)) if "txt" not in name else (tmp_path / name).write_text("")
-    tracks = load_tracks("unlabelled", tmp_path)
-    assert [(track.name, track.split, list(track.sources)) for track in tracks] == [
-        ("album/a.flac", "train", ["mixture"]),
-        ("b.wav", "train", ["mixture"]),
-    ]
-    assert np.array_equal(read_source(tracks[1].sources["mixture"]), noise(0, 2, 400))
-    (tmp_path / "album").rename(tmp_path / "other")
-    assert detect(tmp_path) == "folders"
-    write_song(tmp_path / "music" / "song", ["guitar"])
-    assert detect(tmp_path / "music") == "folders"
-    assert detect(tmp_path / "music" / "song") == "unlabelled"
 
 
 def test_other_files_and_folders_without_stems_are_passed_over(tmp_path, write_song):

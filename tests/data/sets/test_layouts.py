@@ -86,7 +86,7 @@ def test_conf_data_gives_every_option_of_every_kind_a_value(kind):
 
 def test_auto_tries_tables_first_and_folders_last_whatever_the_files_are_called():
     assert kinds()[:6] == ("manifest", "musdb18", "dsd100", "medleydb", "moisesdb", "musdb18hq")
-    assert kinds()[6:] == ("unlabelled", "folders", "auto")
+    assert kinds()[6:] == ("folders", "unlabelled", "auto")
 
 
 NEW_KIND = """

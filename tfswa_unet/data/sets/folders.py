@@ -28,18 +28,6 @@ def list_folders(root: Path) -> list[Song]:
     )
 
 
-def is_unlabelled(root: Path) -> bool:
-    """Whether audio files lie in `root` itself, and no folders of stems."""
-    return any(_is_audio(path) for path in entries(root)) and not list_folders(root)
-
-
-@data_set("unlabelled", "<song>.wav (or flac, ogg, mp3, …), in folders or not", is_unlabelled, rank=90)
-def list_unlabelled(root: Path) -> list[Song]:
-    """List all audio files below root, mixtures without stems, as songs to train on."""
-    files = (path for path in root.rglob("*") if not path.name.startswith(".") and _is_audio(path))
-    return [Song(str(path.relative_to(root)), "train", {MIXTURE: Source(path)}) for path in sorted(files)]
-
-
 def _song(folder: Path, split: Split) -> Song | None:
     found: dict[str, Path] = {}
     sources: dict[str, Source] = {}

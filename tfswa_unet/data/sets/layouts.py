@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]
 
 from tfswa_unet.config import Registry
 from tfswa_unet.errors import DataError, UserError
-from tfswa_unet.types import MIXTURE, Source, Split
+from tfswa_unet.types import Source, Split
 
 ONE_IN = 8  # training songs, of which one validates where a data set says nothing
 AUTO = "auto"  # the kind that looks which it is
@@ -96,7 +96,7 @@ def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
 
     Training songs with a name in `official`, or one that differs in spaces and the like, validate, as do the songs of a
     valid folder. Where that leaves no song to validate with, the first of every eight training songs by name does, as
-    long as there are two or more; mixtures without stems never do.
+    long as there are two or more.
     """
     keys = {key(name) for name in official}
     songs = [
@@ -104,7 +104,7 @@ def assign(songs: Iterable[Song], official: Collection[str] = ()) -> list[Song]:
     ]
     if valid := {song.name for song in songs if song.split == "valid"}:
         return [song for song in songs if song.split != "train" or song.name not in valid]
-    train = sorted(song.name for song in songs if song.split == "train" and MIXTURE not in song.sources)
+    train = sorted(song.name for song in songs if song.split == "train")
     valid = set(train[::ONE_IN]) if len(train) > 1 else set()
     return [replace(song, split="valid") if song.split == "train" and song.name in valid else song for song in songs]
 
