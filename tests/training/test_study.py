@@ -5,8 +5,10 @@ import json
 
 import pytest
 
-from tfswa_unet.config import compose_values
+from tfswa_unet.config import compose_values, from_values
+from tfswa_unet.data.tracks import Make
 from tfswa_unet.errors import ConfigError, RunError
+from tfswa_unet.songs.synthetic import make_recipe
 from tfswa_unet.training.study import study
 
 # In place of train.py and eval.py: they note their arguments, fail where the file `act` says so, and score by width.
@@ -131,3 +133,17 @@ def test_the_papers_tables_are_trainings_that_there_are(name, kinds):
     made = [compose_values("train", words) for words in trainings]
     # The paper's own network stands in table 3 once for each thing that is varied.
     assert len({json.dumps([values["model"], values["stems"]]) for values in made}) == kinds
+
+
+def test_the_study_of_pretraining_compares_like_with_like():
+    given = compose_values("train", ["study=pretraining"])["study"]
+    (common,) = given["parts"].values()
+    made = {name: compose_values("train", [*common, *row]) for name, row in given["rows"].items()}
+    for songs in (3, 10, 40):
+        scratch, pretrained = (made[f"{songs} songs, {how}"] for how in ("from scratch", "pre-trained"))
+        assert {key for key in scratch if scratch[key] != pretrained[key]} == {"init_from"}
+        assert scratch["init_from"] is None
+        make = from_values(Make, scratch["data"]["sets"]["synthetic"]["make"], "make")
+        recipe = make_recipe(make.tracks, make.seconds, make.seed, make.test_tracks, make.band)
+        assert [recipe.split(number) for number in range(recipe.count)].count("train") == songs
+        assert scratch["trainer"]["max_steps"] == 400

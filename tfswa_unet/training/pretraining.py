@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -167,10 +167,16 @@ class PretrainingModule(TrainingModule):
 
     def total(self, masked: Tensor, contrastive: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of both losses, and those of them that have a weight by name."""
-        weighted = {"masked": (self.task.masked, masked), "contrastive": (self.task.contrastive, contrastive)}
+        weights = self.weights
+        losses = {"masked": masked, "contrastive": contrastive}
         # With its weight 0 a loss still reaches its parameters, which DDP waits for.
-        total = torch.stack([config.weight * value for config, value in weighted.values()]).sum()
-        return total, {name: value.detach() for name, (config, value) in weighted.items() if config.weight}
+        total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        return total, {name: value.detach() for name, value in losses.items() if weights[name]}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the losses, by name."""
+        return {"masked": self.task.masked.weight, "contrastive": self.task.contrastive.weight}
 
     def examine(self, segments: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Hide patches of segments (b, c, t) and look at them.
@@ -185,7 +191,7 @@ class PretrainingModule(TrainingModule):
         """
         model: SpectralModel = self.model
         spectrum, scale, seen = model.analyse(segments)
-        hidden = self._choose(spectrum, generator)
+        hidden = self._choose(spectrum, generator).to(segments.device)
         shown = [torch.where(_resized(hidden, maps), self.hidden_value.to(maps.dtype), maps) for maps in seen]
         with _kept_output(model.network.bottleneck) as kept:  # type: ignore[arg-type]
             maps = model.maps(shown)
@@ -202,11 +208,11 @@ class PretrainingModule(TrainingModule):
         """Which points of spectrograms (b, c, n, f) are hidden, (b, 1, n, f) booleans, the same in all channels."""
         (frames, bins), masked = self.task.masked.patch, self.task.masked
         b, _, n, f = spectrum.shape
-        # On the CPU, so that no accelerator is waited for and all draw alike.
+        # Drawn on the CPU, so that no accelerator is waited for and all draw alike.
         chosen = torch.rand(b, -(-n // frames), -(-f // bins), generator=generator)
         patches = chosen < (masked.share if masked.weight else 0.0)
         points = patches.repeat_interleave(frames, dim=1).repeat_interleave(bins, dim=2)
-        return points[:, None, :n, :f].to(spectrum.device)
+        return points[:, None, :n, :f]
 
     def on_validation_epoch_start(self) -> None:
         self._found: dict[str, list[Tensor]] = {name: [] for name in self.validated()}
@@ -225,13 +231,12 @@ class PretrainingModule(TrainingModule):
     def on_validation_epoch_end(self) -> None:
         known = len(self.trainer.datamodule.validation)  # type: ignore[attr-defined]
         for name, rows in self._found.items():
-            of_all = self.all_gather(torch.stack(rows)).flatten(0, -2)
+            of_all = cast(Tensor, self.all_gather(torch.stack(rows))).flatten(0, -2)
             found = torch.stack([row for row in of_all if row[0] < known])
             pairs = found[:, 2:].unflatten(1, (PAIR, -1)).flatten(0, 1)
             contrastive = info_nce(pairs, self.task.contrastive.temperature)
             total, terms = self.total(found[:, 1].mean(), contrastive)
-            weights = {each: getattr(self.task, each).weight for each in terms}
-            parts = {f"{name}/loss_{each}": weights[each] * term for each, term in terms.items()}
+            parts = {f"{name}/loss_{each}": self.weights[each] * term for each, term in terms.items()}
             self.log_dict({f"{name}/loss": total, **parts})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -18,17 +19,16 @@ REFRESH = 0.5  # s between changes of the line on a terminal
 REPORT = 30.0  # s between lines where there is no terminal
 
 
+@dataclass(eq=False, repr=False)
 class ProgressLine(Callback):
     """Show `describe` on the last line of a terminal, or every 30 s where stderr goes elsewhere."""
 
+    monitor: Monitor  # what validations are compared by
     live: Live | None = None
     loss: Any = None
     shown = since = 0.0
     segments = 0
     rate: float | None = None
-
-    def __init__(self, monitor: Monitor) -> None:
-        self.monitor = monitor
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.is_global_zero:
