@@ -70,7 +70,8 @@ def build_run(values: Mapping[str, Any], folder: Path) -> Run:
     data = make_data(config)
     teacher = Teacher(config.teacher, config.stems, config.model, data.config.batch_size) if config.teacher else None
     module = make_module(config, teacher.covers_mixture if teacher else data.covers_mixture)
-    module.teacher = teacher
+    if isinstance(module, SeparationModule):
+        module.teacher = teacher
     pieces = make_pieces(config, data)
     resume = read_resumable(config.resume, folder, module.hparams) if config.resume else None
     trainer = make_trainer(config, folder, resume, pieces, module.monitor)
@@ -182,7 +183,7 @@ def _separation(config: TrainConfig, model: dict[str, Any], sharded: bool) -> Tr
             "activity=none, or train by another strategy"
         )
     kind = ShardedModule if sharded else SeparationModule
-    return kind(model, config.loss or {}, *_common(config), config.activity)
+    return kind(model, config.loss or {}, *_common(config), activity=config.activity)
 
 
 def _common(config: TrainConfig) -> tuple[Any, ...]:
