@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser fuzz lint train eval clean ffmpeg
+.PHONY: help install demo test browser extras fuzz lint train eval clean ffmpeg
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ browser: install  ## install Chromium and what drives it, for the tests of pages
 	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo="sudo -n"; fi; \
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]' --constraint constraints.txt
+
+extras: install  ## install the Hugging Face Hub's client and Ray, for their tests, which are skipped without
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[hub,ray]' --constraint constraints.txt
 
 fuzz: install  ## separate 3,000 damaged audio files, break 40 runs and a sweep of 6 off
 	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py $(ARGS)

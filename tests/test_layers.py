@@ -54,13 +54,32 @@ LIBRARIES = {
     "onnx": {"export"},
     "onnxscript": {"export"},
     "onnxruntime": {"inference", "export"},
+    "huggingface_hub": {"bundles"},
+    "ray": {"inference"},
+    "fsspec": {"inference"},
 }
 # Names under which anything could lie.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 MOST_LINES = 400
 # What makes an import slow or fail must wait until it is needed.
-LATE = {"onnx", "onnxruntime", "jinja2", "mido", "museval", "musdb", "wandb", "optuna", "matplotlib", "av", "soundfile"}
-LATE |= {"pytorch_optimizer"}
+LATE = {
+    "onnx",
+    "onnxruntime",
+    "jinja2",
+    "mido",
+    "museval",
+    "musdb",
+    "wandb",
+    "optuna",
+    "matplotlib",
+    "av",
+    "soundfile",
+} | {
+    "pytorch_optimizer",
+    "huggingface_hub",
+    "ray",
+    "fsspec",
+}
 
 
 def _room(path):

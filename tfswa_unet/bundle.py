@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tfswa_unet import models
-from tfswa_unet.bundles import DEFAULT_MODEL, packaged
+from tfswa_unet.bundles import DEFAULT_MODEL, REMOTE, packaged
 from tfswa_unet.errors import ConfigError, ModelError, did_you_mean
 from tfswa_unet.files import content_hash, replacing
 
@@ -78,8 +78,8 @@ def load_model(
     """Load a model, ready for inference.
 
     Args:
-        path_or_name: a bundle (.safetensors), a Lightning checkpoint (.ckpt) or the name of a model that comes with the
-            package; a preset's name where weights do not matter.
+        path_or_name: a bundle (.safetensors), a Lightning checkpoint (.ckpt), the name of a model that comes with the
+            package, or a remote one as `bundles.remote.fetch` takes it; a preset's name where weights do not matter.
         device: where the model goes.
         allow_random: take a preset's name and give the model fresh weights.
         pretrained: take a model that has not learned to give stems yet.
@@ -144,6 +144,8 @@ def fingerprint(path: str | Path) -> str:
 def find_model(path_or_name: object) -> Path:
     """Path of the file that holds a model's weights: the path itself, or that of a model which comes with the package.
 
+    A URL, or hf://owner/name, is fetched into the user's cache where that does not have it.
+
     Raises:
         ModelError: where there is no such file, with the nearest known name.
     """
@@ -156,6 +158,10 @@ def find_model(path_or_name: object) -> Path:
     path = Path(name)
     if os.path.isfile(path):  # which is false, not an error, for a name that no file system takes
         return path
+    if REMOTE.match(name):
+        from tfswa_unet.bundles.remote import fetch
+
+        return fetch(name)
     ours, presets = packaged(), models.names()
     if name in ours:
         return ours[name]
@@ -172,6 +178,16 @@ def find_model(path_or_name: object) -> Path:
         raise ModelError(f"{path} is a folder: give a bundle (.safetensors) or a checkpoint (.ckpt) inside it")
     hint = did_you_mean(name, [*ours, *presets])
     raise ModelError(f"{name}: no such bundle or checkpoint{hint}: check the path")
+
+
+def model_name(path_or_name: str | Path) -> str:
+    """What a model is called in titles and file names: its file's name without the ending, or its repository's."""
+    name = os.fsdecode(path_or_name)
+    if REMOTE.match(name):
+        from tfswa_unet.bundles.remote import short_name
+
+        return short_name(name)
+    return Path(name).stem
 
 
 def _describe(model: Any, facts: Mapping[str, Any], evaluation: Mapping[str, Any] | None, half: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.audio.sounds import chirp, ffmpeg_decode
+from tests.audio.sounds import chirp, ffmpeg, ffmpeg_decode, png
 from tfswa_unet import audio
 from tfswa_unet.errors import AudioError
 
@@ -218,3 +218,38 @@ def test_a_small_wav_is_a_plain_riff_file(tmp_path):
     rate, samples = wavfile.read(tmp_path / "a.wav")
     assert (rate, samples.shape, samples.dtype) == (44100, (4410, 2), np.int16)
     np.testing.assert_allclose(samples.T / 2**15, chirp(0.1), atol=2**-16)
+
+
+@pytest.mark.parametrize("format", audio.FORMATS)
+def test_cover_art_goes_beside_the_same_sound(tmp_path, format):
+    cover = audio.Cover("png", 20, 10, png(20, 10))
+    plain, covered = (tmp_path / f"{name}{audio.FORMATS[format].extension}" for name in ("plain", "covered"))
+    for path, given in ((plain, None), (covered, cover)):
+        with audio.Writer(path, 48_000, 2, format, {"title": "A song"}, given) as writer:
+            writer.write(chirp(0.5))
+    assert audio.read_cover(plain) is None
+    assert audio.read_cover(covered) == (cover if format in ("flac16", "flac24", "mp3", "m4a") else None)
+    np.testing.assert_array_equal(audio.read(covered), audio.read(plain))
+    assert audio.probe(covered).tags == {"title": "A song"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([covered.name, plain.name])
+    if audio.FORMATS[format].covers:  # as FFmpeg's own command line sees it
+        ffmpeg("-i", covered, "-map", "0:v", "-c", "copy", "-f", "image2", tmp_path / "seen.png")
+        assert (tmp_path / "seen.png").read_bytes() == cover.data
+
+
+def test_cover_art_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(b"nothing")
+    assert audio.read_cover(tmp_path / "a.mp3") is None
+    assert audio.read_cover(tmp_path / "none.mp3") is None
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc=size=32x32:duration=0.2",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=duration=0.2",
+        tmp_path / "film.mp4",
+    )
+    assert audio.read_cover(tmp_path / "film.mp4") is None  # a film is no cover

@@ -85,7 +85,7 @@ def command(name):
     return resolve_name(f"tfswa_unet.cli.{cli.COMMANDS[name][0]}")
 
 
-@pytest.mark.parametrize("name", ["separate", "bundle", "info", "models", "card"])
+@pytest.mark.parametrize("name", ["separate", "bundle", "info", "models", "card", "pull", "push"])
 def test_every_flag_has_help_and_an_example(name, capsys):
     examples, parser = command(name).EXAMPLES, argparse.ArgumentParser()
     command(name).add_arguments(parser)
@@ -128,9 +128,9 @@ def test_errors_become_a_sentence_and_a_status(capsys, monkeypatch):
 
 def test_wrong_usage_is_status_2_and_the_version_is_printed(capsys):
     with pytest.raises(SystemExit) as left:
-        main(["separate"])
+        main(["info"])
     assert left.value.code == 2
-    assert "the following arguments are required: SONG\n" in capsys.readouterr().err
+    assert "the following arguments are required: model\n" in capsys.readouterr().err
     assert main(["--version"]) == 0
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", capsys.readouterr().out)
 

@@ -186,3 +186,59 @@ def test_info_takes_a_packaged_model(default, capsys):
 def test_info_of_nothing_is_an_error(capsys):
     assert main(["info", "tfswa_hug"]) == 1
     assert "did you mean tfswa_" in capsys.readouterr().err
+
+
+class Half(torch.nn.Module):
+    def forward(self, mixture: torch.Tensor) -> torch.Tensor:
+        return 0.5 * mixture[:, None]
+
+
+FACTS = {
+    "format": 1,
+    "target": "torchscript",
+    "name": "half",
+    "stems": ["vocals", "rest"],
+    "sums_to_mixture": True,
+    "rate": 44_100,
+    "channels": 2,
+    "precision": "fp32",
+    "segment_seconds": 6.0,
+    "overlap_seconds": 1.0,
+    "licences": {"CC0": 2, "CC BY 4.0": 1},
+    "source": {"file": "half.safetensors", "sha256": "ab" * 32},
+    "version": "0.1.0",
+}
+
+
+@pytest.fixture
+def exported(tmp_path):
+    path = tmp_path / "half.pt"
+    torch.jit.save(torch.jit.script(Half()), str(path), _extra_files={"tfswa": json.dumps(FACTS)})
+    return path
+
+
+def test_info_of_an_exported_file_is_what_it_says_of_itself(exported, capsys):
+    assert main(["info", str(exported), "--json"]) == 0
+    added = {"megabytes": round(exported.stat().st_size / 1e6, 1), "fingerprint": fingerprint(exported)}
+    assert json.loads(capsys.readouterr().out) == {**FACTS, **added}
+    assert main(["info", str(exported)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{'stems':>24}  vocals, rest" in lines
+    assert f"{'fingerprint':>24}  {fingerprint(exported)}" in lines
+    exported.write_bytes(exported.read_bytes()[:500])
+    assert main(["info", str(exported)]) == 1
+    assert "half.pt cannot be loaded" in capsys.readouterr().err
+
+
+def test_the_card_of_an_exported_file_names_its_source_and_licences(exported, capsys):
+    assert main(["card", str(exported)]) == 0
+    card = capsys.readouterr().out
+    assert card.startswith(
+        "# half\n\nSeparates recorded music into vocals and rest. Made from what half.pt says of itself."
+    )
+    assert f"| file | {exported.stat().st_size / 1e6:.1f} MB, torchscript, fp32 |" in card
+    assert "| exported from | half.safetensors, SHA-256 abababababababab… |" in card
+    assert "| segments, overlap | 6.0 s, 1.0 s |" in card
+    assert "Licences of what it was trained on: CC0 (2), CC BY 4.0 (1). Training, attributions and scores" in card
+    assert "any other sound goes into one of these stems" in card
+    assert "nothing above 22,050 Hz" in card

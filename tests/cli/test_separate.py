@@ -161,7 +161,7 @@ def test_the_defaults_are_those_of_a_request_and_of_a_separator(capsys):
     args = parser(["separate"]).parse_args(["separate", "song.wav", "--model", "m"])
     defaults = {field.name: field.default for field in fields(Request) if field.default is not MISSING}
     assert {name: value for name, value in vars(args).items() if name in defaults} == {
-        name: value for name, value in defaults.items() if name not in ("tags", "stdout")
+        name: value for name, value in defaults.items() if name not in ("tags", "stdout", "store", "prefix")
     }
     assert (args.segment, args.preset, args.overlap, args.shifts) == (SEGMENT_SECONDS, DEFAULT_PRESET, None, None)
     with pytest.raises(SystemExit):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.audio.sounds import png
 from tfswa_unet import audio
 from tfswa_unet.errors import AudioError, ConfigError
 from tfswa_unet.inference import Cancelled, Separator, separate_file, separate_files
@@ -107,6 +108,17 @@ def test_shared_gain_leaves_quiet_stems_alone(separator, song, tmp_path):
     result = separate_file(separator, song, tmp_path / "out", format="wav16")
     assert result.gain == 1
     np.testing.assert_allclose(audio.read(result.files["vocals"]), 0.4 * audio.read(song), atol=2**-15)
+
+
+def test_cover_art_is_copied_where_the_format_has_room(separator, tmp_path, noise):
+    song, cover = tmp_path / "song.flac", audio.Cover("png", 8, 8, png(8, 8))
+    with audio.Writer(song, RATE, 2, "flac16", {}, cover) as writer:
+        writer.write(noise(2, 100))
+    for format, wanted in (("m4a", cover), ("wav16", None)):
+        result = separate_file(separator, song, tmp_path / "out", format=format)
+        assert {audio.read_cover(path) for path in result.files.values()} == {wanted}
+    bare = separate_file(separator, song, tmp_path / "out", format="m4a", tags=False)
+    assert audio.read_cover(bare.files["bass"]) is None
 
 
 def test_tags_can_be_left_out(separator, song, tmp_path):

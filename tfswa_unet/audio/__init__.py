@@ -1,6 +1,7 @@
 """Audio files and pipes in and out: probe, read (a crop, or a stream of blocks), write, resample."""
 
-from tfswa_unet.audio.headers import SUFFIXES
+from tfswa_unet.audio.decode import read_cover
+from tfswa_unet.audio.headers import SUFFIXES, Cover
 from tfswa_unet.audio.pipe import PIPED, STDIN, PipeReader, PipeWriter, RawFormat
 from tfswa_unet.audio.read import AudioInfo, blocks, probe, read
 from tfswa_unet.audio.resample import StreamResampler, resample
@@ -12,6 +13,8 @@ __all__ = [
     "probe",
     "read",
     "blocks",
+    "Cover",
+    "read_cover",
     "PIPED",
     "STDIN",
     "RawFormat",

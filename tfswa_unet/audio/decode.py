@@ -1,4 +1,4 @@
-"""FFmpeg decoding of audio files in blocks, and the errors for damaged audio."""
+"""FFmpeg decoding of audio files in blocks, their cover art, and the errors for damaged audio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 
-from tfswa_unet.audio.headers import FilePart, mp3_length, tags_from_metadata
+from tfswa_unet.audio.headers import MOST_PICTURE_BYTES, PICTURES, Cover, FilePart, mp3_length, tags_from_metadata
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -236,6 +236,24 @@ class ContainerDecoder:
         if self._demuxer == "matroska" and len(self._container.streams) == 1 and self._container.duration:
             return round(self._container.duration * self.rate / 1_000_000)
         return 0
+
+
+def read_cover(path: Path) -> Cover | None:
+    """The first JPEG or PNG picture attached to an audio file; None where there is none that can be read and copied."""
+    import av
+    from av.stream import Disposition
+
+    try:
+        with _open(path, _source(path, None)) as container:
+            for stream in container.streams.video:
+                context = stream.codec_context
+                if stream.disposition & Disposition.attached_pic and context and context.name in PICTURES:
+                    data = bytes(next(container.demux(stream)))
+                    if 0 < len(data) <= MOST_PICTURE_BYTES:
+                        return Cover(context.name, context.width, context.height, data)
+    except (AudioError, av.error.FFmpegError, StopIteration):
+        pass
+    return None
 
 
 def _source(path: Path, part: tuple[int, int] | None) -> str | IO[bytes] | FilePart:

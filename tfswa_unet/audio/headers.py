@@ -1,10 +1,11 @@
-"""File endings, headers and tags: what can be opened, links of chained Ogg, frames of mp3, data chunks of wav."""
+"""File endings, headers, tags and cover art: what can be opened, links of chained Ogg, frames of mp3, chunks of wav."""
 
 from __future__ import annotations
 
 import io
 import mmap
 import os
+import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,19 @@ TAGS = {
     "copyright": "copyright",
 }
 SOUNDFILE_TAGS = {name: theirs for name, theirs in TAGS.items() if theirs}
+PICTURES = {"mjpeg": "image/jpeg", "png": "image/png"}  # that every format with cover art takes, by FFmpeg's name
+FRONT_COVER, PICTURE_BLOCK, LAST_BLOCK = 3, 6, 0x80  # RFC 9639
+MOST_PICTURE_BYTES = 15 << 20  # a block of FLAC ends at 16 MiB
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The picture attached to a song, as it is encoded; `codec` is FFmpeg's name of a key of `PICTURES`."""
+
+    codec: str
+    width: int  # pixels
+    height: int
+    data: bytes
 
 
 class FilePart(io.RawIOBase):
@@ -221,3 +235,22 @@ def tags_to_soundfile(file: soundfile.SoundFile, tags: Mapping[str, str]) -> Non
     for name, theirs in SOUNDFILE_TAGS.items():
         if tags.get(name):
             setattr(file, theirs, tags[name])
+
+
+def cover_to_flac(path: Path, cover: Cover) -> None:
+    """Put a picture among the metadata of a FLAC file, behind its first block (RFC 9639 section 8.8)."""
+    kind = PICTURES[cover.codec].encode()
+    block = struct.pack(f">II{len(kind)}sI", FRONT_COVER, len(kind), kind, 0)  # without a description
+    block += struct.pack(">IIIII", cover.width, cover.height, 24, 0, len(cover.data)) + cover.data
+    changed = path.with_name(f"{path.name}.cover")
+    try:
+        with path.open("rb") as file, changed.open("wb") as target:
+            magic, header = file.read(4), file.read(4)
+            first = file.read(int.from_bytes(header[1:], "big"))
+            last = header[0] & LAST_BLOCK
+            target.write(magic + bytes([header[0] & ~LAST_BLOCK]) + header[1:] + first)
+            target.write(bytes([PICTURE_BLOCK | last]) + len(block).to_bytes(3, "big") + block)
+            shutil.copyfileobj(file, target, 1 << 20)
+        os.replace(changed, path)
+    finally:
+        changed.unlink(missing_ok=True)

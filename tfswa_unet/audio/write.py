@@ -1,4 +1,4 @@
-"""Write audio files in any of the output formats, with tags."""
+"""Write audio files in any of the output formats, with tags and cover art."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from tfswa_unet.audio.decode import check_finite
-from tfswa_unet.audio.headers import TAGS, tags_to_soundfile
+from tfswa_unet.audio.headers import TAGS, Cover, cover_to_flac, tags_to_soundfile
 from tfswa_unet.errors import AudioError
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ RF64_AUTO_DOWNGRADE = 0x1210  # SFC_RF64_AUTO_DOWNGRADE in sndfile.h
 class Format:
     """An output format: its name here, its file extension (".wav"), and its limits.
 
-    `bits` is the width of integer samples, None where levels above full scale are kept; `rates` in Hz.
+    `bits` is the width of integer samples, None where levels above full scale are kept; `rates` in Hz; `covers` says
+    whether cover art is written.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Format:
     most_channels: int
     lossless: bool = True
     bits: int | None = None
+    covers: bool = False
 
 
 _ALL = (
@@ -50,12 +52,12 @@ _ALL = (
     Format("wav16", ".wav", "libsndfile", "RF64", "PCM_16", range(1, 1 << 31), 1024, bits=16),
     Format("wav24", ".wav", "libsndfile", "RF64", "PCM_24", range(1, 1 << 31), 1024, bits=24),
     Format("wav32f", ".wav", "libsndfile", "RF64", "FLOAT", range(1, 1 << 31), 1024),
-    Format("flac16", ".flac", "libsndfile", "FLAC", "PCM_16", range(1, 655_351), 8, bits=16),
-    Format("flac24", ".flac", "libsndfile", "FLAC", "PCM_24", range(1, 655_351), 8, bits=24),
-    Format("mp3", ".mp3", "ffmpeg", "mp3", "libmp3lame", MP3_RATES, 2, lossless=False),
+    Format("flac16", ".flac", "libsndfile", "FLAC", "PCM_16", range(1, 655_351), 8, bits=16, covers=True),
+    Format("flac24", ".flac", "libsndfile", "FLAC", "PCM_24", range(1, 655_351), 8, bits=24, covers=True),
+    Format("mp3", ".mp3", "ffmpeg", "mp3", "libmp3lame", MP3_RATES, 2, lossless=False, covers=True),
     Format("ogg", ".ogg", "libsndfile", "OGG", "VORBIS", range(8000, 192_001), 8, lossless=False),
     Format("opus", ".opus", "ffmpeg", "ogg", "libopus", OPUS_RATES, 2, lossless=False),
-    Format("m4a", ".m4a", "ffmpeg", "mp4", "aac", AAC_RATES, 2, lossless=False),
+    Format("m4a", ".m4a", "ffmpeg", "mp4", "aac", AAC_RATES, 2, lossless=False, covers=True),
 )
 FORMATS: Mapping[str, Format] = MappingProxyType({each.name: each for each in _ALL})
 
@@ -91,7 +93,8 @@ class Writer:
     an exception nothing is left. wav and flac read back as exactly the samples written (rounded to 16 or 24 bits,
     without dither); mp3, ogg, opus and m4a read back in the length written, their delay and padding declared (an mp3 of
     less than 47 samples gives 47).
-    `clipped` counts the samples beyond ±1 that an integer format cut; float and lossy formats keep such levels.
+    `clipped` counts the samples beyond ±1 that an integer format cut; float and lossy formats keep such levels. A cover
+    goes into formats that have `covers`, and is left out of others.
 
     Raises:
         AudioError: what `check_format` refuses, a folder that is missing or not writable, NaN or infinity in a
@@ -105,6 +108,7 @@ class Writer:
         channels: int,
         format: str = "wav32f",
         tags: Mapping[str, str] | None = None,
+        cover: Cover | None = None,
     ) -> None:
         self.path = Path(path)
         self.rate = rate
@@ -112,6 +116,7 @@ class Writer:
         self.format = check_format(format, rate, channels)
         self.written = 0
         self._tags = dict(tags or {})
+        self._cover = cover if self.format.covers else None
         self._partial = self.path.with_name(f".{secrets.token_hex(8)}.part")
         self._sink: _SoundfileSink | _FfmpegSink | None = None
         _check_writable(self.path)
@@ -124,7 +129,7 @@ class Writer:
     def __enter__(self) -> Writer:
         sink = _SoundfileSink if self.format.library == "libsndfile" else _FfmpegSink
         try:
-            self._sink = sink(self._partial, self.format, self.rate, self.channels, self._tags)
+            self._sink = sink(self._partial, self.format, self.rate, self.channels, self._tags, self._cover)
         except Exception as error:
             self._partial.unlink(missing_ok=True)
             raise self._failure(error) from error
@@ -190,8 +195,12 @@ def _check_writable(path: Path) -> None:
 class _SoundfileSink:
     """A file written by libsndfile; integers are rounded to the nearest, which its own conversion does not do."""
 
-    def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str], cover: Cover | None
+    ) -> None:
         import soundfile
+
+        self._path, self._cover = path, cover
 
         self.clipped = 0
         self._bits = format.bits
@@ -221,6 +230,8 @@ class _SoundfileSink:
 
     def close(self) -> None:
         self._file.close()
+        if self._cover:
+            cover_to_flac(self._path, self._cover)
 
     def _integers(self, frames: np.ndarray, bits: int) -> np.ndarray:
         self.clipped += int(np.count_nonzero(np.abs(frames) > 1))
@@ -234,7 +245,9 @@ class _FfmpegSink:
 
     clipped = 0  # these codecs take levels above full scale
 
-    def __init__(self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, format: Format, rate: int, channels: int, tags: Mapping[str, str], cover: Cover | None
+    ) -> None:
         import av
 
         # mp4 rounds its edit list to the movie's own ticks, which are milliseconds unless told otherwise.
@@ -250,6 +263,8 @@ class _FfmpegSink:
         self._container.metadata.update({name: tags[name] for name in TAGS if tags.get(name)})
         self._rate = rate
         self._written = 0
+        if cover:
+            self._attach(cover)
 
     def write(self, block: np.ndarray) -> None:
         from av import AudioFrame
@@ -260,6 +275,16 @@ class _FfmpegSink:
         frame.sample_rate, frame.pts = self._rate, self._written
         self._container.mux(self._stream.encode(frame))
         self._written += block.shape[1]
+
+    def _attach(self, cover: Cover) -> None:
+        from av import Packet
+        from av.stream import Disposition
+
+        picture = self._container.add_mux_stream(cover.codec, width=cover.width, height=cover.height)
+        picture.disposition = Disposition.attached_pic
+        packet = Packet(cover.data)
+        packet.stream, packet.pts, packet.dts, packet.is_keyframe = picture, 0, 0, True
+        self._container.mux(packet)
 
     def close(self) -> None:
         try:

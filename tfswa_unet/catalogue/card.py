@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfswa_unet.bundle import find_model, fingerprint, load_model, read_facts
+from tfswa_unet.bundle import find_model, fingerprint, load_model, model_name, read_facts
 from tfswa_unet.catalogue.origin import AVERAGE, MODEL, Evaluation, Origin, Row, total
 from tfswa_unet.types import MIXTURE
 
 NOT_RECORDED = "not recorded"
 NONE = "–"
+HUB_TAGS = ("music", "source-separation")
 # In this order where a row has them; others come behind.
 PIECE_COLUMNS = ("started", "seconds", "steps", "device", "devices", "threads", "precision", "energy_joules")
 SOURCE_COLUMNS = ("folder", "source", "version", "licence", "stem", "seconds", "files")
@@ -20,7 +21,7 @@ HEADINGS = {"seconds": "duration", "energy_joules": "energy"}
 
 
 def model_card(path_or_name: str | Path) -> str:
-    """Model card of a bundle or checkpoint, or of a model that comes with the package, as Markdown.
+    """Model card of a bundle or checkpoint, or of any model that `bundle.load_model` takes, as Markdown.
 
     Raises:
         ModelError: as `bundle.load_model` does.
@@ -33,12 +34,56 @@ def model_card(path_or_name: str | Path) -> str:
         "Training": _training(origin),
         "Scores": _scores(origin),
         "Data and attributions": _data(origin),
-        "Intended use and limits": _limits(model, origin),
+        "Intended use and limits": _limits(model.stems, model.rate, model.config.get("sums_to_mixture"), origin),
     }
-    opening = f"Separates recorded music into {_all(model.stems)}. Made from what {path.name} says of itself."
-    return (
-        "\n\n".join([f"# {path.stem}", opening, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
-    )
+    return _document(model_name(path_or_name), path, model.stems, sections)
+
+
+def hub_card(path: Path, name: str) -> str:
+    """Model card of a bundle for its repository on the Hugging Face Hub, `name`: with the Hub's header, and its use."""
+    tags = "\n".join(f"- {tag}" for tag in HUB_TAGS)
+    header = f"---\nlibrary_name: tfswa-unet\npipeline_tag: audio-to-audio\ntags:\n{tags}\n---\n"
+    use = f"## Use\n\n```\npip install 'tfswa-unet[hub]'\ntfswa separate song.mp3 --model hf://{name}\n```\n"
+    return f"{header}\n{model_card(path)}\n{use}"
+
+
+def exported_card(path: Path, facts: Mapping[str, Any]) -> str:
+    """Model card of a file of `tfswa export`, as Markdown, from what its metadata says (`ExportedModel.facts`)."""
+    stems, rate, channels = facts["stems"], int(facts["rate"]), int(facts["channels"])
+    source = facts.get("source") or {}
+    made_from = f"{source['file']}, SHA-256 {source['sha256'][:16]}…" if source else "random weights of a preset"
+    held = f"{facts.get('target', path.suffix)}, {facts.get('precision', 'fp32')}"
+    lengths = (facts.get(f"{name}_seconds", NOT_RECORDED) for name in ("segment", "overlap"))
+    rows = {
+        "network": facts.get("name") or NOT_RECORDED,
+        "stems": ", ".join(stems),
+        "sound": _sound(rate, channels),
+        "file": f"{path.stat().st_size / 1e6:.1f} MB, {held}",
+        "SHA-256": f"{fingerprint(path)}…",
+        "exported from": made_from,
+        "segments, overlap": " s, ".join(map(str, lengths)) + " s",
+        "exported by": f"tfswa-unet {facts.get('version', NOT_RECORDED)}",
+    }
+    licences = ", ".join(f"{licence} ({count})" for licence, count in (facts.get("licences") or {}).items())
+    data = f"Licences of what it was trained on: {licences or NOT_RECORDED}."
+    if source:
+        data += f" Training, attributions and scores are in the card of {source['file']}."
+    sections = {
+        "Model": _table(["", ""], rows.items()),
+        "Data and attributions": data,
+        "Intended use and limits": _limits(stems, rate, facts.get("sums_to_mixture"), None),
+    }
+    return _document(path.stem, path, stems, sections)
+
+
+def _document(name: str, path: Path, stems: Sequence[str], sections: Mapping[str, str]) -> str:
+    opening = f"Separates recorded music into {_all(stems)}. Made from what {path.name} says of itself."
+    parts = [f"# {name}", opening, *(f"## {title}\n\n{text}" for title, text in sections.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sound(rate: int, channels: int) -> str:
+    return f"{rate:,} Hz, {channels} {'channel' if channels == 1 else 'channels'}"
 
 
 def _model(path: Path, model: Any, facts: Mapping[str, Any]) -> str:
@@ -47,7 +92,7 @@ def _model(path: Path, model: Any, facts: Mapping[str, Any]) -> str:
         "network": model.config.get("name", NOT_RECORDED),
         "parameters": f"{parameters:,}",
         "stems": ", ".join(model.stems),
-        "sound": f"{model.rate:,} Hz, {model.channels} {'channel' if model.channels == 1 else 'channels'}",
+        "sound": _sound(model.rate, model.channels),
         "file": f"{path.stat().st_size / 1e6:.1f} MB, weights in {facts.get('precision', 'fp32')}",
         "SHA-256": f"{fingerprint(path)}…",
         "made": facts.get("created", NOT_RECORDED),
@@ -121,22 +166,22 @@ def _data(origin: Origin) -> str:
     return f"{'; '.join(told)}.\n\n{_rows_table(origin.sources, SOURCE_COLUMNS)}"
 
 
-def _limits(model: Any, origin: Origin) -> str:
-    complete = model.config.get("sums_to_mixture")
+def _limits(stems: Sequence[str], rate: int, complete: bool | None, origin: Origin | None) -> str:
     elsewhere = "goes into one of these stems or is spread over them" if complete else "is left out or leaks into them"
     limits = [
         "Stems are estimates. Instruments leak into each other's stems, and what is taken away leaves audible traces.",
-        f"It knows {_all(model.stems)} only: any other sound {elsewhere}. It parts no two voices or instruments of one "
+        f"It knows {_all(stems)} only: any other sound {elsewhere}. It parts no two voices or instruments of one "
         "stem, and does not tell who or what is playing.",
         "Music unlike the data it was trained on is separated worse; scores of one data set say little of another.",
-        f"It hears and gives nothing above {model.rate // 2:,} Hz, whatever the song's rate.",
+        f"It hears and gives nothing above {rate // 2:,} Hz, whatever the song's rate.",
         "The stems of a song stay under the song's rights.",
     ]
     use = (
-        f"For taking music apart into {_all(model.stems)}, to practise, remix, transcribe or analyse, where somebody "
+        f"For taking music apart into {_all(stems)}, to practise, remix, transcribe or analyse, where somebody "
         "listens to the result."
     )
-    return "\n".join([f"{use} {_worth(origin)}", "", *(f"- {limit}" for limit in limits)])
+    worth = f" {_worth(origin)}" if origin else ""
+    return "\n".join([f"{use}{worth}", "", *(f"- {limit}" for limit in limits)])
 
 
 def _worth(origin: Origin) -> str:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pkgutil import resolve_name
 from typing import Any
 
@@ -25,8 +26,10 @@ COMMANDS = {
     ),
     "export": ("export", "write a model as ONNX, TorchScript or a PT2 program, and compare that with torch"),
     "info": ("models:Info", "show a model's size, cost, stems, layers and origin"),
-    "models": ("catalogue:Models", "list the models that can be named: trained ones of the package, and presets"),
+    "models": ("catalogue:Models", "list the models that can be named: of the package, of the cache, and presets"),
     "card": ("catalogue:Card", "write a model card in Markdown: training, scores, data with attributions, limits"),
+    "pull": ("catalogue:Pull", "fetch a model from a URL or the Hugging Face Hub into the cache"),
+    "push": ("catalogue:Push", "put a bundle and its model card on the Hugging Face Hub"),
     "runs": ("runs", "list training runs, what differs between them and what they scored; as a page with curves too"),
     "compare": ("results:Compare", "tell whether one of two evaluations is ahead by more than chance"),
     "results": (
@@ -39,6 +42,11 @@ COMMANDS = {
         "measure speed, memory and learning: of a model, of training, of its data, of whole songs, beside others",
     ),
 }
+
+MODEL_KINDS = (
+    "a bundle (.safetensors), a checkpoint (.ckpt), a name that `tfswa models` lists, hf://OWNER/NAME[@REVISION], "
+    "or https://…/FILE#sha256=…"
+)
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -67,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.print_help()
         return 0
     try:
-        status = args.run(args)
+        with _offline(getattr(args, "offline", False)):
+            status = args.run(args)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # what reads it, such as head, has seen enough
@@ -96,6 +105,21 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         else:
             commands.add_parser(name, help=about)
     return top
+
+
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """Add the option of commands that take a model by name; `main` acts on it."""
+    told = "fetch no model: take what the cache has, as HF_HUB_OFFLINE=1 in the environment does"
+    parser.add_argument("--offline", action="store_true", help=told)
+
+
+def _offline(wanted: bool) -> AbstractContextManager[None]:
+    if not wanted:
+        return nullcontext()
+    from tfswa_unet.bundles.remote import OFFLINE
+    from tfswa_unet.processes import environment
+
+    return environment(**{OFFLINE: "1"})
 
 
 def add_command(commands: Any, name: str, about: str, command: Any) -> argparse.ArgumentParser:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfswa_unet.cli import MODEL_KINDS, add_offline
+
 if TYPE_CHECKING:
     from tfswa_unet.export import Price
 
@@ -19,16 +21,14 @@ EXAMPLES = """\
   tfswa export model.safetensors -o exported --to onnx-int8 --calibrate album/
   tfswa export model.safetensors -o exported --to onnx-int8 --int8 dynamic
   tfswa export tfswa_open_small -o exported                           the model that comes with the package
+  tfswa export hf://OWNER/NAME -o exported --offline                  one of the Hugging Face Hub, from the cache
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `tfswa export`."""
     add = parser.add_argument
-    kinds = (
-        "a bundle (.safetensors), a checkpoint (.ckpt), or the name of a packaged model or (random weights) a preset"
-    )
-    add("model", metavar="MODEL", help=kinds)
+    add("model", metavar="MODEL", help=f"{MODEL_KINDS}; a preset has random weights")
     add("-o", "--out", type=Path, default=Path("exported"), metavar="DIR", help="folder of the file")
     add("--to", default="onnx", metavar="TARGET", help="onnx, onnx-int8, torchscript or pt2")
     add("--int8", metavar="HOW", help="with onnx-int8: static (if not given) or dynamic, of matrix products only")
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--calibrate", type=Path, metavar="DIR", help=told)
     add("--allow-loss", action="store_true", help="write INT8 also where it costs more than 0.2 dB of SDR")
     add("--threads", type=int, metavar="N", help="CPU threads; all cores if not given")
+    add_offline(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tfswa_unet.cli import MODEL_KINDS, add_offline
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -42,7 +45,7 @@ class Bundle:
         """Write the bundle and say what is in it."""
         from itertools import chain
 
-        from tfswa_unet.bundle import average, fingerprint, load_model, read_facts, save_bundle
+        from tfswa_unet.bundle import average, find_model, fingerprint, load_model, read_facts, save_bundle
         from tfswa_unet.data.sets.layouts import without_repeats
 
         given, facts = fingerprint(args.checkpoint), read_facts(args.checkpoint)
@@ -62,8 +65,9 @@ class Bundle:
         if args.temperature is not None:
             model.soften(args.temperature)
             training["temperature"] = args.temperature * training.get("temperature", 1.0)
+        beside = args.checkpoint if args.checkpoint.is_file() else Path(find_model(args.checkpoint).name)
         path = save_bundle(
-            args.out or args.checkpoint.with_suffix(".safetensors"),
+            args.out or beside.with_suffix(".safetensors"),
             model,
             training,  # with its checkpoint, which a bundle knows
             evaluation=evaluation,
@@ -81,22 +85,30 @@ class Info:
   tfswa info model.safetensors
   tfswa info run/last.ckpt --depth 3
   tfswa info tfswa_open_small                           the model that comes with the package
+  tfswa info hf://OWNER/NAME                            one of the Hugging Face Hub
+  tfswa info hf://OWNER/NAME --offline                  from the cache alone
+  tfswa info exported/model.onnx                        what an exported file says of itself
   tfswa info tfswa_base --json                          a preset, without trained weights
 """
 
     @staticmethod
     def add_arguments(parser: argparse.ArgumentParser) -> None:
-        about = "a bundle (.safetensors), a checkpoint (.ckpt), or the name of a packaged model or of a preset"
-        parser.add_argument("model", help=about)
+        parser.add_argument("model", help=f"{MODEL_KINDS}, a file of `tfswa export`, or a preset")
         parser.add_argument("--depth", type=int, default=2, metavar="N", help="levels of the layer tree")
         parser.add_argument("--json", action="store_true", help="print JSON instead")
+        add_offline(parser)
 
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Print the facts."""
         from tfswa_unet import models
-        from tfswa_unet.bundle import fingerprint, load_model, read_facts
+        from tfswa_unet.bundle import find_model, fingerprint, load_model, read_facts
+        from tfswa_unet.inference.exported import READERS, load_exported
 
+        if args.model not in models.names() and (path := find_model(args.model)).suffix in READERS:
+            megabytes = round(path.stat().st_size / 1e6, 1)
+            _print({**load_exported(path).facts, "megabytes": megabytes, "fingerprint": fingerprint(path)}, args.json)
+            return 0
         model = load_model(args.model, allow_random=True, pretrained=True)
         facts = _facts(model)
         if args.model not in models.names():
@@ -104,20 +116,26 @@ class Info:
             facts |= {"fingerprint": fingerprint(args.model), "origin": stored.get("training", {})}
             facts |= {name: stored[name] for name in ("precision", "created", "evaluation") if stored.get(name)}
         if args.json:
-            print(json.dumps({**facts, "config": model.config}, indent=2))
+            _print({**facts, "config": model.config}, as_json=True)
             return 0
 
         from rich.console import Console
         from rich.tree import Tree
 
+        _print({**facts, "receptive_field": _field(facts["receptive_field"]), **_origin(facts.get("origin"))})
         console = Console(highlight=False, soft_wrap=True)
-        shown = {**facts, "receptive_field": _field(facts["receptive_field"]), **_origin(facts.get("origin"))}
-        for name, value in shown.items():
-            console.print(f"{name.replace('_', ' '):>24}  {_written(value)}", markup=False)
         tree = Tree(_label("", model))
         _grow(tree, model, args.depth)
         console.print(tree)
         return 0
+
+
+def _print(facts: Mapping[str, Any], as_json: bool = False) -> None:
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):>24}  {_written(value)}")
 
 
 def _facts(model: Any) -> dict[str, Any]:

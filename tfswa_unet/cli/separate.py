@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfswa_unet.bundles import DEFAULT_MODEL
+from tfswa_unet.cli import MODEL_KINDS, add_offline
 
 if TYPE_CHECKING:
-    from tfswa_unet.inference import FileResult, InputFile, Separator
+    from tfswa_unet.inference import FileResult, InputFile, Request, Separator
+
+ENGINES = ("local", "ray")
+TOLD_EVERY_SECONDS = 30.0
 
 EXAMPLES = """\
   tfswa separate song.mp3                                               with the model that comes with the package
   tfswa separate song.mp3 --model model.safetensors
   tfswa separate song.mp3 album/ -o stems --model model.safetensors     files, and folders with all below them
   tfswa separate song.mp3 --model exported/model.onnx                   with onnxruntime; .pt2 and .pt with torch
+  tfswa separate song.mp3 --model hf://OWNER/NAME                       of the Hugging Face Hub, kept in the cache
+  tfswa separate song.mp3 --model hf://OWNER/NAME --offline             from the cache alone
   tfswa separate song.mp3 --model run/last.ckpt --stems vocals,drums
   tfswa separate song.mp3 --model model.safetensors --two-stems vocals  vocals and no_vocals, for karaoke
   tfswa separate song.mp3 --model model.safetensors --residual          stems that sum to the song
@@ -31,6 +42,7 @@ EXAMPLES = """\
   tfswa separate song.mp3 -o - --stems vocals | ffplay -                one stem to standard output, as wav
   ffmpeg -i URL -f s16le -ar 44100 -ac 2 - | tfswa separate - --raw 44100,2,s16le -o - --two-stems vocals | ffplay -
   tfswa separate album/ --model model.safetensors --skip-existing --quiet --json > summary.json
+  tfswa separate --manifest songs.txt --engine ray --jobs 64 -o s3://BUCKET/stems      a catalogue, on a Ray cluster
   tfswa separate song.mp3 --model model.safetensors --picture           and a picture of what it found
 """
 
@@ -45,17 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "songs",
-        nargs="+",
+        nargs="*",
         metavar="SONG",
         help="audio files, folders that are searched for them, patterns, or - for stdin",
     )
-    kinds = (
-        "a bundle (.safetensors), a checkpoint (.ckpt), a file of `tfswa export` (.onnx, .pt2, .pt), "
-        "or a name that `tfswa models` lists as trained"
-    )
-    add("--model", help=f"{kinds}; {DEFAULT_MODEL} if not given")
+    add("--model", help=f"{MODEL_KINDS}, or a file of `tfswa export` (.onnx, .pt2, .pt); {DEFAULT_MODEL} if not given")
+    add_offline(parser)
     only = "writes the one stem of --stems as wav to stdout, or of --two-stems NAME the mixture without it"
-    add("-o", "--out", default="stems", help=f"folder for the stems; - {only}")
+    add("-o", "--out", default="stems", help=f"folder for the stems, or an address that fsspec opens; - {only}")
+    told = "a text file with a song a line: its path, and after a tab, if wanted, the name for its stems"
+    add("--manifest", type=Path, metavar="FILE", help=told)
     raw = "what stdin holds where it has no header, such as 44100,2,s16le; else any container with its header in front"
     add("--raw", metavar="RATE,CHANNELS,FORMAT", help=raw)
     add("--stems", type=_names, metavar="NAME,…", help="write only these of the model's stems")
@@ -71,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clip", help="above full scale: none, shared (one gain for all stems) or clamp; none for wav32f, else shared")
     add("--template", default="{track}/{stem}.{ext}", help="file names below the output folder")
     add("--stream", type=int, default=0, metavar="N", help="audio stream of each file")
-    add("--no-tags", action="store_true", help="do not copy title, artist and the like")
+    add("--no-tags", action="store_true", help="do not copy title, artist and the like, nor cover art")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     add("--preset", default=DEFAULT_PRESET, help="fast, balanced or best: overlap, shifts and precision")
     add(
@@ -98,6 +109,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--picture", action="store_true", help="draw the spectrograms of each song and its stems into a PNG beside them"
     )
+    engines = "local, or ray: on the cluster at RAY_ADDRESS, else on this machine; what is there already is left alone"
+    add("--engine", default="local", help=engines)
+    add("--jobs", type=int, metavar="N", help="with --engine ray: its actors; as many as processors or GPUs allow")
     add("--json", action="store_true", help="print a summary as JSON instead of lines")
     add("--quiet", action="store_true", help="no progress bar and no lines but errors")
 
@@ -105,14 +119,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Separate; give 1 if any song failed."""
     from tfswa_unet.audio import RawFormat
-    from tfswa_unet.errors import ConfigError
-    from tfswa_unet.inference.files import run_request
+    from tfswa_unet.errors import ConfigError, unknown
     from tfswa_unet.inference.request import Request
 
+    if args.engine not in ENGINES:
+        raise unknown("engine", args.engine, ENGINES)
+    if args.jobs is not None and args.engine == "local":
+        raise ConfigError("--jobs is for --engine ray: here one song uses all processors (--threads)")
     # Loading the model takes seconds; what can be refused without it is.
     request = Request.find(
         args.songs,
         args.out,
+        manifest=args.manifest,
         format=args.format,
         template=args.template,
         stems=args.stems,
@@ -132,15 +150,8 @@ def run(args: argparse.Namespace) -> int:
         count = sum(request.passed_over.values())
         endings = ", ".join(sorted(request.passed_over))
         print(f"{count} {'file' if count == 1 else 'files'} passed over: {endings}", file=sys.stderr)
-    separator = _separator(args)
     display = _Display(len(request.inputs), silent=args.quiet or args.json, told=not request.stdout)
-    if args.model is None:
-        display.tell_default(DEFAULT_MODEL)
-    display.tell_precision(separator)
-    with display.bar:
-        results = run_request(
-            separator, request, on_start=display.start, on_progress=display.advance, on_result=display.tell
-        )
+    results = (_on_cluster if args.engine == "ray" else _here)(args, request, display)
     undrawn = 0
     if args.picture:
         for result in results:
@@ -163,32 +174,67 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed or undrawn else 0
 
 
-def _separator(args: argparse.Namespace) -> Separator:
+def _here(args: argparse.Namespace, request: Request, display: _Display) -> list[FileResult]:
+    """Separate in this process, one song after the other."""
     import torch
 
-    from tfswa_unet.errors import ConfigError
+    from tfswa_unet.inference.files import run_request
     from tfswa_unet.inference.precision import pick_device
     from tfswa_unet.inference.separator import Separator
     from tfswa_unet.processes import keep_pages
 
     if args.threads is not None:
-        if args.threads < 1:
-            raise ConfigError(f"--threads {args.threads}: at least one thread is needed")
-        torch.set_num_threads(args.threads)
+        torch.set_num_threads(_threads(args))
     keep_pages()
     pick_device(args.device)  # refuses one that is not there before the model is loaded
-    return Separator.load(
-        DEFAULT_MODEL if args.model is None else args.model,
-        device=args.device,
-        segment_seconds=args.segment,
-        overlap_seconds=args.overlap,
-        batch=None if args.batch == "auto" else args.batch,
-        precision=args.precision,
-        compile=args.compile,
-        shifts=args.shifts,
-        preset=args.preset,
-        wiener=args.wiener,
-    )
+    separator = Separator.load(DEFAULT_MODEL if args.model is None else args.model, **_options(args))
+    if args.model is None:
+        display.tell_default(DEFAULT_MODEL)
+    display.tell_precision(separator)
+    with display.bar:
+        return run_request(
+            separator, request, on_start=display.start, on_progress=display.advance, on_result=display.tell
+        )
+
+
+def _on_cluster(args: argparse.Namespace, request: Request, display: _Display) -> list[FileResult]:
+    """Separate in actors of a Ray cluster, several songs at once."""
+    from tfswa_unet.inference.cluster import separate_on_cluster
+
+    with redirect_stdout(sys.stderr), display.bar:  # where Ray's own messages belong
+        results = separate_on_cluster(
+            DEFAULT_MODEL if args.model is None else args.model,
+            _options(args),
+            request,
+            workers=args.jobs,
+            threads=1 if args.threads is None else _threads(args),
+            on_result=display.count,
+        )
+    display.sum_up(results)
+    return results
+
+
+def _threads(args: argparse.Namespace) -> int:
+    from tfswa_unet.errors import ConfigError
+
+    if args.threads < 1:
+        raise ConfigError(f"--threads {args.threads}: at least one thread is needed")
+    return int(args.threads)
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Separator.load` takes beside the model."""
+    return {
+        "device": args.device,
+        "segment_seconds": args.segment,
+        "overlap_seconds": args.overlap,
+        "batch": None if args.batch == "auto" else args.batch,
+        "precision": args.precision,
+        "compile": args.compile,
+        "shifts": args.shifts,
+        "preset": args.preset,
+        "wiener": args.wiener,
+    }
 
 
 def _draw(result: FileResult, stream: int) -> Path | None:
@@ -201,8 +247,9 @@ def _draw(result: FileResult, stream: int) -> Path | None:
         return None
     song = audio.probe(result.song, stream)
     length = min(30 * song.rate, song.length)
-    stems = {stem: audio.read(path, 0, length) for stem, path in result.files.items()}
-    picture = picture_path(result.song, result.files)
+    files = {stem: Path(path) for stem, path in result.files.items()}
+    stems = {stem: audio.read(path, 0, length) for stem, path in files.items()}
+    picture = picture_path(result.song, files)
     spectrograms(picture, audio.read(result.song, 0, length, stream), stems, song.rate, result.song.name)
     return picture
 
@@ -216,15 +263,19 @@ def _batch(text: str) -> int | str:
 
 
 def _summary(results: list[FileResult]) -> dict[str, Any]:
-    counts = {status: sum(result.status == status for result in results) for status in ("done", "skipped", "failed")}
-    return {**counts, "songs": [result.plain() for result in results]}
+    return {**_counts(results), "songs": [result.plain() for result in results]}
+
+
+def _counts(results: Iterable[FileResult]) -> dict[str, int]:
+    counted = Counter(result.status for result in results)
+    return {status: counted[status] for status in ("done", "skipped", "failed")}
 
 
 def _line(result: FileResult) -> str:
     if result.status == "skipped":
         return f"{result.song}: skipped, its stems exist"
-    folders = sorted({str(path.parent) for path in result.files.values()})
-    names = ", ".join(path.name for path in result.files.values())
+    parts = [os.path.split(path) for path in result.files.values()]
+    folders, names = sorted({folder for folder, _ in parts}), ", ".join(name for _, name in parts)
     null = "" if result.null_db is None else f", mixture − Σ stems {result.null_db:.1f} dB"
     gain = "" if result.gain == 1 else f", all stems × {result.gain:.3f} to stay below full scale"
     return (
@@ -245,6 +296,8 @@ class _Display:
         console = Console(stderr=True)
         self.bar = Progress(*columns, console=console, transient=True, disable=silent or not console.is_terminal)
         self._total, self._silent, self._index = total, silent or not told, 0
+        self._began = self._told = time.monotonic()
+        self._counted: Counter[str] = Counter()
         self._task = self.bar.add_task("", total=None)
 
     def tell_default(self, name: str) -> None:
@@ -272,6 +325,25 @@ class _Display:
         elif not self._silent:
             print(_line(result))
         self.bar.update(self._task, visible=True)
+
+    def count(self, result: FileResult, total: int) -> None:
+        """Tell the progress of several songs at once, by a bar or lines now and then, and every failure."""
+        self._counted[result.status] += 1
+        done = self._counted.total()
+        told = f"{done:,} of {total:,} songs, {self._counted['failed']} failed"
+        self.bar.update(self._task, description=told, completed=done, total=total)
+        if result.status == "failed":
+            print(f"error: {result.error}", file=sys.stderr)
+        if self.bar.disable and not self._silent and time.monotonic() - self._told > TOLD_EVERY_SECONDS:
+            self._told = time.monotonic()
+            print(told, file=sys.stderr)
+
+    def sum_up(self, results: list[FileResult]) -> None:
+        if self._silent:
+            return
+        elapsed, seconds = time.monotonic() - self._began, sum(result.seconds for result in results)
+        counts = ", ".join(f"{count:,} {status}" for status, count in _counts(results).items())
+        print(f"{counts}: {seconds:,.0f} s of audio in {elapsed:,.0f} s")
 
     def tell_picture(self, picture: Path | None) -> None:
         if picture and not self._silent:

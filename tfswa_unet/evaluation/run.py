@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from tfswa_unet.bundle import find_model, load_model
+from tfswa_unet.bundle import find_model, load_model, model_name
 from tfswa_unet.config import from_values
 from tfswa_unet.data import StemPlan, data_sets, load_data
 from tfswa_unet.data.stems import source_names
@@ -151,7 +151,8 @@ def score_checkpoint(values: Mapping[str, Any]) -> Scores:
             wiener=separator.wiener,
             **common,
         )
-        beside = Path(str(config.ckpt)).with_name(checkpoint.stem)
+        given, name = Path(str(config.ckpt)), model_name(str(config.ckpt))
+        beside = given.with_name(name) if given.is_file() else Path(name)
     of_segments = f"-{config.segments:g}s" if config.segments else ""
     out = Path(config.out) if config.out else beside.with_name(f"scores-{beside.name}-{config.split}{of_segments}")
     with LiveScores(settings.model, len(settings.compared) + 1) as live:

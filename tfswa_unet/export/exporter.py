@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import tfswa_unet
-from tfswa_unet.bundle import find_model, load_model, read_facts
+from tfswa_unet.bundle import find_model, load_model, model_name, read_facts
 from tfswa_unet.catalogue import Origin
 from tfswa_unet.errors import ConfigError, unknown
 from tfswa_unet.export import graphs
@@ -83,7 +83,7 @@ def export(request: Request, on_step: OnStep = lambda step: None) -> Exported:
         graphs.require_onnx()
     model = load_model(request.model, allow_random=True)
     facts = describe(request, model)
-    path = request.out / f"{Path(request.model).stem}{ending}"
+    path = request.out / f"{model_name(request.model)}{ending}"
     with ExitStack() as stack:
         temporary = stack.enter_context(replacing(path))
         int8 = request.target == "onnx-int8"
@@ -118,6 +118,7 @@ def describe(request: Request, model: Any) -> dict[str, Any]:
         "target": request.target,
         "name": model.config.get("name"),
         "stems": list(model.stems),
+        "sums_to_mixture": bool(model.config.get("sums_to_mixture")),
         "rate": model.rate,
         "channels": model.channels,
         "precision": "fp32",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,12 +27,13 @@ class FileResult:
     """Outcome of the separation of one file.
 
     `null_db` is the level of mixture − Σ stems below the mixture in dB, before any gain, where the stems written are
-    meant to sum to it; `gain` is what clip="shared" multiplied all stems with.
+    meant to sum to it; `gain` is what clip="shared" multiplied all stems with. `files` are addresses where the stems
+    were put into a store.
     """
 
     song: Path
     status: Literal["done", "skipped", "failed"]
-    files: dict[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path | str] = field(default_factory=dict)
     seconds: float = 0.0  # of audio
     elapsed: float = 0.0  # s that the separation took
     null_db: float | None = None
@@ -141,19 +143,33 @@ def run_request(
     for job in request.jobs(separator.stems):
         if on_start:
             on_start(job.file)
-        try:
-            result = _run_job(separator, request, job, on_progress, cancel)
-        except (Cancelled, BrokenPipeError):
-            raise
-        except Exception as error:
-            # Whatever is wrong with one song, the others are still to be done; what is no UserError is a defect.
-            result = FileResult(job.file.path, "failed", error=_sentence(job.file.path, error))
-        results.append(result)
+        results.append(result := run_job(separator, request, job, on_progress, cancel))
         if on_result:
             on_result(result)
         if result.status == "failed" and request.on_error == "stop":
             break
     return results
+
+
+def run_job(
+    separator: Separator,
+    request: Request,
+    job: Job,
+    on_progress: OnProgress | None = None,
+    cancel: Cancel | None = None,
+) -> FileResult:
+    """Separate one file of a request; whatever is wrong with it is its result, as the others are still to be done.
+
+    Raises:
+        Cancelled: when `cancel` returned true.
+        BrokenPipeError: where nobody reads standard output any more.
+    """
+    try:
+        return _run_job(separator, request, job, on_progress, cancel)
+    except (Cancelled, BrokenPipeError):
+        raise
+    except Exception as error:  # what is no UserError is a defect
+        return FileResult(job.file.path, "failed", error=_sentence(job.file.path, error))
 
 
 def _sentence(song: Path, error: Exception) -> str:
@@ -168,8 +184,10 @@ def _run_job(
 ) -> FileResult:
     path, paths, targets = job.file.path, job.paths, job.targets
     request.check_lengths(job)
-    if request.skip_existing and all(path.is_file() for path in paths.values()):
-        return FileResult(path, "skipped", paths)
+    if request.skip_existing and request.holds(job):
+        return FileResult(path, "skipped", request.places(job))
+    if request.store:
+        return _run_stored(separator, request, job, on_progress, cancel)
     began = time.perf_counter()
     mixture, null, done = Delay(), NullError(), 0
     info, blocks = _opened(job.file, request)
@@ -187,11 +205,15 @@ def _run_job(
         threaded=not job.file.piped,
     )
     tags = info.tags if request.tags else None
+    covered = request.tags and audio.FORMATS[request.format].covers and not job.file.piped
+    cover = audio.read_cover(path) if covered else None
     with (
         closing(stream),
         StemPipe.open(paths, info.rate, info.channels, request.format, request.clipping)
         if request.stdout
-        else open_stem_files(paths, info.rate, info.channels, request.format, request.clipping, tags) as files,
+        else open_stem_files(
+            paths, info.rate, info.channels, request.format, request.clipping, tags, cover, request.prefix
+        ) as files,
     ):
         for separated in stream:
             length = next(iter(separated.values())).shape[1]
@@ -211,6 +233,19 @@ def _run_job(
         null_db=null.decibels if targets.sums else None,
         gain=files.gain,
     )
+
+
+def _run_stored(
+    separator: Separator, request: Request, job: Job, on_progress: OnProgress | None, cancel: Cancel | None
+) -> FileResult:
+    """Separate into a folder that does not stay, and put the stems from there into the request's store."""
+    assert request.store
+    with tempfile.TemporaryDirectory(prefix="tfswa-") as folder:
+        settings = replace(request, inputs=[job.file], out=Path(folder), store=None, skip_existing=False)
+        (local,) = settings.jobs(separator.stems)
+        result = _run_job(separator, settings, local, on_progress, cancel)
+        request.store.put({path.relative_to(folder).as_posix(): path for path in local.paths.values()})
+    return replace(result, files=request.places(job))
 
 
 def _opened(file: InputFile, request: Request) -> tuple[audio.AudioInfo, Iterator[np.ndarray]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import string
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from typing import Any, cast
 from tfswa_unet.audio import FORMATS, PIPED, STDIN, SUFFIXES, AudioInfo, RawFormat, check_format
 from tfswa_unet.errors import AudioError, ConfigError, unknown
 from tfswa_unet.files import free_bytes
-from tfswa_unet.inference.stem_files import CLIPS, Clip, Targets, nearest_folder
+from tfswa_unet.inference.catalogue import SCHEME, Store, read_manifest
+from tfswa_unet.inference.stem_files import CLIPS, PREFIX, Clip, Targets, nearest_folder
 
 TEMPLATE = "{track}/{stem}.{ext}"
 FIELDS = ("track", "stem", "ext", "suffix", "file")
@@ -58,11 +60,13 @@ class Request:
         clip: "none", "shared" or "clamp", see `open_stem_files`; None for "none" in wav32f, else "shared".
         skip_existing: leave files alone whose stems are all there.
         stream: which audio stream of each file.
-        tags: copy the file's tags.
+        tags: copy the file's tags, and its cover art where the format has room for it.
         picture: a picture is drawn beside the stems of each, at its `picture_path`.
         on_error: what follows a file that fails: "continue" with the next, or "stop".
         raw: what standard input holds, where that has no header.
         stdout: write one stem as wav to standard output, and nothing below `out`.
+        store: where stems are put instead of `out`, below which their names are made up.
+        prefix: what the names of temporary folders beside the stems begin with.
         passed_over: how many files of each ending a search left out.
 
     Raises:
@@ -84,6 +88,8 @@ class Request:
     on_error: str = "continue"
     raw: RawFormat | None = None
     stdout: bool = False
+    store: Store | None = None
+    prefix: str = PREFIX
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,6 +101,8 @@ class Request:
             raise unknown("on_error", self.on_error, ON_ERROR)
         if self.raw is not None and not any(file.piped for file in self.inputs):
             raise ConfigError("raw audio is read from standard input only: give - as the song")
+        if self.store and self.picture:
+            raise ConfigError("a picture is drawn beside stems in a folder: name a folder with -o")
         if self.stdout:
             self._check_piped()
             return
@@ -105,7 +113,14 @@ class Request:
         _check_writable(self.out / "x")
 
     @classmethod
-    def find(cls, inputs: Iterable[str | bytes | Path], out: str | bytes | Path, **settings: Any) -> Request:
+    def find(
+        cls,
+        inputs: Iterable[str | bytes | Path],
+        out: str | bytes | Path,
+        *,
+        manifest: Path | None = None,
+        **settings: Any,
+    ) -> Request:
         """The request for files, and for all audio files below folders, in a stable order.
 
         What does not exist may be a pattern of `glob`, such as "album/**/*.flac", and stands for the folders and audio
@@ -114,7 +129,9 @@ class Request:
 
         Args:
             inputs: files, folders and patterns; "-" is standard input.
-            out: folder for the stems; "-" is standard output, which takes one stem of one song.
+            out: folder for the stems, or an address that fsspec opens; "-" is standard output, which takes one stem of
+                one song.
+            manifest: a text file that lists more songs, see `catalogue.read_manifest`.
             settings: the other fields.
 
         Raises:
@@ -128,9 +145,15 @@ class Request:
             files[STDIN] = InputFile(STDIN, STDIN.name, piped=True)
             inputs = [each for each in inputs if each != PIPE]
         settings = {"stdout": out == PIPE, **settings}
+        if SCHEME in os.fsdecode(out):
+            settings, out = {"store": Store(os.fsdecode(out)), **settings}, Path(tempfile.gettempdir(), "tfswa-stems")
         for given in (path for each in inputs for path in _fitting(Path(os.fsdecode(each)), passed_over)):
             for file in _found(given, Path(os.fsdecode(out)), passed_over):
                 files.setdefault(file.path.resolve(), file)
+        for path, track in read_manifest(manifest) if manifest else ():
+            files.setdefault(path.resolve(), InputFile(path, track))
+        if not files:
+            raise ConfigError("no song is given: name files, folders or patterns, or --manifest FILE")
         return cls(tuple(files.values()), Path(os.fsdecode(out)), passed_over=passed_over, **settings)
 
     @property
@@ -155,7 +178,7 @@ class Request:
                     f"name one of them, as --stems {written[0]} does"
                 )
             return [Job(file, targets, {written[0]: Path(PIPE)}) for file in self.inputs]
-        inputs = self._without_stems(targets.names) if self.skip_existing else self.inputs
+        inputs = self._without_stems(targets.names) if self.skip_existing and not self.store else self.inputs
         owners = {file.path.resolve(): file for file in inputs}
         jobs = []
         for file in inputs:
@@ -182,6 +205,21 @@ class Request:
             if file.path.resolve() not in paths and all(map(os.path.isfile, paths)):
                 written.update(paths)
         return [file for file in self.inputs if file.path.resolve() not in written]
+
+    def places(self, job: Job) -> dict[str, Path | str]:
+        """Where the stems of a song are put: paths, or addresses of the store."""
+        if self.store is None:
+            return dict(job.paths)
+        return {stem: self.store.address(name) for stem, name in self._names(job).items()}
+
+    def holds(self, job: Job) -> bool:
+        """Whether all stems of a song lie there already."""
+        if self.store is None:
+            return all(map(os.path.isfile, job.paths.values()))
+        return self.store.holds(self._names(job).values())
+
+    def _names(self, job: Job) -> dict[str, str]:
+        return {stem: path.relative_to(self.out).as_posix() for stem, path in job.paths.items()}
 
     def check_lengths(self, job: Job) -> None:
         """Refuse a file whose stems, or picture, have names that are too long for the file system, in bytes.

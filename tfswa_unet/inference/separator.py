@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from tfswa_unet.audio import probe, read
-from tfswa_unet.bundle import load_model
+from tfswa_unet.bundle import find_model, load_model
 from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.dsp import wiener_filter
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
@@ -123,9 +123,10 @@ class Separator:
             ModelError: as `load_model` does.
             ConfigError: for impossible values, and for another device or precision than an exported file has.
         """
-        if Path(path_or_name).suffix in READERS:
-            return cls(load_exported(path_or_name), **cpu_options(options))
-        return cls(load_model(path_or_name), **options)
+        path = find_model(path_or_name)
+        if path.suffix in READERS:
+            return cls(load_exported(path), **cpu_options(options))
+        return cls(load_model(path), **options)
 
     @property
     def stems(self) -> tuple[str, ...]:

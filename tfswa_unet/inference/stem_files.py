@@ -16,7 +16,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from tfswa_unet.audio import FORMATS, PipeWriter, Writer
+from tfswa_unet.audio import FORMATS, Cover, PipeWriter, Writer
 from tfswa_unet.errors import AudioError, ConfigError
 from tfswa_unet.inference.separator import check_names
 from tfswa_unet.inference.stages import behind
@@ -26,6 +26,7 @@ RESIDUALS = ("stem", "spread")
 Clip = Literal["none", "shared", "clamp"]
 CLIPS = ("none", "shared", "clamp")
 SPOOL_SAMPLES = 1 << 18  # read back at once
+PREFIX = ".tfswa-"  # of the names of temporary folders
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,14 @@ def _unspool(path: Path, writer: Writer, gain: float) -> None:
 
 @contextmanager
 def open_stem_files(
-    paths: Mapping[str, Path], rate: int, channels: int, format: str, clip: Clip, tags: Mapping[str, str] | None
+    paths: Mapping[str, Path],
+    rate: int,
+    channels: int,
+    format: str,
+    clip: Clip,
+    tags: Mapping[str, str] | None,
+    cover: Cover | None = None,
+    prefix: str = PREFIX,
 ) -> Iterator[StemFiles]:
     """Open the files of a mixture's stems; they get their names when the block is left without an error.
 
@@ -211,14 +219,16 @@ def open_stem_files(
         clip: what to do above full scale: leave it ("none"), turn all stems down by one gain ("shared") or cut it off
             ("clamp").
         tags: written into every file.
+        cover: written into every file whose format has room for it.
+        prefix: what the name of the folder begins with that holds them until they are complete.
     """
     # Beside the final files, so that moving them there is renaming, which cannot stop half-way.
     folder = nearest_folder(next(iter(paths.values())))
-    with tempfile.TemporaryDirectory(prefix=".tfswa-", dir=folder) as temporary, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=folder) as temporary, ExitStack() as stack:
         parts = {name: Path(temporary, f"{i}{FORMATS[format].extension}") for i, name in enumerate(paths)}
         spools = {name: part.with_suffix(".f32") for name, part in parts.items()} if clip == "shared" else {}
         writers = {
-            name: stack.enter_context(Writer(part, rate, channels, format, tags)) for name, part in parts.items()
+            name: stack.enter_context(Writer(part, rate, channels, format, tags, cover)) for name, part in parts.items()
         }
         files = StemFiles(stack, writers, clip, spools)
         yield files
