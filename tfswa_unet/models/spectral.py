@@ -19,7 +19,6 @@ from tfswa_unet.dsp import (
     RealTransform,
     Transform,
     apply_mask,
-    level,
     stack_subbands,
     unstack_subbands,
 )
@@ -82,7 +81,7 @@ class SpectralModel(nn.Module):
         """What `spectra` gives, or the ratios that stand for it; training reads its losses off these."""
         c = self.model_config
         spectra = [transform.analyse(mixture) for transform in self.transforms]
-        scale = level(mixture)
+        scale = self.transforms[0].level(mixture)
         features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
         length = mixture.shape[-1]
         seen = [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
