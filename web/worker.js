@@ -6,15 +6,15 @@ import { openModel } from './runtime.js';
 
 let opened = null; // { facts, run }
 let current = 0; // the job that is wanted
+let queue = Promise.resolve(); // one thing after the other, as a session runs one segment at a time
 
-self.onmessage = async ({ data }) => {
-  try {
-    if (data.kind === 'open') await open(data.model);
-    else if (data.kind === 'separate') await separate(data.job, data.channels);
-    else if (data.kind === 'cancel') current = 0;
-  } catch (error) {
+self.onmessage = ({ data }) => {
+  current = data.kind === 'separate' ? data.job : 0;
+  if (data.kind === 'cancel') return;
+  const work = data.kind === 'open' ? () => open(data.model) : () => separate(data.job, data.channels);
+  queue = queue.then(work).catch((error) => {
     self.postMessage({ kind: 'failed', job: data.job, reason: error.message ?? String(error) });
-  }
+  });
 };
 
 async function open(model) {
@@ -26,7 +26,7 @@ async function open(model) {
 
 /** Separate channels (c, t), one of which is given to all of the model's. */
 async function separate(job, channels) {
-  current = job;
+  if (current !== job) return;
   const plan = segmentation(opened.facts);
   const found = places(channels[0].length, plan);
   const started = performance.now();
