@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import shutil
 import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
 
 from tfswa_unet.errors import ConfigError, UserError
 from tfswa_unet.files import content_hash, replacing, write_text
@@ -86,7 +86,8 @@ def put_model(model: str, path: Path) -> None:
 class Handler(SimpleHTTPRequestHandler):
     """Files with the page's headers; what was asked for is not logged."""
 
-    extensions_map: ClassVar[dict[str, str]] = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
+    def guess_type(self, path: str | os.PathLike[str]) -> str:
+        return TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def end_headers(self) -> None:
         for name, value in {**HEADERS, "Cache-Control": "no-cache"}.items():
