@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test browser extras fuzz lint train eval clean ffmpeg
+.PHONY: help install demo test browser extras web page fuzz lint train eval clean ffmpeg
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -51,6 +51,17 @@ browser: install  ## install Chromium and what drives it, for the tests of pages
 
 extras: install  ## install the Hugging Face Hub's client and Ray, for their tests, which are skipped without
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[hub,ray]' --constraint constraints.txt
+
+web: page  ## build the page that separates songs in a browser, and serve it at http://127.0.0.1:8000 (or PORT=8001)
+	@$(BIN)/python tools/web.py serve $(if $(PORT),--port $(PORT))
+
+page: install web/node_modules  ## build that page in web/dist, for any host of static files; MODEL=model.safetensors takes another model
+	$(BIN)/python tools/web.py build $(if $(MODEL),--model $(MODEL))
+
+web/node_modules: web/package.json
+	@command -v npm >/dev/null || { echo "npm is missing, which fetches what runs the model in a browser: install Node.js 18 or newer, such as by sudo apt-get install -y npm" >&2; exit 1; }
+	cd web && npm install --silent
+	@touch $@
 
 fuzz: install  ## separate 3,000 damaged audio files, break 40 runs and a sweep of 6 off
 	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py $(ARGS)

@@ -1,8 +1,9 @@
-"""One thread for every process of the tests, and small data sets on disk."""
+"""One thread for every process of the tests, small data sets on disk, and a browser where one is installed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 
 # Before torch is imported, here and in what tests start: several processes with a pool each would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,8 @@ import soundfile
 from tfswa_unet.types import Source, Track
 
 MUSDB = ("mixture", "vocals", "drums", "bass", "other")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
 def noise(seed: int, channels: int, length: int) -> np.ndarray:
@@ -57,3 +60,16 @@ def make_track(tmp_path, write_wav):
         return Track(name, "train", rate, length, sources)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser; the test is skipped where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make browser")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("Chromium is not installed: make browser")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()

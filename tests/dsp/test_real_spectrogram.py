@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tfswa_unet.dsp import Parts, RealFFT, RealTransform, frames, istft, stft
+from tfswa_unet.dsp import Parts, RealFFT, RealTransform, frames, istft, level, stft
 
 EXACT = torch.float64
 
@@ -40,6 +40,13 @@ def test_any_spectrogram_comes_back_as_istft_has_it(length):
     ours = RealTransform(128, 24, 16, EXACT).synthesise(Parts(filled.real, filled.imag), length)
     spectrum.imag[..., [0, -1]] = 0  # which no real signal has, and torch's FFT passes over
     assert torch.allclose(ours, istft(spectrum, 128, 24, length), atol=1e-10)
+
+
+@pytest.mark.parametrize("length", [1, 23, 3_001])
+def test_levels_are_those_of_whole_waveforms(length):
+    x = torch.randn(3, 2, length, dtype=EXACT) * torch.tensor([1, 0.1, 0]).view(3, 1, 1)
+    ours = RealTransform(128, 24, 16, EXACT).level(x)
+    assert torch.allclose(ours, level(x).double(), rtol=1e-6, atol=0)
 
 
 def test_maps_end_with_the_waveform():

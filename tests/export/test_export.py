@@ -12,30 +12,21 @@ import onnx
 import pytest
 import torch
 
-from tests.models.conftest import awake
-from tfswa_unet import audio, models
+from tests.export.conftest import RATE, small
+from tfswa_unet import audio
 from tfswa_unet.bench.forward import measure
 from tfswa_unet.bench.settings import ForwardSetting
 from tfswa_unet.bundle import fingerprint, load_model, save_bundle
 from tfswa_unet.cli import main
 from tfswa_unet.errors import ConfigError, ModelError
 from tfswa_unet.export import Request, exporter, graphs, int8
+from tfswa_unet.export.exporter import Target
 from tfswa_unet.export.graphs import write_script
 from tfswa_unet.export.parity import check_parity, snr
 from tfswa_unet.inference import Separator
 from tfswa_unet.inference.exported import METADATA_KEY, load_exported
 
 pytestmark = pytest.mark.slow  # making a graph of free length takes its time
-RATE = 16_000
-# W-MSA and SW-MSA on a plane that no window divides, behind convolutions: what a graph of free length is hard for.
-NETWORK = {
-    "widths": [16],
-    "depths": [2],
-    "mlp_ratios": [1],
-    "convolutions": [4],
-    "window": [3, 3],
-    "head_width": 8,
-}
 TARGETS = {"onnx": "small.onnx", "torchscript": "small.pt", "pt2": "small.pt2"}
 FACTS = {"sources": [{"source": "x", "licence": "CC0"}, {"source": "y", "licence": "CC0"}]}
 # Runs an ONNX file where neither torch nor this package can be imported.
@@ -55,16 +46,9 @@ numpy.save(sys.argv[3], session.run(["stems"], {"mixture": numpy.load(sys.argv[2
 """
 
 
-def _small(**changes):
-    torch.set_num_threads(1)
-    values = models.preset("tfswa_base", ("vocals", "bass"))
-    small = {"name": "small", "rate": RATE, "n_fft": 128, "hop": 32, "subbands": 4}
-    return awake(models.build({**values, **small, "network": {**values["network"], **NETWORK, **changes}})).eval()
-
-
 @pytest.fixture(scope="module")
 def model():
-    return _small()
+    return small()
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +110,7 @@ def test_a_file_says_what_it_is(bundle, runs, target):
 
 
 def test_rotary_tables_are_as_long_as_the_audio(tmp_path):
-    model = _small(rotary=True)
+    model = small(rotary=True)
     facts = exporter.describe(Request("tfswa_base", tmp_path, "torchscript"), model)
     write_script(tmp_path / "rotary.pt", model, facts)
     run = load_exported(tmp_path / "rotary.pt")
@@ -196,7 +180,7 @@ def test_what_differs_from_torch_is_refused_and_leaves_nothing(bundle, in_onnx, 
             model.network.head.project.weight.mul_(1.1)
         write_script(path, model, facts)
 
-    monkeypatch.setitem(exporter.WRITERS, "torchscript", (wrong, ".pt"))
+    monkeypatch.setitem(exporter.WRITERS, "torchscript", Target(wrong, ".pt"))
     assert main(["export", str(bundle), "-o", str(tmp_path / "out"), "--to", "torchscript"]) == 1
     shown = capsys.readouterr().err
     assert "does not give torch's stems" in shown
@@ -212,7 +196,8 @@ def test_noise_out_of_silence_is_refused(model):
 @pytest.fixture
 def quickly(in_onnx, monkeypatch):
     """INT8 from the ONNX file that is there, with less music."""
-    monkeypatch.setitem(exporter.WRITERS, "onnx-int8", (lambda path, *_: shutil.copy(in_onnx, path), ".int8.onnx"))
+    copied = Target(lambda path, *_: shutil.copy(in_onnx, path), ".int8.onnx")
+    monkeypatch.setitem(exporter.WRITERS, "onnx-int8", copied)
     for name, value in (("PIECES", 3), ("SONGS", 1), ("SONG_SECONDS", 2.0), ("RUNS", 1)):
         monkeypatch.setattr(int8, name, value)
 
@@ -327,3 +312,13 @@ def test_a_program_that_holds_more_than_tensors_runs_nothing(exported, tmp_path)
     with pytest.raises(ModelError, match=r"harmful\.pt2 cannot be loaded"):
         load_exported(harmful)
     assert not touched.exists()
+
+
+def test_a_program_with_machine_code_in_it_is_refused(exported, tmp_path):
+    with zipfile.ZipFile(exported / "small.pt2") as whole, zipfile.ZipFile(tmp_path / "code.pt2", "w") as changed:
+        for entry in whole.infolist():
+            changed.writestr(entry.filename, whole.read(entry))
+        folder = entry.filename.split("/")[0]
+        changed.writestr(f"{folder}/data/aotinductor/model/model.wrapper.so", b"")
+    with pytest.raises(ModelError, match=r"code\.pt2 cannot be loaded \(it holds machine code"):
+        load_exported(tmp_path / "code.pt2")

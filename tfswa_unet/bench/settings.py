@@ -230,3 +230,12 @@ class OptionsSetting(TrialSetting):
     table: str | None = option("the rows (default: options.yaml of the package)", "FILE")
     lr: float = option("learning rate of all rows", "X", 2e-3)
     list: bool = option("print the rows and leave", default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportsSetting(Setting):
+    """What `tfswa export` writes: size, time, and how near it is to torch at odd lengths and in batches."""
+
+    models: tuple[str, ...] | None = option("presets (random weights) or bundles (default: all of conf/model)", "NAME")
+    targets: tuple[str, ...] | None = option("as --to of tfswa export (default: all but tensorrt)", "TARGET")
+    out: str = option("file of the results, continued where it exists", "FILE", "runs/bench/exports.json")

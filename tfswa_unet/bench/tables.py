@@ -23,7 +23,7 @@ def show(benchmark: str, values: Any) -> None:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = WIDTH
-    views = {"data": _data, "peers": _peers, "contest": _contest, "options": _options}
+    views = {"data": _data, "peers": _peers, "contest": _contest, "options": _options, "exports": _exports}
     for view in views.get(benchmark, _models)(values):
         console.print(view, soft_wrap=isinstance(view, str))
 
@@ -122,6 +122,19 @@ def _options(found: Mapping[str, Any]) -> Iterable[RenderableType]:
             *(_number(value, ".2f") for value in (record.get("segments_per_second"), *values)),
         ]
         table.add_row(name, *_or_status(record, cells))
+    yield table
+    yield from _reasons(found["results"].items())
+
+
+def _exports(found: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """One row a file; parity in dB by batch × samples."""
+    records = found["results"].values()
+    sizes = dict.fromkeys(size for record in records for size in record.get("db", ()))
+    table = _numbers(Table("model", "target", box=None), "MB", "processor time", *sizes)
+    for record in records:
+        parity = (_number(record.get("db", {}).get(size), ".1f") for size in sizes)
+        cells = [_number(record.get("bytes"), ".1f", 1e6), _number(record.get("processor_seconds"), ".0f", 1, " s")]
+        table.add_row(record["model"], record["target"], *_or_status(record, [*cells, *parity]))
     yield table
     yield from _reasons(found["results"].items())
 

@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, type[Setting]] = {
     "peers": settings.PeersSetting,
     "contest": settings.ContestSetting,
     "options": settings.OptionsSetting,
+    "exports": settings.ExportsSetting,
 }
 EXAMPLES = """\
   tfswa bench forward --model tfswa_base --profile        where a forward pass spends its time
@@ -54,6 +55,8 @@ EXAMPLES = """\
   tfswa bench options --list                              the rows
   tfswa bench options                                     3 minutes a row
   tfswa bench options --rows "base;complex mask;RMS norm" --minutes 10 --out runs/bench/long.json
+  tfswa bench exports                                     every preset and target, some minutes each
+  tfswa bench exports --models tfswa_mobile tfswa_tiny --targets onnx,pt2
 """
 
 
@@ -87,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     setting = BENCHMARKS[args.what]
     has_model = issubclass(setting, ModelSetting)
     measured = _of_models(args, setting, measure) if has_model else measure(_given(args, setting))
-    if not issubclass(setting, settings.TrialSetting):  # whose file holds the same numbers
+    if not hasattr(setting, "out"):  # whose file holds the same numbers
         measured = rounded(measured)
     if args.json:
         print(json.dumps(measured, indent=2))

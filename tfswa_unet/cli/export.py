@@ -17,6 +17,8 @@ EXAMPLES = """\
   tfswa export model.safetensors -o exported                          ONNX, for onnxruntime on any machine
   tfswa export model.safetensors -o exported --to torchscript         for libtorch, without Python
   tfswa export model.safetensors -o exported --to pt2                 for torch, without this package
+  tfswa export model.safetensors -o exported --to aoti                machine code of this processor, 6 s at a time
+  tfswa export model.safetensors -o exported --to tensorrt            an engine of this GPU, 6 s at a time
   tfswa export model.safetensors -o exported --to onnx-int8           a third of the size
   tfswa export model.safetensors -o exported --to onnx-int8 --calibrate album/
   tfswa export model.safetensors -o exported --to onnx-int8 --int8 dynamic
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help=f"{MODEL_KINDS}; a preset has random weights")
     add("-o", "--out", type=Path, default=Path("exported"), metavar="DIR", help="folder of the file")
-    add("--to", default="onnx", metavar="TARGET", help="onnx, onnx-int8, torchscript or pt2")
+    add("--to", default="onnx", metavar="TARGET", help="onnx, onnx-int8, torchscript, pt2, aoti or tensorrt")
     add("--int8", metavar="HOW", help="with onnx-int8: static (if not given) or dynamic, of matrix products only")
     told = "with static INT8: a folder of music that ranges are taken from; synthetic songs if not given"
     add("--calibrate", type=Path, metavar="DIR", help=told)

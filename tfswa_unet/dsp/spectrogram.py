@@ -137,6 +137,10 @@ class Transform:
         """Complex spectrograms (b, c, n, f) of waveforms (b, c, t)."""
         return stft(waveform, self.n_fft, self.hop)
 
+    def level(self, waveform: Tensor) -> Tensor:
+        """Root mean squares (b,) of waveforms (b, c, t), see `level`."""
+        return level(waveform)
+
     def synthesise(self, spectrum: Tensor, length: int) -> Tensor:
         """Waveforms (..., t) of complex spectrograms (..., n, f)."""
         return istft(spectrum, self.n_fft, self.hop, length)

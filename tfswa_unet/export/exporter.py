@@ -9,11 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from torch import Tensor
+
 import tfswa_unet
 from tfswa_unet.bundle import find_model, load_model, model_name, read_facts
 from tfswa_unet.catalogue import Origin
 from tfswa_unet.errors import ConfigError, unknown
-from tfswa_unet.export import graphs
+from tfswa_unet.export import compiled, graphs
 from tfswa_unet.export.int8 import METHODS, MOST_LOSS, Price, calibration, price, write_int8
 from tfswa_unet.export.parity import Parity, check_parity
 from tfswa_unet.files import content_hash, replacing
@@ -21,12 +23,24 @@ from tfswa_unet.inference.exported import FORMAT_VERSION, load_exported
 from tfswa_unet.inference.presets import OVERLAP_SECONDS, SEGMENT_SECONDS
 from tfswa_unet.models import names
 
-# What each target is written by, and what its files' names end in.
-WRITERS: dict[str, tuple[Callable[..., None], str]] = {
-    "onnx": (graphs.write_onnx, ".onnx"),
-    "onnx-int8": (graphs.write_onnx, ".int8.onnx"),
-    "torchscript": (graphs.write_script, ".pt"),
-    "pt2": (graphs.write_program, ".pt2"),
+
+@dataclass(frozen=True)
+class Target:
+    """What a target is written by, what its files' names end in, what loads them, and whether their length is fixed."""
+
+    write: Callable[..., None]
+    ending: str
+    load: Callable[[Path], Callable[[Tensor], Tensor]] = load_exported
+    fixed: bool = False  # to one segment at a time
+
+
+WRITERS: dict[str, Target] = {
+    "onnx": Target(graphs.write_onnx, ".onnx"),
+    "onnx-int8": Target(graphs.write_onnx, ".int8.onnx"),
+    "torchscript": Target(graphs.write_script, ".pt"),
+    "pt2": Target(graphs.write_program, ".pt2"),
+    "aoti": Target(compiled.write_aoti, ".aoti.pt2", compiled.load_aoti, fixed=True),
+    "tensorrt": Target(compiled.write_engine, ".engine", compiled.load_engine, fixed=True),
 }
 TARGETS = tuple(WRITERS)
 OnStep = Callable[[str], None]
@@ -78,20 +92,22 @@ def export(request: Request, on_step: OnStep = lambda step: None) -> Exported:
         ModelError: where the model cannot be loaded, or the file does not give its stems.
         ConfigError: where a package is missing, or INT8 costs more than `MOST_LOSS` dB and that is not allowed.
     """
-    write, ending = WRITERS[request.target]
-    if write is graphs.write_onnx:
+    target = WRITERS[request.target]
+    if target.write is graphs.write_onnx:
         graphs.require_onnx()
+    if request.target == "tensorrt":
+        compiled.require_tensorrt()
     model = load_model(request.model, allow_random=True)
     facts = describe(request, model)
-    path = request.out / f"{model_name(request.model)}{ending}"
+    path = request.out / f"{model_name(request.model)}{target.ending}"
     with ExitStack() as stack:
         temporary = stack.enter_context(replacing(path))
         int8 = request.target == "onnx-int8"
         full = Path(stack.enter_context(TemporaryDirectory())) / "full.onnx" if int8 else temporary
         on_step("making the graph")
-        write(full, model, facts)
+        target.write(full, model, facts)
         on_step("comparing it with torch on noise and music")
-        parity = check_parity(model, load_exported(full))
+        parity = check_parity(model, target.load(full), length=facts.get("samples"))
         if not int8:
             return Exported(path, parity)
         method = request.int8 or "static"
@@ -113,6 +129,7 @@ def describe(request: Request, model: Any) -> dict[str, Any]:
     """What an exported file says of itself, as plain JSON values."""
     preset = request.model in names()
     source = None if preset else find_model(request.model)
+    fixed = {"batch": 1, "samples": int(SEGMENT_SECONDS * model.rate)} if WRITERS[request.target].fixed else {}
     return {
         "format": FORMAT_VERSION,
         "target": request.target,
@@ -122,6 +139,7 @@ def describe(request: Request, model: Any) -> dict[str, Any]:
         "rate": model.rate,
         "channels": model.channels,
         "precision": "fp32",
+        **fixed,
         "segment_seconds": SEGMENT_SECONDS,
         "overlap_seconds": OVERLAP_SECONDS,
         # Of the recordings that it was trained on, and how many have each; the weights of a preset are random.

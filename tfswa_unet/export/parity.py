@@ -33,23 +33,26 @@ class Parity:
         return f"{self.signal}, {self.batch} × {self.length:,} samples: {at_least}{self.db:.1f} dB"
 
 
-def check_parity(model: Any, exported: Callable[[Tensor], Tensor], least: float = LEAST) -> list[Parity]:
+def check_parity(
+    model: Any, exported: Callable[[Tensor], Tensor], least: float = LEAST, length: int | None = None
+) -> list[Parity]:
     """Compare an exported model with the one that it was made from.
 
     Args:
         model: in eval mode, on the CPU.
         exported: mixtures (b, c, t) to stems (b, s, c, t).
         least: dB that every comparison must reach.
+        length: samples, for a graph that takes one mixture of so many at a time and nothing else.
 
     Raises:
         ModelError: where one does not, or silence does not stay silent.
     """
     found = []
     with torch.inference_mode():
-        for signal, mixture in signals(model.model_config.n_fft, model.rate, model.channels):
+        for signal, mixture in signals(model.model_config.n_fft, model.rate, model.channels, length):
             db = snr(model(mixture), exported(mixture))
             found.append(Parity(signal, mixture.shape[0], mixture.shape[2], db))
-        silent = exported(torch.zeros(1, model.channels, model.rate))
+        silent = exported(torch.zeros(1, model.channels, length or model.rate))
     worst = min(found, key=lambda each: each.db)
     if not worst.db >= least:  # nor NaN
         raise ModelError(
@@ -60,14 +63,16 @@ def check_parity(model: Any, exported: Callable[[Tensor], Tensor], least: float 
     return found
 
 
-def signals(n_fft: int, rate: int, channels: int) -> Iterator[tuple[str, Tensor]]:
-    """Noise and music (b, c, t): shorter than a window, of odd lengths, one and several at a time."""
+def signals(n_fft: int, rate: int, channels: int, length: int | None = None) -> Iterator[tuple[str, Tensor]]:
+    """Noise and music (b, c, t): shorter than a window, of odd lengths, one and several at a time; or of one length."""
     generator = torch.Generator().manual_seed(SEED)
-    for batch, length in ((1, n_fft // 2 - 1), (3, n_fft * 6 + 57)):
-        yield "noise", 0.1 * torch.randn(batch, channels, length, generator=generator)
+    of_noise = ((1, n_fft // 2 - 1), (3, n_fft * 6 + 57)) if length is None else ((1, length),)
+    of_music = ((1, 6 * rate + 1), (2, 2 * rate + 11)) if length is None else ((1, length),)
+    for batch, samples in of_noise:
+        yield "noise", 0.1 * torch.randn(batch, channels, samples, generator=generator)
     song = music(SEED, 6.5, rate, channels)[1]
-    for batch, length in ((1, 6 * rate + 1), (2, 2 * rate + 11)):
-        yield "music", song[:, :length].expand(batch, -1, -1).contiguous()
+    for batch, samples in of_music:
+        yield "music", song[:, :samples].expand(batch, -1, -1).contiguous()
 
 
 def music(seed: int, seconds: float, rate: int, channels: int) -> tuple[dict[str, Tensor], Tensor]:

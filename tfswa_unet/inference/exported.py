@@ -17,6 +17,7 @@ from tfswa_unet.processes import environment
 METADATA_KEY = "tfswa"  # of an ONNX file's metadata; in archives of torch the file of that name
 FORMAT_VERSION = 1
 TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch
+MACHINE_CODE = "aotinductor"  # folder of an archive of torch
 INPUT, OUTPUT = "mixture", "stems"
 ON_THE_CPU = {"device": "cpu", "precision": "fp32", "compile": False}
 
@@ -112,6 +113,9 @@ def _read_onnx(path: Path) -> tuple[str, Run]:
 
 
 def _read_program(path: Path) -> tuple[str, Run]:
+    # torch would run these at once, as the libraries that they are.
+    if any(MACHINE_CODE in record for record in torch._C.PyTorchFileReader(str(path)).get_all_records()):
+        raise ValueError("it holds machine code, which is not run here")
     extra = {METADATA_KEY: ""}
     # Nothing but tensors: torch's reader of programs would unpickle whatever a file holds.
     with environment(**{TENSORS_ONLY: "1"}), warnings.catch_warnings():

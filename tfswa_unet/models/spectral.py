@@ -19,7 +19,6 @@ from tfswa_unet.dsp import (
     RealTransform,
     Transform,
     apply_mask,
-    level,
     stack_subbands,
     unstack_subbands,
 )
@@ -96,7 +95,7 @@ class SpectralModel(nn.Module):
             their spectrograms (b, c, n, f), their levels (b,), and real maps (b, c·m, n, f) for each of `transforms`.
         """
         spectra = [transform.analyse(mixture) for transform in self.transforms]
-        scale, length = level(mixture), mixture.shape[-1]
+        scale, length = self.transforms[0].level(mixture), mixture.shape[-1]
         features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
         seen = [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
         return spectra[0], scale, seen
