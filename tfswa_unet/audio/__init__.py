@@ -1,7 +1,7 @@
 """Audio files and pipes in and out: probe, read (a crop, or a stream of blocks), write, resample."""
 
 from tfswa_unet.audio.headers import SUFFIXES
-from tfswa_unet.audio.pipe import PIPED, STDIN, PipeReader, PipeWriter, RawFormat
+from tfswa_unet.audio.pipe import PIPED, STDIN, PipeReader, PipeWriter, RawFormat, RawWriter
 from tfswa_unet.audio.read import AudioInfo, blocks, probe, read
 from tfswa_unet.audio.resample import StreamResampler, resample
 from tfswa_unet.audio.write import FORMATS, Format, Writer, check_format, write
@@ -17,6 +17,7 @@ __all__ = [
     "RawFormat",
     "PipeReader",
     "PipeWriter",
+    "RawWriter",
     "FORMATS",
     "Format",
     "check_format",

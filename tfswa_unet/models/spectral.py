@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
@@ -80,13 +80,19 @@ class SpectralModel(nn.Module):
 
     def masked(self, mixture: Tensor) -> Any:
         """What `spectra` gives, or the ratios that stand for it; training reads its losses off these."""
-        c = self.model_config
         spectra = [transform.analyse(mixture) for transform in self.transforms]
-        scale = level(mixture)
-        features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
-        length = mixture.shape[-1]
+        return self._masked(spectra, self._scale(mixture, spectra[0]), mixture.shape[-1])
+
+    def _scale(self, mixture: Tensor, spectrum: Complex) -> Tensor:
+        """What the network sees a mixture (b, c, t), or its spectrogram, divided by: (b, 1, n or 1, 1)."""
+        return level(mixture)[:, None, None, None]
+
+    def _masked(self, spectra: Sequence[Any], scale: Tensor, length: int, *more: Any) -> Any:
+        """What `masked` gives, of spectrograms at all resolutions; `more` goes to the network."""
+        c = self.model_config
+        features = [self._features(spectrum, scale) for spectrum in spectra]
         seen = [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
-        maps = self.network(*(stack_subbands(each, c.subbands) for each in seen))
+        maps = self.network(*(stack_subbands(each, c.subbands) for each in seen), *more)
         full = unstack_subbands(maps, c.subbands)
         masks = full.unflatten(1, (self.heads, c.channels, self.mask.maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
@@ -160,4 +166,5 @@ def build(values: Mapping[str, Any]) -> SpectralModel:
     config = from_values(ModelConfig, values, "model")
     network = NETWORKS[config.architecture]
     sizes = from_values(network.config_type, config.network, "model.network")
-    return SpectralModel(config, network(config.maps_in, config.maps_out, config.bins, sizes))
+    wrapper = network.model_type or SpectralModel
+    return wrapper(config, network(config.maps_in, config.maps_out, config.bins, sizes))
