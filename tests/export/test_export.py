@@ -125,10 +125,12 @@ def test_a_file_says_what_it_is(bundle, runs, target):
     assert facts["version"]
 
 
-@pytest.mark.parametrize(("write", "name"), [(graphs.write_onnx, "live.onnx"), (write_script, "live.pt")])
-def test_a_causal_network_is_exported_too(write, name, tmp_path):
+@pytest.mark.parametrize(
+    ("write", "name", "depth"), [(graphs.write_onnx, "live.onnx", 1), (write_script, "live.pt", 2)]
+)
+def test_a_causal_network_is_exported_too(write, name, depth, tmp_path):
     values = models.preset("tfswa_realtime", ("vocals", "bass"))
-    network = {"convolutions": [4], "width": 16, "depth": 2, "head_width": 8, "past": 5, "window": [3, 3]}
+    network = {"convolutions": [4], "width": 16, "depth": depth, "head_width": 8, "past": 5, "window": [3, 3]}
     chain = {"rate": RATE, "n_fft": 128, "hop": 32, "subbands": 4}
     model = awake(models.build({**values, **chain, "network": {**values["network"], **network}})).eval()
     write(tmp_path / name, model, exporter.describe(Request("tfswa_realtime", tmp_path, "onnx"), model))
