@@ -12,7 +12,7 @@ from tfswa_unet.bench.settings import LiveSetting
 from tfswa_unet.bench.subject import prepare
 from tfswa_unet.errors import ModelError
 from tfswa_unet.inference import Separator
-from tfswa_unet.inference.live import has_stream
+from tfswa_unet.inference.stream import has_stream
 
 WARM_UP_SECONDS = 1.0  # by when all that the network remembers is there
 

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_realtime(name: str, separator: Separator) -> None:
     """Refuse a model whose stems come a segment late; raises ConfigError."""
     from tfswa_unet.errors import ConfigError
-    from tfswa_unet.inference.live import has_stream
+    from tfswa_unet.inference.stream import has_stream
 
     if not has_stream(separator.model):
         seconds = separator.stream(separator.model.rate, separator.model.channels).latency

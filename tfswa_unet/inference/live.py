@@ -13,11 +13,6 @@ from torch import Tensor
 from tfswa_unet.inference.stream import Stems, StemStream
 
 
-def has_stream(model: object) -> bool:
-    """Whether a model gives stems as the mixture comes, as `models.RealtimeModel` does, and needs no segments."""
-    return hasattr(model, "stream")
-
-
 class LiveStream(StemStream):
     """`StemStream` of a model that has a stream of its own, whose stems follow the mixture by its latency.
 

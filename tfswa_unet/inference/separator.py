@@ -18,13 +18,13 @@ from tfswa_unet.bundle import load_model
 from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
 from tfswa_unet.inference.exported import READERS, cpu_options, load_exported
-from tfswa_unet.inference.live import LiveStream, has_stream
+from tfswa_unet.inference.live import LiveStream
 from tfswa_unet.inference.overlap_add import Segmentation
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.inference.presets import BATCHES, DEFAULT_PRESET, SEGMENT_SECONDS, pick_preset
 from tfswa_unet.inference.stages import ahead
 from tfswa_unet.inference.stream import Cancelled as Cancelled
-from tfswa_unet.inference.stream import Stems, StemStream
+from tfswa_unet.inference.stream import Stems, StemStream, has_stream
 from tfswa_unet.types import StemModel
 
 if TYPE_CHECKING:

@@ -31,6 +31,11 @@ class Cancelled(Exception):
     """Raised where `cancel` said to stop."""
 
 
+def has_stream(model: object) -> bool:
+    """Whether a model gives stems as the mixture comes, as `models.RealtimeModel` does, and needs no segments."""
+    return hasattr(model, "stream")
+
+
 class StemStream:
     """Separation of one mixture that comes in blocks; made by `Separator.stream`, and used as a context manager.
 
