@@ -87,8 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
     measure = import_module(f"tfswa_unet.bench.{args.what}").measure
     setting = BENCHMARKS[args.what]
-    has_model = issubclass(setting, ModelSetting)
-    measured = _of_models(args, setting, measure) if has_model else measure(_given(args, setting))
+    if issubclass(setting, ModelSetting):
+        measured = _of_models(args, setting, measure)
+    else:
+        measured = measure(_given(args, setting))
     if not issubclass(setting, settings.TrialSetting):  # whose file holds the same numbers
         measured = rounded(measured)
     if args.json:
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(record.get("status") == FAILED for record in _records(measured)) else 0
 
 
-def _of_models(args: argparse.Namespace, setting: type[Setting], measure: Callable[[Any], Any]) -> Any:
+def _of_models(args: argparse.Namespace, setting: type[ModelSetting], measure: Callable[[Any], Any]) -> Any:
     """A record for a model, or a list of them for several."""
     from tfswa_unet.bench.results import recorded
     from tfswa_unet.bench.subject import check_model

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Separate until the input ends."""
+    import numpy as np
     import torch
 
     from tfswa_unet.audio import PipeReader, RawFormat, RawWriter
@@ -61,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
         # A pipe gives what it holds: a hop where the input is live, more where this has fallen behind.
         for block in reader.blocks():
             began = time.perf_counter()
-            writer.write(sum(stream.push(block).values()))
+            writer.write(np.sum([*stream.push(block).values()], axis=0))
             busy += time.perf_counter() - began
             samples += block.shape[1]
-        writer.write(sum(stream.finish().values()))
+        writer.write(np.sum([*stream.finish().values()], axis=0))
     if not args.quiet:
         print(f"{samples / raw.rate:.1f} s, computed in {busy * raw.rate / samples:.2f} of that time", file=sys.stderr)
     return 0

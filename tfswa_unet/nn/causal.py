@@ -194,8 +194,10 @@ class PastAttention(nn.Module):
             qkv = F.pad(qkv, (0, 0, *self.sides))
         queries, pairs = qkv.split([self.width, 2 * self.width], dim=-1)
         pairs = with_past(self, pairs, self.window[0] - 1, 1, memory)
-        attend = self._frame if memory is not None and n == 1 else self._chunks
-        out = attend(queries, pairs, memory)
+        if memory is not None and n == 1:
+            out = self._frame(queries, pairs, memory)
+        else:
+            out = self._chunks(queries, pairs, memory)
         return out.narrow(2, self.sides[0], f) if any(self.sides) else out
 
     def _frame(self, queries: Tensor, pairs: Tensor, memory: FrameMemory) -> Tensor:
