@@ -28,6 +28,16 @@ def test_separation_is_measured(bundle, capsys):
     assert result["peak_memory_mb"] is None or result["peak_memory_mb"] > 50
 
 
+def test_hops_are_measured(capsys):
+    result = _measured(capsys, "live", "--hops", 5)
+    assert result["model"] == "tfswa_realtime"
+    assert (result["latency_ms"], result["hop_ms"]) == (23.22, 5.805)  # to five digits
+    assert result["processor_ms"] > 0
+    assert result["median_ms"] <= result["p99_ms"] <= result["most_ms"]
+    assert main(["bench", "live", "--model", "tfswa_tiny", *QUICK]) == 1
+    assert "tfswa_tiny takes segments, no hops: give a real-time model" in capsys.readouterr().out
+
+
 def test_forward_is_measured(bundle, capsys):
     options = ("--seconds", 0.3, "--batch", 2, "--runs", 1, "--profile")
     result = _measured(capsys, "forward", "--model", bundle, *options)

@@ -4,7 +4,7 @@ import torch
 from tfswa_unet.dsp import MASKS, Ratios, apply_mask
 from tfswa_unet.errors import ConfigError
 
-SCALE = torch.tensor([0.5, 2.0])
+SCALE = torch.tensor([0.5, 2.0])[:, None, None, None]
 
 
 def _stems(*arguments, **options):
@@ -46,7 +46,7 @@ def test_complex_mask_is_a_complex_product():
 def test_direct_magnitudes_take_the_phase_of_the_mixture():
     maps, mixture = _inputs("magnitude")
     stems = _stems(maps, mixture, SCALE, MASKS["magnitude"], sums_to_mixture=False)
-    expected = torch.polar(maps[:, :, :, 0].clamp_min(0) * SCALE[:, None, None, None, None], mixture[:, None].angle())
+    expected = torch.polar(maps[:, :, :, 0].clamp_min(0) * SCALE[:, None], mixture[:, None].angle())
     assert torch.allclose(stems, expected, atol=1e-5)
 
 
@@ -66,3 +66,15 @@ def test_silence_stays_silence(kind):
 def test_unknown_mask():
     with pytest.raises(ConfigError, match=r"unknown model\.mask 'tanh': expected one of sigmoid, softmax, complex"):
         MASKS["tanh"]
+
+
+@pytest.mark.parametrize("kind", ["magnitude", "spectrum"])
+def test_each_frame_may_have_a_scale_of_its_own(kind):
+    maps, mixture = _inputs(kind)
+    mixture[:, :, 3] = 0
+    scale = torch.rand(2, 1, 6, 1) + 0.5
+    stems = _stems(maps, mixture, scale, MASKS[kind], sums_to_mixture=False)
+    plain = _stems(maps, mixture, torch.ones(2, 1, 1, 1), MASKS[kind], sums_to_mixture=False)
+    expected = plain * scale[:, None]
+    expected[:, :, :, 3] = 0  # where the mixture is silent
+    assert torch.allclose(stems, expected, atol=1e-5)

@@ -109,6 +109,22 @@ def test_a_file_says_what_it_is(bundle, runs, target):
     assert facts["version"]
 
 
+@pytest.mark.parametrize(
+    ("write", "name", "depth"), [(graphs.write_onnx, "live.onnx", 1), (write_script, "live.pt", 2)]
+)
+def test_a_causal_network_is_exported_too(write, name, depth, tmp_path):
+    values = models.preset("tfswa_realtime", ("vocals", "bass"))
+    network = {"convolutions": [4], "width": 16, "depth": depth, "head_width": 8, "past": 5, "window": [3, 3]}
+    chain = {"rate": RATE, "n_fft": 128, "hop": 32, "subbands": 4}
+    model = awake(models.build({**values, **chain, "network": {**values["network"], **network}})).eval()
+    write(tmp_path / name, model, exporter.describe(Request("tfswa_realtime", tmp_path, "onnx"), model))
+    run = load_exported(tmp_path / name)
+    for batch, length in ((1, 1), (3, 129), (1, 30_007)):
+        mixture = 0.1 * torch.randn(batch, 2, length)
+        with torch.inference_mode():
+            assert snr(model(mixture), run(mixture)) > 100, (batch, length)
+
+
 def test_rotary_tables_are_as_long_as_the_audio(tmp_path):
     model = small(rotary=True)
     facts = exporter.describe(Request("tfswa_base", tmp_path, "torchscript"), model)

@@ -25,6 +25,7 @@ NARROW = {
 SMALLER = {
     "tfswa_unet": NARROW,
     "tfswa_multiscale": NARROW,
+    "tfswa_realtime": {"convolutions": [4] * 4, "width": 8, "head_width": 8, "past": 9, "window": [4, 4]},
     "tfswa_resunet": {"widths": [4, 8], "rcms": 1, "depth": 1, "heads": 2},
 }
 

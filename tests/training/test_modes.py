@@ -59,7 +59,7 @@ def trained(make_config, name, *changes):
 
 
 # The other presets are tfswa_tiny in other sizes, but for tfswa_classic, which has no batch norms.
-@pytest.mark.parametrize("name", ["tfswa_tiny", "tfswa_resunet"])
+@pytest.mark.parametrize("name", ["tfswa_tiny", "tfswa_realtime", "tfswa_resunet"])
 def test_training_and_evaluation_agree(make_config, name):
     training, evaluation = trained(make_config, name)
     assert training > 5  # it has learned

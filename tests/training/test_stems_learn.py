@@ -13,13 +13,14 @@ SMALL = ["model.n_fft=256", "model.hop=64", "model.subbands=2", "optimizer.lr=1e
 TOKENS = ["model.network.widths=[8]", "model.network.depths=[1]", "model.network.mlp_ratios=[1]"]
 U = ["model.network.convolutions=[4,8]", "model.network.head_width=8", *TOKENS]
 CLASSIC = [*TOKENS, "model.network.head_width=8", "model.network.detail=4"]
+REALTIME = ["model.network.convolutions=[4,8]", "model.network.width=8", "model.network.head_width=8"]
 RESUNET = ["model.network.widths=[4,8]", "model.network.rcms=1", "model.network.depth=1"]
 STEMS = ["vocals", "drums", "[bass,drums]", "[vocals,other]", "vocals_accompaniment", "[drums,rest]", "four"]
 SOURCES = 4
 
 
 def module(make_config, model, stems, mask=None, changes=()):
-    sizes = {"tfswa_resunet": RESUNET, "tfswa_classic": CLASSIC}.get(model, U)
+    sizes = {"tfswa_resunet": RESUNET, "tfswa_classic": CLASSIC, "tfswa_realtime": REALTIME}.get(model, U)
     masked = [f"model.mask={mask}"] if mask else []
     overrides = [f"model={model}", f"stems={stems}", *SMALL, *sizes, *masked, *changes]
     values = make_config(*overrides, "augmentation=none", "loss=waveform", small=False)

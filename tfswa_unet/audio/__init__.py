@@ -2,7 +2,7 @@
 
 from tfswa_unet.audio.decode import read_cover
 from tfswa_unet.audio.headers import SUFFIXES, Cover
-from tfswa_unet.audio.pipe import PIPED, STDIN, PipeReader, PipeWriter, RawFormat
+from tfswa_unet.audio.pipe import PIPED, STDIN, PipeReader, PipeWriter, RawFormat, RawWriter
 from tfswa_unet.audio.read import AudioInfo, blocks, probe, read
 from tfswa_unet.audio.resample import StreamResampler, resample
 from tfswa_unet.audio.write import FORMATS, Format, Writer, check_format, write
@@ -20,6 +20,7 @@ __all__ = [
     "RawFormat",
     "PipeReader",
     "PipeWriter",
+    "RawWriter",
     "FORMATS",
     "Format",
     "check_format",

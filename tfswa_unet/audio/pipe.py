@@ -194,6 +194,27 @@ class PipeWriter:
         self._file.flush()
 
 
+class RawWriter:
+    """Samples without a header written into a pipe, each block at once; integers are rounded and cut at full scale.
+
+    Raises:
+        BrokenPipeError: where nobody reads any more.
+    """
+
+    def __init__(self, file: BinaryIO, raw: RawFormat) -> None:
+        self._file, self._kind = file, np.dtype(RAW_FORMATS[raw.samples])
+
+    def write(self, block: np.ndarray) -> None:
+        """Append a block (c, t)."""
+        frames = np.ascontiguousarray(block.T)
+        if self._kind.kind != "f":
+            half = 2.0 ** (8 * self._kind.itemsize - 1)
+            numbers = np.rint(frames.astype(np.float64) * half).clip(-half, half - 1)
+            frames = numbers + (half if self._kind.kind == "u" else 0.0)
+        self._file.write(frames.astype(self._kind).tobytes())
+        self._file.flush()
+
+
 def _next(frames: Iterator[AudioFrame]) -> AudioFrame | None:
     from av.error import FFmpegError
 

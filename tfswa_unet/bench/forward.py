@@ -20,11 +20,18 @@ BEFORE, AFTER, REST = "STFT, features", "mask, ISTFT", "network, rest"
 AROUND = "projections, norms, fusion"
 MODULES = {  # classes by the kind that their time is filed under
     "W-MSA": ["WindowAttention"],
-    "MLP": ["LocalMLP"],
-    "convolutions": ["RCM", "TokenRCM", "BatchNorm", "PointConv", "ConvBlock", "ConvEncoder", "ConvDecoder"],
-    AROUND: ["TFSWABlock", "ParallelAttention", "SerialAttention", "SerialTFSWA", "SequenceBlock", "SwinBlock"],
-    "stem": ["ConvStem", "PatchStem"],
-    "head": ["ConvHead", "PatchHead", "WholeConv"],
+    "attention over past frames": ["PastAttention"],
+    "MLP": ["LocalMLP", "CausalMLP"],
+    "convolutions": [
+        *("RCM", "TokenRCM", "CausalRCM", "CausalConv", "BatchNorm", "PointConv", "ConvBlock"),
+        *("ConvEncoder", "ConvDecoder"),
+    ],
+    AROUND: [
+        *("TFSWABlock", "CausalBlock", "ParallelAttention", "SerialAttention", "CausalAttention"),
+        *("SerialTFSWA", "SequenceBlock", "SwinBlock"),
+    ],
+    "stem": ["ConvStem", "PatchStem", "CausalStem"],
+    "head": ["ConvHead", "PatchHead", "WholeConv", "CausalHead"],
     "down, up": ["Down", "Up"],
 }
 KINDS = {name: kind for kind, names in MODULES.items() for name in names}

@@ -6,7 +6,7 @@ Imports no torch, so that help is quick.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from tfswa_unet.errors import ConfigError, unknown
 
@@ -51,6 +51,8 @@ class ModelSetting(Setting):
 
     `tfswa bench forward` takes a file of `tfswa export` too.
     """
+
+    preset: ClassVar[str] = "tfswa_base"  # that is measured where no model is named
 
     model: str
     device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
@@ -105,6 +107,15 @@ class SeparateSetting(ModelSetting):
         "seconds that neighbouring segments share (default: as tfswa separate)", "S", positive=False
     )
     batch: int | None = option("segments at a time (default: as tfswa separate)", "N")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveSetting(ModelSetting):
+    """A real-time model hop by hop, as tfswa live runs it."""
+
+    preset: ClassVar[str] = "tfswa_realtime"
+
+    hops: int = option("hops that are counted, after a warm-up of one second", "N", 2000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from tfswa_unet.errors import UserError
 # Where each command is, and its line in the help.
 COMMANDS = {
     "separate": ("separate", "separate songs into stems"),
+    "live": ("live", "separate raw audio from a pipe into a pipe as it comes, with a real-time model"),
     "bundle": (
         "models:Bundle",
         "turn a training checkpoint into a bundle: weights and description in one .safetensors file",

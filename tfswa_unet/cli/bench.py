@@ -16,7 +16,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 from tfswa_unet.bench import settings
 from tfswa_unet.bench.settings import ModelSetting, Setting
 
-MODEL = "tfswa_base"
 STATUS = """
 Of several systems one may fail, such as for want of memory or of a package: the others are measured, its row says why,
 and the exit status is 1. One that diverges in training has been measured.
@@ -28,6 +27,7 @@ BENCHMARKS: dict[str, type[Setting]] = {
     "train": settings.TrainSetting,
     "data": settings.DataSetting,
     "separate": settings.SeparateSetting,
+    "live": settings.LiveSetting,
     "scoring": settings.ScoringSetting,
     "peers": settings.PeersSetting,
     "contest": settings.ContestSetting,
@@ -43,6 +43,8 @@ EXAMPLES = """\
   tfswa bench data --data /data/musdb18hq --readers cached --augmentation strong
   tfswa bench separate                                    60 s of stereo from file to files
   tfswa bench separate --model tfswa_tiny model.safetensors --json
+  tfswa bench live --threads 1                            how long a hop takes on one core
+  tfswa bench live --model realtime.safetensors --hops 10000
   tfswa bench scoring                                     30 s, ours and museval in turn
   tfswa bench scoring --long 240                          four minutes by ours as well
   tfswa bench peers                                       60 s of stereo, everything
@@ -76,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if issubclass(setting, ModelSetting):
             kinds = "presets (random weights), bundles or checkpoints"
             kinds += ", or files of tfswa export" if name == "forward" else ""
-            command.add_argument("--model", nargs="+", metavar="NAME", help=f"{kinds} (default: {MODEL})")
+            command.add_argument("--model", nargs="+", metavar="NAME", help=f"{kinds} (default: {setting.preset})")
         _add_options(command, setting)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -99,12 +101,12 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(record.get("status") == FAILED for record in _records(measured)) else 0
 
 
-def _of_models(args: argparse.Namespace, setting: type[Setting], measure: Callable[[Any], Any]) -> Any:
+def _of_models(args: argparse.Namespace, setting: type[ModelSetting], measure: Callable[[Any], Any]) -> Any:
     """A record for a model, or a list of them for several."""
     from tfswa_unet.bench.results import recorded
     from tfswa_unet.bench.subject import check_model
 
-    given = {name: _given(args, setting, model=name) for name in args.model or [MODEL]}
+    given = {name: _given(args, setting, model=name) for name in args.model or [setting.preset]}
     for name in given:
         check_model(name)
     records = [{"model": name, **recorded(name, partial(measure, each))} for name, each in given.items()]

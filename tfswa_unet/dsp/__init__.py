@@ -5,6 +5,7 @@ from tfswa_unet.dsp.masking import MASKS, Mask, Ratios, apply_mask, joined, mask
 from tfswa_unet.dsp.parts import Complex, Parts
 from tfswa_unet.dsp.real_spectrogram import RealFFT, RealTransform
 from tfswa_unet.dsp.spectrogram import (
+    FLOOR,
     Transform,
     frames,
     istft,
@@ -15,6 +16,7 @@ from tfswa_unet.dsp.spectrogram import (
     stft_pieces,
     unstack_subbands,
 )
+from tfswa_unet.dsp.streamed import StreamTransform
 from tfswa_unet.dsp.wiener import apply_filter, wiener_filter
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "pieces",
     "stack_subbands",
     "unstack_subbands",
+    "FLOOR",
     "level",
     "auditory_bands",
     "wiener_filter",
@@ -38,6 +41,7 @@ __all__ = [
     "Complex",
     "Parts",
     "Transform",
+    "StreamTransform",
     "RealTransform",
     "RealFFT",
 ]

@@ -22,9 +22,9 @@ class Mask:
     """Way from a network's output to stem spectrograms.
 
     `stems` maps the output (b, s, c, m, n, f) in float32, the mixture's complex spectrogram (b, c, n, f) and the scale
-    (b,) that the network saw it divided by to (b, s, c, n, f): complex stem spectrograms, or real ratios of the
-    mixture. While a model is exported the mixture is `Parts`, and so are complex stems: `joined` makes either. It
-    takes m = `maps` real maps for each stem, channel and bin. Where `complete`, its stems sum to the mixture by
+    (b, 1, n or 1, 1) that the network saw it divided by to (b, s, c, n, f): complex stem spectrograms, or real ratios
+    of the mixture. While a model is exported the mixture is `Parts`, and so are complex stems: `joined` makes either.
+    It takes m = `maps` real maps for each stem, channel and bin. Where `complete`, its stems sum to the mixture by
     themselves.
     """
 
@@ -62,7 +62,7 @@ def apply_mask(maps: Tensor, mixture: Any, scale: Tensor, chosen: Mask, sums_to_
     Args:
         maps: network output (b, s, c, m, n, f) with m = `chosen.maps`.
         mixture: complex spectrogram (b, c, n, f).
-        scale: what the network saw the mixture divided by, (b,).
+        scale: what the network saw the mixture divided by, (b, 1, n or 1, 1).
         chosen: one of `MASKS`.
         sums_to_mixture: spread what the stems leave of the mixture equally over them; for stems that cover it.
 
@@ -120,6 +120,7 @@ def joined(real: Tensor, imaginary: Tensor, like: Complex) -> Complex:
 
 
 def _scaled(maps: Tensor, mixture: Complex, scale: Tensor) -> Tensor:
-    """Maps of the stems themselves, at the mixture's level; an example of nothing but zeros gives zeros."""
-    loud = mixture.abs().flatten(1).amax(dim=1) > 0
-    return maps * (scale * loud)[:, None, None, None, None, None]
+    """Maps of the stems themselves, at the mixture's level; zeros alone, as far as one level holds, give zeros."""
+    magnitudes = mixture.abs().amax(dim=(1, 3), keepdim=True)
+    loud = (magnitudes if scale.shape[2] > 1 else magnitudes.amax(dim=2, keepdim=True)) > 0
+    return maps * (scale * loud)[:, None, None]

@@ -68,7 +68,7 @@ def stft_pieces(waveform: Tensor, n_fft: int, hop: int, count: int) -> Iterator[
     for first in range(0, total, count):
         start, stop = first * hop - half, (min(first + count, total) - 1) * hop + half
         part = F.pad(waveform[..., max(0, start) : min(stop, length)], (max(0, -start), max(0, stop - length)))
-        yield torch.fft.rfft(part.unfold(-1, n_fft, hop) * _window(n_fft, part.device, part.dtype))
+        yield torch.fft.rfft(part.unfold(-1, n_fft, hop) * hann(n_fft, part.device, part.dtype))
 
 
 def istft(spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
@@ -156,13 +156,13 @@ class _Analysis(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, samples: Tensor, n_fft: int, hop: int) -> Tensor:
         ctx.sizes = n_fft, hop, samples.shape[-1]
-        window = _window(n_fft, samples.device, samples.dtype)
+        window = hann(n_fft, samples.device, samples.dtype)
         return _analyse(samples, window, hop, frames(samples.shape[-1], hop))
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         n_fft, hop, length = ctx.sizes
-        window = _window(n_fft, outputs[0].device, outputs[0].real.dtype) * (n_fft / 2)
+        window = hann(n_fft, outputs[0].device, outputs[0].real.dtype) * (n_fft / 2)
         # The inverse transform takes each bin between the ends for two, itself and its mirror image; here each is one.
         return _synthesise(outputs[0], window, hop, length, ends=2), None, None
 
@@ -173,7 +173,7 @@ class _Synthesis(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
         ctx.sizes = n_fft, hop, spectrum.shape[1]
-        window = _window(n_fft, spectrum.device, spectrum.real.dtype)
+        window = hann(n_fft, spectrum.device, spectrum.real.dtype)
         envelope = _envelope(n_fft, hop, spectrum.shape[1], spectrum.device, spectrum.real.dtype)
         return _synthesise(spectrum, window, hop, length, envelope)
 
@@ -181,7 +181,7 @@ class _Synthesis(torch.autograd.Function):
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         n_fft, hop, n = ctx.sizes
         device, dtype = outputs[0].device, outputs[0].dtype
-        window, envelope = _window(n_fft, device, dtype) * (2 / n_fft), _envelope(n_fft, hop, n, device, dtype)
+        window, envelope = hann(n_fft, device, dtype) * (2 / n_fft), _envelope(n_fft, hop, n, device, dtype)
         gradient = _analyse(outputs[0], window, hop, n, envelope)
         gradient[..., 0] /= 2
         gradient[..., -1] /= 2
@@ -216,7 +216,7 @@ def _synthesise(
             part = part.clone()
             part[..., 0] *= ends
             part[..., -1] *= ends
-        total = _covered(_overlap_add(torch.fft.irfft(part, n_fft).mul_(window), hop), n_fft, length)
+        total = _covered(overlap_add(torch.fft.irfft(part, n_fft).mul_(window), hop), n_fft, length)
         if envelope is not None:
             total /= _covered(envelope, n_fft, length)
         reach = total.shape[-1]
@@ -229,7 +229,7 @@ def _covered(samples: Tensor, n_fft: int, length: int) -> Tensor:
     return samples[..., n_fft // 2 : n_fft // 2 + length]
 
 
-def _overlap_add(cut: Tensor, hop: int) -> Tensor:
+def overlap_add(cut: Tensor, hop: int) -> Tensor:
     """Sum frames (signals, n, n_fft), each `hop` samples after the last: (signals, (n − 1) · hop + n_fft)."""
     signals, n, n_fft = cut.shape
     parts = -(-n_fft // hop)
@@ -244,7 +244,7 @@ def _overlap_add(cut: Tensor, hop: int) -> Tensor:
 
 # Cached outside inference mode, or the first inference would leave tensors that training cannot use.
 @lru_cache(maxsize=16)
-def _window(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def hann(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):
         return torch.hann_window(n_fft, device=device, dtype=dtype)
 
@@ -253,4 +253,4 @@ def _window(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
 def _envelope(n_fft: int, hop: int, n: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """What the overlapping windows of analysis and synthesis sum to: (t,)."""
     with torch.inference_mode(False):
-        return _overlap_add(_window(n_fft, device, dtype).square().expand(1, n, n_fft).contiguous(), hop)[0]
+        return overlap_add(hann(n_fft, device, dtype).square().expand(1, n, n_fft).contiguous(), hop)[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -19,12 +19,13 @@ from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.dsp import wiener_filter
 from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
 from tfswa_unet.inference.exported import READERS, cpu_options, load_exported
+from tfswa_unet.inference.live import LiveStream
 from tfswa_unet.inference.overlap_add import Segmentation
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.inference.presets import BATCHES, DEFAULT_PRESET, SEGMENT_SECONDS, pick_preset
 from tfswa_unet.inference.stages import ahead
 from tfswa_unet.inference.stream import Cancelled as Cancelled
-from tfswa_unet.inference.stream import Stems, StemStream
+from tfswa_unet.inference.stream import Stems, StemStream, has_stream
 from tfswa_unet.types import StemModel
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Separator:
 
     The audio is brought to the model's rate and channels, cut into overlapping segments, run in batches, joined, and
     brought back, so that stems have the input's rate, channels and number of samples. Segments that are silent
-    throughout give silence exactly, without running the model. Several threads may use one separator at once.
+    throughout give silence exactly, without running the model. A model that has a stream of its own, such as
+    tfswa_realtime, takes the audio in one pass instead, without segments. Several threads may use one separator.
 
     Args:
         model: a network that satisfies `types.StemModel`; moved to the device and put into eval mode.
@@ -90,6 +92,11 @@ class Separator:
         self.shifts = effort.shifts if shifts is None else shifts
         if self.shifts < 1:
             raise ConfigError(f"shifts={shifts}: at least one pass over the mixture is needed")
+        if has_stream(model) and (compile or self.shifts > 1):
+            raise ConfigError(
+                f"{'compile' if compile else f'shifts={self.shifts}'} is for models that take segments, and this one "
+                "takes a mixture in one pass, a few frames at a time: leave it out"
+            )
         asked: str = effort.precision if precision is None else precision
         self.device = pick_device(device)
         self.precision = pick_precision(asked, self.device)
@@ -196,11 +203,14 @@ class Separator:
     ) -> StemStream:
         """Separate a mixture that comes in blocks; see `StemStream`, whose `latency` says how late the stems are.
 
+        That is a segment, or, of a model that has a stream of its own such as tfswa_realtime, a window of it.
+
         Args:
             rate: Hz, of what goes in and comes out.
             channels: of every block.
             stems: which stems to give; None for all.
-            batch: segments that are waited for and then run at once: each but the first adds a hop to the latency.
+            batch: segments that are waited for and then run at once: each but the first adds a hop to the latency. A
+                model that has a stream of its own takes no segments.
             cancel: as for `separate`.
 
         Raises:
@@ -211,7 +221,8 @@ class Separator:
         self.check_channels(channels)
         if batch < 1:
             raise ConfigError(f"batch={batch}: at least one segment must run at a time")
-        return StemStream(self, _whole_rate(rate), channels, names, batch, polled(cancel))
+        kind = LiveStream if has_stream(self.model) else StemStream
+        return kind(self, _whole_rate(rate), channels, names, batch, polled(cancel))
 
     def separate_blocks(
         self,
@@ -277,10 +288,8 @@ class Separator:
         mixtures = torch.from_numpy(audio)
         if self.device.type == "cuda":
             mixtures = mixtures.pin_memory()
-        b, c, t = mixtures.shape
-        if c != self.model.channels:
-            # One channel is given to all of the model's; a model of one channel takes each for itself.
-            mixtures = mixtures.expand(b, self.model.channels, t) if c == 1 else mixtures.reshape(b * c, 1, t)
+        c, t = mixtures.shape[1:]
+        mixtures = self.to_model(mixtures)
         outputs: list[Tensor] = []
         while (done := sum(map(len, outputs))) < len(mixtures):
             part = mixtures[done : done + self.batch]
@@ -293,19 +302,36 @@ class Separator:
                         "make the segment shorter or use device=cpu"
                     ) from None
                 self.batch = len(part) // 2
-        stems = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-        if c == 1:
-            stems = stems.mean(dim=2, keepdim=True)
-        return stems.reshape(b, c, len(rows), t).transpose(1, 2) if self.model.channels == 1 else stems
+        return self.from_model(outputs[0] if len(outputs) == 1 else torch.cat(outputs), c)
+
+    def to_model(self, mixtures: Tensor) -> Tensor:
+        """Mixtures (b, c, t) with the model's channels: one is given to all; a model of one takes each for itself."""
+        b, c, t = mixtures.shape
+        if c == self.model.channels:
+            return mixtures
+        return mixtures.expand(b, self.model.channels, t) if c == 1 else mixtures.reshape(b * c, 1, t)
+
+    def from_model(self, stems: Tensor, channels: int) -> Tensor:
+        """What the model gives of `to_model`'s mixtures, as stems (b, s, c, t) of so many channels."""
+        if channels == 1:
+            return stems.mean(dim=2, keepdim=True)
+        return stems.unflatten(0, (-1, channels)).squeeze(3).transpose(1, 2) if self.model.channels == 1 else stems
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """The context in which the model runs: for inference, with the precision of this separator."""
+        enabled = self.precision == "bf16"
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+            yield
 
     def _forward(self, mixtures: Tensor, rows: Sequence[int]) -> Tensor:
         mixtures = mixtures.to(self.device, non_blocking=True)
-        with torch.inference_mode():
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                stems = cast(Tensor, self.model(mixtures))
-            if self.wiener:
+        with self.computing():
+            stems = cast(Tensor, self.model(mixtures))
+        if self.wiener:
+            with torch.inference_mode():
                 stems = wiener_filter(mixtures, stems.float())
-            return stems[:, list(rows)].float()
+        return stems[:, list(rows)].float()
 
 
 def polled(cancel: Cancel | None) -> Callable[[], bool] | None:

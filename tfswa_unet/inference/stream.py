@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +29,11 @@ class NotFiniteError(ModelError):
 
 class Cancelled(Exception):
     """Raised where `cancel` said to stop."""
+
+
+def has_stream(model: object) -> bool:
+    """Whether a model gives stems as the mixture comes, as `models.RealtimeModel` does, and needs no segments."""
+    return hasattr(model, "stream")
 
 
 class StemStream:
@@ -60,19 +65,13 @@ class StemStream:
         self._rows = [separator.stems.index(name) for name in names]
         self._cancel = cancel
         self._state: _State | None = None
-        self._start()  # for the resamplers' refusals, before any work
-        self._state = None
+        there, back = self._resamplers()  # for their refusals, before any work
+        self._resampling = there.delay + back.delay
 
     @property
     def latency(self) -> float:
         """Most seconds by which stems lag behind the mixture: a segment, a batch, the resamplers."""
-        model_rate = self._separator.model.rate
-        segmentation, shifts = self._separator.segmentation, self._separator.shifts
-        # Every hop completes one segment of each shift; a sample lies in one of each.
-        waiting = -(-(self.batch - 1) * segmentation.hop // shifts)
-        samples = segmentation.size + waiting
-        there, back = StreamResampler(self.rate, model_rate, 1), StreamResampler(model_rate, self.rate, 1)
-        return samples / model_rate + there.delay + back.delay
+        return self._samples_behind() / self._separator.model.rate + self._resampling
 
     def __enter__(self) -> StemStream:
         self._start()
@@ -103,27 +102,33 @@ class StemStream:
         """Give the rest of each stem, (c, t), after the last block."""
         return self._joined(self._advance(self._ending(), ended=True))
 
-    def segments(self, blocks: Iterable[np.ndarray]) -> Iterator[list[_Placed]]:
+    def segments(self, blocks: Iterable[np.ndarray]) -> Iterator[list[Any]]:
         """The first half of the way, which needs no model: blocks (c, t) float32 to segments, for `run`."""
         for block in blocks:
             yield self._cut(block)
         yield self._ending()
 
-    def run(self, segments: Iterable[list[_Placed]]) -> Iterator[Stems]:
+    def run(self, segments: Iterable[list[Any]]) -> Iterator[Stems]:
         """The second half: what `segments` gives, to stems; on CUDA several at once are fetched while the next run."""
         for placed in segments:
             yield from self._advance(placed, keep=min(1, self.batch - 1))
         yield from self._advance([], ended=True)
 
+    def _resamplers(self) -> tuple[StreamResampler, StreamResampler]:
+        model_rate = self._separator.model.rate
+        there = StreamResampler(self.rate, model_rate, self.channels)
+        return there, StreamResampler(model_rate, self.rate, len(self.names) * self.channels)
+
     def _start(self) -> None:
-        model_rate, segmentation = self._separator.model.rate, self._separator.segmentation
-        shifts = self._separator.shifts
+        segmentation, shifts = self._separator.segmentation, self._separator.shifts
         leads = (shift * segmentation.hop // shifts for shift in range(shifts))
-        self._state = _State(
-            there=StreamResampler(self.rate, model_rate, self.channels),
-            back=StreamResampler(model_rate, self.rate, len(self.names) * self.channels),
-            grids=[_Grid(segmentation, lead, self.channels) for lead in leads],
-        )
+        self._state = _State(*self._resamplers(), [_Grid(segmentation, lead, self.channels) for lead in leads])
+
+    def _samples_behind(self) -> int:
+        """Samples at the model's rate by which its stems lag behind what it is given."""
+        segmentation, shifts = self._separator.segmentation, self._separator.shifts
+        # Every hop completes one segment of each shift; a sample lies in one of each.
+        return segmentation.size - (-(self.batch - 1) * segmentation.hop // shifts)
 
     @property
     def _now(self) -> _State:
@@ -131,7 +136,7 @@ class StemStream:
             raise RuntimeError("a stream works inside its `with` block only")
         return self._state
 
-    def _cut(self, block: np.ndarray) -> list[_Placed]:
+    def _cut(self, block: np.ndarray) -> list[Any]:
         now = self._now
         if not np.isfinite(block).all():
             raise AudioError(
@@ -140,16 +145,17 @@ class StemStream:
         now.received += block.shape[1]
         return self._placed(now.there.push(block))
 
-    def _ending(self) -> list[_Placed]:
+    def _ending(self) -> list[Any]:
         placed = self._placed(self._now.there.flush())
         if not self._now.received:
             return []  # what shifts put before nothing
         return placed + [_Placed(grid, segment) for grid in self._now.grids for segment in grid.cutter.flush()]
 
-    def _placed(self, audio: np.ndarray) -> list[_Placed]:
+    def _placed(self, audio: np.ndarray) -> list[Any]:
+        """What the model is to run of the next samples."""
         return [_Placed(grid, segment) for grid in self._now.grids for segment in grid.cutter.push(audio)]
 
-    def _advance(self, placed: Sequence[_Placed], keep: int = 0, ended: bool = False) -> Iterator[Stems]:
+    def _advance(self, placed: Sequence[Any], keep: int = 0, ended: bool = False) -> Iterator[Stems]:
         """Run the segments that fill a batch, all of them at the end, and give the stems that they complete."""
         now = self._now
         now.waiting += placed
@@ -164,8 +170,7 @@ class StemStream:
             yield from self._resampled(now, now.back.flush())
 
     def _model(self, batch: Sequence[_Placed]) -> None:
-        if self._cancel and self._cancel():
-            raise Cancelled("the separation was cancelled")
+        self._look_for_cancel()
         loud = [placed.segment.audio for placed in batch if placed.segment.audio.any()]
         outputs = iter(self._separator.run(np.stack(loud), self._rows)) if loud else iter(())
         for grid, segment in ((placed.grid, placed.segment) for placed in batch):
@@ -184,13 +189,19 @@ class StemStream:
             mean = blocks[0] if len(blocks) == 1 else torch.stack(blocks).mean(0)
             now.copies.append(_Copy(mean.flatten(0, 1)))
         while len(now.copies) > (keep if self._separator.device.type == "cuda" else 0):
-            block = now.copies.popleft().landed()
-            # A sum carries any NaN or infinity, and is ten times cheaper than looking at every sample.
-            if not np.isfinite(block.sum()):
-                raise NotFiniteError(
-                    f"the model gave NaN or infinite samples in {self._separator.precision}: {self._separator.advice}"
-                )
-            yield from self._resampled(now, now.back.push(block))
+            yield from self._resampled(now, now.back.push(self._finite(now.copies.popleft().landed())))
+
+    def _look_for_cancel(self) -> None:
+        if self._cancel and self._cancel():
+            raise Cancelled("the separation was cancelled")
+
+    def _finite(self, block: np.ndarray) -> np.ndarray:
+        # A sum carries any NaN or infinity, and is ten times cheaper than looking at every sample.
+        if not np.isfinite(block.sum()):
+            raise NotFiniteError(
+                f"the model gave NaN or infinite samples in {self._separator.precision}: {self._separator.advice}"
+            )
+        return block
 
     def _resampled(self, now: _State, block: np.ndarray) -> Iterator[Stems]:
         # There and back again may round up to one sample more than there was; only the last block can be cut.

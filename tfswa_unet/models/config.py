@@ -23,6 +23,7 @@ class Network(nn.Module):
     """A network whose stages and chains can recompute their activations; maps (b, c, n, f) → (b, c', n, f)."""
 
     config_type: ClassVar[type]
+    model_type: ClassVar[type | None] = None  # what wraps it, where that is no plain `SpectralModel`
 
     @property
     def checkpointing(self) -> bool:

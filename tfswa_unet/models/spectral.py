@@ -79,12 +79,20 @@ class SpectralModel(nn.Module):
 
     def masked(self, mixture: Tensor) -> Any:
         """What `spectra` gives, or the ratios that stand for it; training reads its losses off these."""
+        spectra = [transform.analyse(mixture) for transform in self.transforms]
+        return self._masked(spectra, self._scale(mixture, spectra[0]), mixture.shape[-1])
+
+    def _scale(self, mixture: Tensor, spectrum: Complex) -> Tensor:
+        """What the network sees a mixture (b, c, t), or its spectrogram, divided by: (b, 1, n or 1, 1)."""
+        return self.transforms[0].level(mixture)[:, None, None, None]
+
+    def _masked(self, spectra: Sequence[Any], scale: Tensor, length: int, *more: Any) -> Any:
+        """What `masked` gives, of spectrograms at all resolutions; `more` goes to the network."""
         c = self.model_config
-        spectrum, scale, seen = self.analyse(mixture)
-        full = unstack_subbands(self.maps(seen), c.subbands)
+        full = unstack_subbands(self.maps(self._seen(spectra, scale, length), *more), c.subbands)
         masks = full.unflatten(1, (self.heads, c.channels, self.mask.maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
-        stems = apply_mask(masks, spectrum, scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
+        stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
         kept = slice(len(c.stems))
         return Ratios(stems.ratio[:, kept], stems.mixture) if isinstance(stems, Ratios) else stems[:, kept]
 
@@ -92,17 +100,20 @@ class SpectralModel(nn.Module):
         """What the network is shown of mixtures (b, c, t).
 
         Returns:
-            their spectrograms (b, c, n, f), their levels (b,), and real maps (b, c·m, n, f) for each of `transforms`.
+            their spectrograms (b, c, n, f), what these are divided by, (b, 1, n or 1, 1), and real maps (b, c·m, n, f)
+            for each of `transforms`.
         """
         spectra = [transform.analyse(mixture) for transform in self.transforms]
-        scale, length = self.transforms[0].level(mixture), mixture.shape[-1]
-        features = [self._features(spectrum, scale[:, None, None, None]) for spectrum in spectra]
-        seen = [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
-        return spectra[0], scale, seen
+        scale = self._scale(mixture, spectra[0])
+        return spectra[0], scale, self._seen(spectra, scale, mixture.shape[-1])
 
-    def maps(self, seen: Sequence[Tensor]) -> Tensor:
+    def maps(self, seen: Sequence[Tensor], *more: Any) -> Tensor:
         """What the network answers to what `analyse` shows it, or to parts of that: maps (b, c', n, f / k)."""
-        return self.network(*(stack_subbands(each, self.model_config.subbands) for each in seen))
+        return self.network(*(stack_subbands(each, self.model_config.subbands) for each in seen), *more)
+
+    def _seen(self, spectra: Sequence[Any], scale: Tensor, length: int) -> list[Tensor]:
+        features = [self._features(spectrum, scale) for spectrum in spectra]
+        return [transform.within(maps, length) for transform, maps in zip(self.transforms, features, strict=True)]
 
     def soften(self, temperature: float) -> None:
         """Divide the logits of masks by `temperature`, in the last weights: above 1, less is given wholly to one stem.
@@ -170,4 +181,5 @@ def build(values: Mapping[str, Any]) -> SpectralModel:
     config = from_values(ModelConfig, values, "model")
     network = NETWORKS[config.architecture]
     sizes = from_values(network.config_type, config.network, "model.network")
-    return SpectralModel(config, network(config.maps_in, config.maps_out, config.bins, sizes))
+    wrapper = network.model_type or SpectralModel
+    return wrapper(config, network(config.maps_in, config.maps_out, config.bins, sizes))

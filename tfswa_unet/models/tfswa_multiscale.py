@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.models.config import NETWORKS
-from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig, make_stage
+from tfswa_unet.models.tfswa_unet import TFSWAUNet, TFSWAUNetConfig, initialise, make_stage
 from tfswa_unet.nn import PatchStem
 from tfswa_unet.nn.conv import Patch
 
@@ -100,7 +100,7 @@ class TFSWAMultiscale(TFSWAUNet):
         self.streams = nn.ModuleList(
             Stream(maps_in, columns, config.patch_at(scale), config) for scale in config.scales
         )
-        self._initialise()
+        initialise(self)
 
     def forward(self, maps: Tensor, *scaled: Tensor) -> Tensor:
         n = maps.shape[2]

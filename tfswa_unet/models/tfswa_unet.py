@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.models.config import NETWORKS, Network
-from tfswa_unet.nn import BlockForm, ConvHead, ConvStem, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
+from tfswa_unet.nn import BlockForm, CausalBlock, ConvHead, ConvStem, Down, PatchHead, PatchStem, Stage, TFSWABlock, Up
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class TFSWAUNet(Network):
         self.bottleneck = make_stage(config, stages, skip=False)
         self.ups = nn.ModuleList(Up(widths[i + 1], widths[i]) for i in reversed(range(stages)))
         self.decoder = nn.ModuleList(make_stage(config, i, skip=True) for i in reversed(range(stages)))
-        self._initialise()
+        initialise(self)
 
     def forward(self, maps: Tensor) -> Tensor:
         n = maps.shape[2]
@@ -123,23 +123,24 @@ class TFSWAUNet(Network):
     def last_layers(self) -> list[nn.Module]:
         return [self.head.project]  # type: ignore[list-item]
 
-    def _initialise(self) -> None:
-        """Small normal weights; what joins the residual stream starts at zero, so that every block begins as identity.
 
-        Attention thereby adds to what the convolutions learn first, and never stands in their way.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
-                nn.init.zeros_(module.bias)
-        for block in self.modules():
-            if isinstance(block, TFSWABlock):
-                for last in (*block.attention.last_layers(), block.mlp.contract):
-                    nn.init.zeros_(last.weight)
-        if self.frequency_embedding is not None:
-            # Beside a constant tokens keep their level through the blocks' norms, which would make loud and soft
-            # frames look alike.
-            nn.init.normal_(self.frequency_embedding, std=0.3)
+def initialise(network: Any) -> None:
+    """Small normal weights; what joins the residual stream starts at zero, so that every block begins as identity.
+
+    Attention thereby adds to what the convolutions learn first, and never stands in their way.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
+            nn.init.zeros_(module.bias)
+    for block in network.modules():
+        if isinstance(block, TFSWABlock | CausalBlock):
+            for last in (*block.attention.last_layers(), block.mlp.contract):
+                nn.init.zeros_(last.weight)
+    if network.frequency_embedding is not None:
+        # Beside a constant tokens keep their level through the blocks' norms, which would make loud and soft
+        # frames look alike.
+        nn.init.normal_(network.frequency_embedding, std=0.3)
 
 
 def make_stage(config: TFSWAUNetConfig, index: int, skip: bool) -> Stage:

@@ -2,6 +2,7 @@
 
 from tfswa_unet.nn.attention import SequenceAttention, WindowAttention, attend, merge_windows, partition_windows
 from tfswa_unet.nn.block import BlockForm, LocalMLP, ParallelAttention, SerialAttention, Stage, TFSWABlock
+from tfswa_unet.nn.causal import CausalBlock, CausalForm, CausalHead, CausalStem, FrameMemory, with_past
 from tfswa_unet.nn.conv import (
     RCM,
     Chain,
@@ -37,6 +38,12 @@ __all__ = [
     "Down",
     "Up",
     "Chain",
+    "FrameMemory",
+    "with_past",
+    "CausalForm",
+    "CausalStem",
+    "CausalBlock",
+    "CausalHead",
     "RCM",
     "TokenRCM",
     "ConvBlock",

@@ -17,7 +17,7 @@ Patch = tuple[int, int]  # frames and bins
 
 
 class Chain(nn.Sequential):
-    """Layers of one input and one output in a row.
+    """Layers of one input and one output in a row; whatever else is given goes to each of them.
 
     With `checkpointing`, training keeps the input of each layer only and runs it again in the backward pass: less
     memory for one more forward pass, the same gradients and running statistics. Source: arXiv 1604.06174.
@@ -25,12 +25,12 @@ class Chain(nn.Sequential):
 
     checkpointing = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *more: Any) -> Tensor:
         for layer in self:
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, use_reentrant=False, context_fn=partial(_contexts, layer))
+                x = checkpoint(layer, x, *more, use_reentrant=False, context_fn=partial(_contexts, layer))
             else:
-                x = layer(x)
+                x = layer(x, *more)
         return x
 
 

@@ -196,7 +196,7 @@ class PretrainingModule(TrainingModule):
         with _kept_output(model.network.bottleneck) as kept:  # type: ignore[arg-type]
             maps = model.maps(shown)
         predicted = unstack_subbands(self.predict(maps), model.model_config.subbands).float()
-        unit = 2 / model.model_config.n_fft**0.5 / scale[:, None, None, None]  # as the network's features have it
+        unit = 2 / model.model_config.n_fft**0.5 / scale  # as the network's features have it
         truth = (spectrum.abs() * unit + FLOOR).log10()
         where = hidden.expand_as(truth)
         # Nothing is hidden where that has no weight: 0.
