@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from tests.export.conftest import RATE, small
-from tfswa_unet import audio
+from tests.models.conftest import awake
+from tfswa_unet import audio, models
 from tfswa_unet.bench.forward import measure
 from tfswa_unet.bench.settings import ForwardSetting
 from tfswa_unet.bundle import fingerprint, load_model, save_bundle

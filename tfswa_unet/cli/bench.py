@@ -90,8 +90,10 @@ def run(args: argparse.Namespace) -> int:
 
     measure = import_module(f"tfswa_unet.bench.{args.what}").measure
     setting = BENCHMARKS[args.what]
-    has_model = issubclass(setting, ModelSetting)
-    measured = _of_models(args, setting, measure) if has_model else measure(_given(args, setting))
+    if issubclass(setting, ModelSetting):
+        measured = _of_models(args, setting, measure)
+    else:
+        measured = measure(_given(args, setting))
     if not hasattr(setting, "out"):  # whose file holds the same numbers
         measured = rounded(measured)
     if args.json:

@@ -186,7 +186,7 @@ def _separation(config: TrainConfig, model: dict[str, Any], sharded: bool) -> Tr
     return kind(model, config.loss or {}, *_common(config), activity=config.activity)
 
 
-def _common(config: TrainConfig) -> tuple[Any, ...]:
+def _common(config: TrainConfig) -> Any:
     """What modules of all tasks take."""
     return (
         config.optimizer,
