@@ -157,7 +157,7 @@ def _pretraining(config: TrainConfig, model: dict[str, Any], sharded: bool) -> T
     for why, value in refused.items():
         if value:
             raise ConfigError(f"task=pretrain {why}")
-    module = PretrainingModule(model, config.task, *_common(config))
+    module = PretrainingModule(model, config.task, **_common(config))
     if module.task.contrastive.weight and config.data["batch_size"] < 2:
         raise ConfigError(
             "task.contrastive tells the songs of a batch apart: set data.batch_size to 2 or more, or "
@@ -183,21 +183,21 @@ def _separation(config: TrainConfig, model: dict[str, Any], sharded: bool) -> Tr
             "activity=none, or train by another strategy"
         )
     kind = ShardedModule if sharded else SeparationModule
-    return kind(model, config.loss or {}, *_common(config), activity=config.activity)
+    return kind(model, config.loss or {}, **_common(config), activity=config.activity)
 
 
-def _common(config: TrainConfig) -> Any:
+def _common(config: TrainConfig) -> dict[str, Any]:
     """What modules of all tasks take."""
-    return (
-        config.optimizer,
-        config.scheduler,
-        config.augmentation or {},
-        config.trainer.gradient_clip,
-        config.trainer.max_skipped,
-        config.strategy.gradient_checkpointing,
-        config.strategy.compile,
-        config.seed,
-    )
+    return {
+        "optimizer": config.optimizer,
+        "scheduler": config.scheduler,
+        "augmentation": config.augmentation or {},
+        "gradient_clip": config.trainer.gradient_clip,
+        "max_skipped": config.trainer.max_skipped,
+        "gradient_checkpointing": config.strategy.gradient_checkpointing,
+        "compile": config.strategy.compile,
+        "seed": config.seed,
+    }
 
 
 def take_weights(model: nn.Module, path: str, strict: bool) -> None:
