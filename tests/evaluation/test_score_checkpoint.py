@@ -62,6 +62,7 @@ def settings(files, tmp_path):
         "segment": 1.0,
         "overlap": 0.2,
         "batch": None,
+        "wiener": False,
         "paths": {},
     }
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from tests.audio.sounds import chirp
 from tfswa_unet import audio
-from tfswa_unet.cli import main, separate
+from tfswa_unet.cli import main
 from tfswa_unet.inference import Separator, separate_files
 
 COUNT = int(os.environ.get("FUZZ_FILES", "300"))
@@ -60,7 +60,7 @@ def damage(generator, whole):
 def command(monkeypatch):
     """Run `tfswa separate` with the separator of these tests, and give its exit status and its summary."""
     separator = Separator(Halves(), device="cpu", segment_seconds=1, overlap_seconds=0.1, precision="fp32")
-    monkeypatch.setattr(separate, "_separator", lambda args: separator)
+    monkeypatch.setattr(Separator, "load", classmethod(lambda cls, *_, **__: separator))
 
     def run(songs, out, capsys):
         status = main(["separate", *map(str, songs), "-o", str(out), "--model", "halves", "--json"])

@@ -248,6 +248,7 @@ def _kill_with_children(pid):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("FUZZ_TRIALS" not in os.environ, reason="takes a minute: make fuzz runs it")
 def test_a_sweep_of_ddp_runs_is_killed_and_goes_on(make_config, songs, tmp_path):
     settings = [f"sweep.trials={TRIALS}", "sweep.startup_trials=2", "~sweep.space.scheduler"]
     small = [

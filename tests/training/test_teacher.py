@@ -152,8 +152,8 @@ def test_a_teacher_without_a_stem(bundles):
 
 def test_mixtures_without_a_teacher_or_without_songs_to_validate_with(config, music, bundles, tmp_path):
     choice, roots = music
-    with pytest.raises(ConfigError, match=r"^There are songs without stems, mixtures alone: give teacher=, a model"):
+    with pytest.raises(DataError, match=r"have no stems, from which is learned here: .* by teacher=MODEL"):
         build_run(config(*choice, *roots), tmp_path)
     alone = ["data=unlabelled", roots[0], "data.root=null", f"teacher={bundles()}"]
-    with pytest.raises(DataError, match=r" has no songs to validate with, since mixtures have no stems: add some that"):
+    with pytest.raises(DataError, match=r"^There are no songs with stems to validate with: add some, as in data="):
         build_run(config(*alone), tmp_path)

@@ -38,6 +38,7 @@ EXAMPLES = """\
   tfswa separate album/ --model model.safetensors --device cuda:1 --precision fp32 --batch 16
   tfswa separate album/ --preset best --batch auto                      more passes, better stems; or fast
   tfswa separate album/ --model model.safetensors --segment 8 --overlap 2 --shifts 2 --threads 4 --compile
+  tfswa separate song.mp3 --model model.safetensors --wiener            instruments that are panned apart
   tfswa separate "album/**/*.flac" --on-error stop                      a pattern; the first bad song ends it
   tfswa separate song.mp3 -o - --stems vocals | ffplay -                one stem to standard output, as wav
   ffmpeg -i URL -f s16le -ar 44100 -ac 2 - | tfswa separate - --raw 44100,2,s16le -o - --two-stems vocals | ffplay -

@@ -183,7 +183,7 @@ class SegmentDataModule(L.LightningDataModule):
     def _assemble(self, tracks: Tracks, tempo_keys: Sequence[TempoKey] | None) -> None:
         config = self.config
         self.training = SegmentDataset(
-            unlabelled(tracks["train"]) if self.mixtures else tracks["train"],
+            tracks["train"],
             PLAN if self.mixtures else self.plan,
             config.seconds,
             self.rate,
@@ -195,25 +195,15 @@ class SegmentDataModule(L.LightningDataModule):
             tempo_keys,
             self.augmentation if len(self.augmentation) else None,
         )
-        labelled = [track for track in tracks["valid"] if track.sources]
-        if self.mixtures and not labelled:
-            raise DataError(
-                "There are no songs with stems to validate with: add some, as in data=[unlabelled,folders] "
-                "data.sets.folders.root=SONGS."
-            )
         self.validation = ValidationTracks(
-            labelled if self.mixtures else tracks["valid"],
-            self.plan,
-            config.validation_seconds,
-            self.rate,
-            self.channels,
-            config.on_error,
+            tracks["valid"], self.plan, config.validation_seconds, self.rate, self.channels, config.on_error
         )
 
     def _indexed(self) -> Tracks:
         """All tracks, their files opened."""
         probe = audio.probe if self._cache is None else self._cache.probe
-        return {split: load_data(self.sets, split, on_error=self.config.on_error, probe=probe) for split in SPLITS}
+        on_error = self.config.on_error
+        return self._chosen({split: load_data(self.sets, split, on_error=on_error, probe=probe) for split in SPLITS})
 
     def _foreseen(self) -> Tracks:
         """All tracks as they will be when the missing songs are made."""
@@ -223,7 +213,20 @@ class SegmentDataModule(L.LightningDataModule):
         tracks = {split: [track for track in made if track.split == split] for split in SPLITS}
         for split in SPLITS:
             tracks[split] += index([song for song in songs if song.split == split], self.config.on_error)
-        return tracks
+        return self._chosen(tracks)
+
+    def _chosen(self, tracks: Tracks) -> Tracks:
+        """The same tracks; where mixtures are learned from, those without stems all train, as nothing scores them."""
+        if not self.mixtures:
+            return tracks
+        labelled = [track for track in tracks["valid"] if track.sources]
+        if not labelled:
+            raise DataError(
+                "There are no songs with stems to validate with: add some, as in data=[unlabelled,folders] "
+                "data.sets.folders.root=SONGS."
+            )
+        alone = [track for track in tracks["valid"] if not track.sources]
+        return {"train": unlabelled([*tracks["train"], *alone]), "valid": labelled}
 
     def _cached(self, tracks: Tracks) -> Tracks:
         """The same tracks, read from the cache where there is one."""
