@@ -49,8 +49,8 @@ browser: install  ## install Chromium and what drives it, for the tests of pages
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]' --constraint constraints.txt
 
-fuzz: install  ## separate 3,000 damaged audio files, break 40 runs and a sweep of 6 off
-	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py $(ARGS)
+fuzz: install  ## separate 3,000 damaged audio files, break 40 runs, a sweep of 6 and services 30 times off
+	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 FUZZ_KILLS=10 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py tests/service/test_killed.py $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .
