@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def page(chromium, served, request, tmp_path):  # noqa: F811
     assert said == []
 
 
+def until(view, true, seconds=20):
+    """Wait for what is true in the page, whose policy refuses the polling of wait_for_function."""
+    deadline = time.monotonic() + seconds
+    while not view.evaluate(true):
+        assert time.monotonic() < deadline, true
+        view.wait_for_timeout(50)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_song_is_separated_heard_and_taken(page, tmp_path, width):
     song = tmp_path / "<img src=x onerror=document.title='bad'>.wav"
@@ -49,7 +58,7 @@ def test_a_song_is_separated_heard_and_taken(page, tmp_path, width):
     assert view.locator("#jobs .name").inner_text() == song.name
     assert view.title() == "Stems"
     view.get_by_role("button", name="Play").click(timeout=60_000)
-    view.wait_for_function(f"({STATE})().at > 0.2")
+    until(view, f"({STATE})().at > 0.2")
     view.get_by_role("button", name="mute drums").click()
     view.get_by_role("slider", name="volume of bass").fill("0.5")
     gains = view.evaluate(STATE)["gains"]
@@ -83,4 +92,4 @@ def test_a_job_is_cancelled_and_a_bad_file_is_named(page, tmp_path):
     view.locator("li", has_text="bad.mp3").locator(".state", has_text="bad.mp3: ").wait_for(timeout=60_000)
     assert view.locator("#jobs > li").count() == 1
     view.get_by_role("button", name="Delete").click()
-    view.wait_for_function("document.querySelectorAll('#jobs > li').length === 0")
+    until(view, "document.querySelectorAll('#jobs > li').length === 0")
