@@ -63,8 +63,8 @@ web/node_modules: web/package.json
 	cd web && npm install --silent
 	@touch $@
 
-fuzz: install  ## separate 3,000 damaged audio files, break 40 runs and a sweep of 6 off, run what takes long
-	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py tests/export $(ARGS)
+fuzz: install  ## separate 3,000 damaged audio files, break 40 runs, a sweep of 6 and services 30 times off
+	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 FUZZ_KILLS=10 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py tests/export tests/service/test_killed.py $(ARGS)
 
 lint: install  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -228,7 +228,7 @@ def compose_values(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A whole configuration as plain values, resolved, as `python train.py` or `python eval.py` makes it.
 
     Args:
-        name: "train" or "eval".
+        name: "train", "eval" or "serve".
         overrides: as on their command lines, such as "model=tfswa_tiny".
 
     Raises:
@@ -236,6 +236,21 @@ def compose_values(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         ConfigError: for a value that has to be given and is not.
     """
     return plain(_compose(name, overrides))
+
+
+def command_values(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """`compose_values` for a command of `tfswa` that takes KEY=VALUE.
+
+    Raises:
+        ConfigError: for overrides that cannot be read, and keys that conf/NAME.yaml lacks.
+    """
+    from hydra.errors import HydraException
+
+    try:
+        return compose_values(name, overrides)
+    except HydraException as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(f"a setting cannot be read ({said}): write KEY=VALUE with keys of conf/{name}.yaml") from None
 
 
 def plain(config: Any, resolve: bool = True) -> dict[str, Any]:

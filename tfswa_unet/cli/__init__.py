@@ -38,6 +38,7 @@ COMMANDS = {
         "lay a folder of evaluations out as one page: a table, and quality by cost",
     ),
     "data": ("data", "make, check and prepare data sets to train on"),
+    "serve": ("serve", "serve separation to others: a queue of jobs, streams and a page"),
     "bench": (
         "bench",
         "measure speed, memory and learning: of a model, of training, of its data, of whole songs, beside others",
