@@ -54,7 +54,7 @@ LIBRARIES = {
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
-    "sqlalchemy": {"service"},
+    "sqlalchemy": {"service", "training"},
     "prometheus_client": {"service"},
     "onnx": {"export"},
     "onnxscript": {"export"},

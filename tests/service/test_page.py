@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages.conftest import chromium  # noqa: F401
 from tests.service.conftest import sound
 from tfswa_unet import audio
 
@@ -16,7 +15,7 @@ STATE = "() => [...rows.values()][0].player.state()"
 
 
 @pytest.fixture
-def page(chromium, served, request, tmp_path):  # noqa: F811
+def page(chromium, served, request, tmp_path):
     """Open the page at a width; the console has to stay empty."""
     troubles, opened = [], []
 

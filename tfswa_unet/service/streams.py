@@ -27,7 +27,7 @@ from tfswa_unet.inference.separator import Separator
 LOG = logging.getLogger("tfswa.streams")
 HEAD = struct.Struct("!cI")
 TEXT, SAMPLES = b"T", b"S"
-FORMATS = {"f32le": np.dtype("<f4"), "s16le": np.dtype("<i2")}
+FORMATS: Mapping[str, np.dtype[Any]] = {"f32le": np.dtype("<f4"), "s16le": np.dtype("<i2")}
 FULL_SCALE = 1 << 15  # of 16-bit samples
 MOST_BYTES = 1 << 20  # of one message of a client
 POLICY, TOO_MANY, OVER = 1008, 1013, 1000  # why a WebSocket is closed (RFC 6455 section 7.4.1, and IANA's list)

@@ -161,7 +161,7 @@ class Worker:
             **job.options,
         )
         mixture.unlink()
-        files = {stem: f"{run.name}/{path.name}" for stem, path in result.files.items()}
+        files = {stem: f"{run.name}/{Path(path).name}" for stem, path in result.files.items()}
         plain = result.plain()
         named = {key: plain[key] for key in ("seconds", "elapsed", "rtf", "null_db", "gain")}
         what = {"rate": decoded.rate, "channels": decoded.channels, "codec": decoded.codec}
