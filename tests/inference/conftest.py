@@ -63,3 +63,16 @@ def noise():
         return (0.1 * np.random.default_rng(seed).standard_normal((channels, length))).astype(np.float32)
 
     return make
+
+
+def streamed(separator, mixture, rate, block, **options):
+    """All that a stream gives of blocks of so many samples, and how many samples it was late at most."""
+    late = given = 0
+    parts = []
+    with separator.stream(rate, len(mixture), **options) as stream:
+        for i in range(0, mixture.shape[1], block):
+            late = max(late, min(i + block, mixture.shape[1]) - given)
+            parts.append(stream.push(mixture[:, i : i + block]))
+            given += next(iter(parts[-1].values())).shape[1]
+        parts.append(stream.finish())
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}, late

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.inference.conftest import streamed
 from tfswa_unet import audio, models
 from tfswa_unet.errors import AudioError, ConfigError
 from tfswa_unet.inference import Cancelled, Separator
@@ -21,19 +22,6 @@ def make(model, **settings):
     return Separator(
         model, **{"device": "cpu", "segment_seconds": 0.5, "overlap_seconds": 0.1, "precision": "fp32", **settings}
     )
-
-
-def streamed(separator, mixture, rate, block, **options):
-    """All that a stream gives of blocks of so many samples, and how many samples it was late at most."""
-    late = given = 0
-    parts = []
-    with separator.stream(rate, len(mixture), **options) as stream:
-        for i in range(0, mixture.shape[1], block):
-            late = max(late, min(i + block, mixture.shape[1]) - given)
-            parts.append(stream.push(mixture[:, i : i + block]))
-            given += next(iter(parts[-1].values())).shape[1]
-        parts.append(stream.finish())
-    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}, late
 
 
 @pytest.mark.parametrize(("rate", "block", "shifts"), [(RATE, 333, 1), (11025, 5000, 1), (RATE, 333, 3)])

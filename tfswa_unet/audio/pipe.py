@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -53,6 +53,33 @@ class RawFormat:
             )
         return cls(int(rate), int(channels), samples)
 
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """The type of one sample."""
+        return np.dtype(RAW_FORMATS[self.samples])
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of a sample of all channels."""
+        return self.kind.itemsize * self.channels
+
+    def decoded(self, data: bytes) -> np.ndarray:
+        """Whole frames as a block (c, t) float32, full scale ±1."""
+        samples, kind = np.frombuffer(data, self.kind).reshape(-1, self.channels).T, self.kind
+        if kind.kind == "f":
+            return samples.astype(np.float32)
+        half = 2.0 ** (8 * kind.itemsize - 1)
+        return ((samples - (half if kind.kind == "u" else 0.0)) / half).astype(np.float32)
+
+    def encoded(self, block: np.ndarray) -> bytes:
+        """A block (c, t) as interleaved samples; integers are rounded and cut at full scale."""
+        frames, kind = np.ascontiguousarray(block.T), self.kind
+        if kind.kind != "f":
+            half = 2.0 ** (8 * kind.itemsize - 1)
+            numbers = np.rint(frames.astype(np.float64) * half).clip(-half, half - 1)
+            frames = numbers + (half if kind.kind == "u" else 0.0)
+        return frames.astype(kind).tobytes()
+
 
 class PipeReader:
     """Audio that is read from a pipe once, front to back; `info.length` is 0, since nobody knows it.
@@ -95,18 +122,12 @@ class PipeReader:
             raise AudioError(f"{STDIN}: holds 0 samples where audio is expected: check what writes into the pipe")
 
     def _raw(self, raw: RawFormat) -> Iterator[np.ndarray]:
-        kind = np.dtype(RAW_FORMATS[raw.samples])
-        frame, rest = kind.itemsize * raw.channels, b""
+        rest = b""
         while data := self._file.read(READ_BYTES):
             data = rest + data
-            whole = len(data) // frame * frame
+            whole = len(data) // raw.frame_bytes * raw.frame_bytes
             rest = data[whole:]
-            samples = np.frombuffer(data[:whole], kind).reshape(-1, raw.channels).T
-            if kind.kind == "f":
-                yield samples.astype(np.float32)
-            else:
-                half = 2.0 ** (8 * kind.itemsize - 1)
-                yield ((samples - (half if kind.kind == "u" else 0.0)) / half).astype(np.float32)
+            yield raw.decoded(data[:whole])
 
     def _open(self) -> InputContainer:
         import av
@@ -202,16 +223,11 @@ class RawWriter:
     """
 
     def __init__(self, file: BinaryIO, raw: RawFormat) -> None:
-        self._file, self._kind = file, np.dtype(RAW_FORMATS[raw.samples])
+        self._file, self._raw = file, raw
 
     def write(self, block: np.ndarray) -> None:
         """Append a block (c, t)."""
-        frames = np.ascontiguousarray(block.T)
-        if self._kind.kind != "f":
-            half = 2.0 ** (8 * self._kind.itemsize - 1)
-            numbers = np.rint(frames.astype(np.float64) * half).clip(-half, half - 1)
-            frames = numbers + (half if self._kind.kind == "u" else 0.0)
-        self._file.write(frames.astype(self._kind).tobytes())
+        self._file.write(self._raw.encoded(block))
         self._file.flush()
 
 

@@ -10,12 +10,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from tfswa_unet.errors import UserError
+from tfswa_unet.errors import ConfigError, UserError
 
 # Where each command is, and its line in the help.
 COMMANDS = {
@@ -113,6 +114,15 @@ def add_offline(parser: argparse.ArgumentParser) -> None:
     """Add the option of commands that take a model by name; `main` acts on it."""
     told = "fetch no model: take what the cache has, as HF_HUB_OFFLINE=1 in the environment does"
     parser.add_argument("--offline", action="store_true", help=told)
+
+
+@contextmanager
+def writing(out: Path, option: str = "-o") -> Iterator[None]:
+    """Write a command's file inside; raises ConfigError where that cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error.strerror}): give {option} another file") from error
 
 
 def _offline(wanted: bool) -> AbstractContextManager[None]:

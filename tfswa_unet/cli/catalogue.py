@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfswa_unet.cli import MODEL_KINDS, add_offline
+from tfswa_unet.cli import MODEL_KINDS, add_offline, writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,6 @@ class Card:
         """Print or write the card."""
         from tfswa_unet.bundle import find_model
         from tfswa_unet.catalogue import exported_card, model_card
-        from tfswa_unet.errors import ConfigError
         from tfswa_unet.files import write_text
         from tfswa_unet.inference.exported import READERS, load_exported
 
@@ -92,10 +91,8 @@ class Card:
         if args.out is None:
             print(card, end="")
             return 0
-        try:
+        with writing(args.out):
             write_text(args.out, card)
-        except OSError as error:
-            raise ConfigError(f"{args.out} cannot be written ({error.strerror}): give -o another file") from error
         print(args.out)
         return 0
 
@@ -131,11 +128,8 @@ class Pull:
         print(f"{path}: {', '.join(model.stems)} at {model.rate} Hz, {path.stat().st_size / 1e6:.1f} MB")
         print(f"sha256={content_hash(path)}")
         if args.out:
-            try:
-                with replacing(args.out) as temporary:
-                    shutil.copyfile(path, temporary)
-            except OSError as error:
-                raise ConfigError(f"{args.out} cannot be written ({error.strerror}): give -o another file") from error
+            with writing(args.out), replacing(args.out) as temporary:
+                shutil.copyfile(path, temporary)
             print(args.out)
         return 0
 

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfswa_unet.cli import writing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -74,16 +76,13 @@ class Results:
     @staticmethod
     def run(args: argparse.Namespace) -> int:
         """Write the page."""
-        from tfswa_unet.errors import ConfigError
         from tfswa_unet.evaluation.results import find_results, results_page
         from tfswa_unet.files import write_text
 
         found = find_results(args.root)
         text = results_page(args.root, found, published=not args.no_published)
-        try:
+        with writing(args.out):
             write_text(args.out, text)
-        except OSError as error:
-            raise ConfigError(f"{args.out} cannot be written ({error.strerror}): give -o another file") from error
         print(f"{len(found)} evaluations: {args.out}")
         return 0
 

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfswa_unet.cli import writing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -31,16 +33,13 @@ def run(args: argparse.Namespace) -> int:
     """Print a line a run, the best first, and write the page."""
     from dataclasses import asdict
 
-    from tfswa_unet.errors import ConfigError
     from tfswa_unet.files import write_text
     from tfswa_unet.training.runs import list_runs, runs_page, unusual
 
     found = list_runs(args.root)
     if args.html:
-        try:
+        with writing(args.html, "--html"):
             write_text(args.html, runs_page(args.root, found))
-        except OSError as error:
-            raise ConfigError(f"{args.html} cannot be written ({error.strerror}): give --html another file") from error
     if args.json:
         print(json.dumps([{k: v for k, v in asdict(each).items() if k != "curves"} for each in found], indent=2))
         return 0

@@ -245,6 +245,7 @@ def overlap_add(cut: Tensor, hop: int) -> Tensor:
 # Cached outside inference mode, or the first inference would leave tensors that training cannot use.
 @lru_cache(maxsize=16)
 def hann(n_fft: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Periodic Hann window (n_fft,), made once."""
     with torch.inference_mode(False):
         return torch.hann_window(n_fft, device=device, dtype=dtype)
 

@@ -35,7 +35,8 @@ def wiener_filter(mixture: Tensor, stems: Tensor) -> Tensor:
     spectra = stft(torch.cat([stems, rest], dim=1), N_FFT, HOP)
     powers = spectra.abs().square().mean(2)
     covariances = spatial_covariances(spectra, powers)
-    filtered = apply_filter(stft(mixture, N_FFT, HOP), powers.pow(POWER), covariances)
+    # The spectra sum to the mixture's, as the signals do.
+    filtered = apply_filter(spectra.sum(1), powers.pow(POWER), covariances)
     return istft(filtered[:, :-1], N_FFT, HOP, length)
 
 

@@ -92,7 +92,7 @@ class SpectralModel(nn.Module):
         full = unstack_subbands(self.maps(self._seen(spectra, scale, length), *more), c.subbands)
         masks = full.unflatten(1, (self.heads, c.channels, self.mask.maps))
         # Stems given as magnitudes or spectra come in the units that the features have.
-        stems = apply_mask(masks, spectra[0], scale / _unit(c.n_fft), self.mask, c.sums_to_mixture)
+        stems = apply_mask(masks, spectra[0], scale / noise_unit(c.n_fft), self.mask, c.sums_to_mixture)
         kept = slice(len(c.stems))
         return Ratios(stems.ratio[:, kept], stems.mixture) if isinstance(stems, Ratios) else stems[:, kept]
 
@@ -151,7 +151,7 @@ class SpectralModel(nn.Module):
         Music falls by 60 dB from its low bins to its high ones, which log(1 + compression · |X| / scale) evens out.
         """
         c = self.model_config
-        unit = _unit(2 * spectrum.shape[-1] - 2)
+        unit = noise_unit(2 * spectrum.shape[-1] - 2)
         magnitude = spectrum.abs() / scale + 1e-6
         if c.compression:
             compressed = (1 + magnitude * (c.compression * unit)).log() / math.log(1 + c.compression)
@@ -167,7 +167,7 @@ class SpectralModel(nn.Module):
         return torch.stack(maps, dim=2).flatten(1, 2)
 
 
-def _unit(n_fft: int) -> float:
+def noise_unit(n_fft: int) -> float:
     """Brings the bins of noise of unit level near one."""
     return 2 / n_fft**0.5
 

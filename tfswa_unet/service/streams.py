@@ -21,39 +21,26 @@ from typing import Any
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 
+from tfswa_unet.audio import RawFormat
 from tfswa_unet.errors import ConfigError, UserError
 from tfswa_unet.inference.separator import Separator
 
 LOG = logging.getLogger("tfswa.streams")
 HEAD = struct.Struct("!cI")
 TEXT, SAMPLES = b"T", b"S"
-FORMATS: Mapping[str, np.dtype[Any]] = {"f32le": np.dtype("<f4"), "s16le": np.dtype("<i2")}
-FULL_SCALE = 1 << 15  # of 16-bit samples
+FORMATS = ("f32le", "s16le")  # of those of `RawFormat`
 MOST_BYTES = 1 << 20  # of one message of a client
 POLICY, TOO_MANY, OVER = 1008, 1013, 1000  # why a WebSocket is closed (RFC 6455 section 7.4.1, and IANA's list)
 
 
-def samples_of(body: bytes, format: str, channels: int) -> np.ndarray:
+def samples_of(body: bytes, raw: RawFormat) -> np.ndarray:
     """Interleaved samples as (c, t) float32; raises ConfigError where they are no whole frames."""
-    kind = FORMATS[format]
-    if len(body) % (kind.itemsize * channels):
+    if len(body) % raw.frame_bytes:
         raise ConfigError(
-            f"a message of {len(body)} bytes holds no whole frames of {channels} channels of {format}: "
-            f"send multiples of {kind.itemsize * channels} bytes"
+            f"a message of {len(body)} bytes holds no whole frames of {raw.channels} channels of {raw.samples}: "
+            f"send multiples of {raw.frame_bytes} bytes"
         )
-    frames = np.frombuffer(body, kind).reshape(-1, channels).T.astype(np.float32)
-    return frames / FULL_SCALE if format == "s16le" else frames
-
-
-def body_of(stems: Mapping[str, np.ndarray], format: str) -> bytes:
-    """Stems (c, t), one after the other, each as interleaved samples; 16 bits are rounded and cut at full scale."""
-    parts = []
-    for stem in stems.values():
-        frames = np.ascontiguousarray(stem.T)
-        if format == "s16le":
-            frames = np.rint(frames * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1)
-        parts.append(frames.astype(FORMATS[format]).tobytes())
-    return b"".join(parts)
+    return raw.decoded(body)
 
 
 class StreamServer:
@@ -113,23 +100,23 @@ class StreamServer:
         if not asked:
             _write(file, TEXT, self._facts)
             return
-        format, rate, channels = asked["format"], asked["rate"], asked["channels"]
+        raw = RawFormat(asked["rate"], asked["channels"], asked["format"])
         sent = 0
-        with self._separator.stream(rate, channels, stems=asked["stems"]) as stream:
-            hello = {"stems": list(stream.names), "rate": rate, "channels": channels, "format": format}
+        with self._separator.stream(raw.rate, raw.channels, stems=asked["stems"]) as stream:
+            hello = {"stems": list(stream.names), "rate": raw.rate, "channels": raw.channels, "format": raw.samples}
             _write(file, TEXT, {**hello, "latency": round(stream.latency, 3)})
             received = 0
             while True:
                 kind, body = _read(file)
                 ended = kind == TEXT
-                block = samples_of(body, format, channels) if not ended else None
+                block = samples_of(body, raw) if not ended else None
                 received += 0 if block is None else block.shape[1]
-                if received > self._most * rate:
+                if received > self._most * raw.rate:
                     raise ConfigError(f"the stream is longer than {self._most:g} s: begin another")
                 stems = stream.finish() if block is None else stream.push(block)
                 length = next(iter(stems.values())).shape[1]
                 if length:
-                    _write(file, SAMPLES, body_of(stems, format))
+                    _write(file, SAMPLES, b"".join(map(raw.encoded, stems.values())))
                     sent += length
                 if ended:
                     _write(file, TEXT, {"end": True, "samples": sent})

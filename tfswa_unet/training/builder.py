@@ -25,7 +25,7 @@ from tfswa_unet.evaluation.report import commit
 from tfswa_unet.songs.making import sources_of
 from tfswa_unet.training.callbacks import make_callbacks, make_loggers
 from tfswa_unet.training.checkpoints import CheckpointFiles, Pieces
-from tfswa_unet.training.config import TrainConfig
+from tfswa_unet.training.config import PRETRAIN, SEPARATION, TrainConfig
 from tfswa_unet.training.datamodule import LoaderConfig, SegmentDataModule
 from tfswa_unet.training.module import SeparationModule, TrainingModule
 from tfswa_unet.training.optimization import Monitor
@@ -35,7 +35,6 @@ from tfswa_unet.training.sharding import ShardedModule, ShardedStrategy
 from tfswa_unet.training.teacher import Teacher
 
 OURS = ("gradient_clip", "max_skipped")  # of conf/trainer; the rest is Lightning's
-SEPARATION, PRETRAIN = "separation", "pretrain"  # tasks
 SHARDED = "fsdp"  # of strategy.kind; the rest are Lightning's here too
 
 

@@ -102,6 +102,9 @@ class PathsConfig:
     cache: str
 
 
+SEPARATION, PRETRAIN = "separation", "pretrain"  # tasks
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """A whole training configuration.

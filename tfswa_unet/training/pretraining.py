@@ -20,6 +20,7 @@ from tfswa_unet.dsp import Complex, unstack_subbands
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.models import SpectralModel
 from tfswa_unet.models.config import FEATURE_MAPS
+from tfswa_unet.models.spectral import noise_unit
 from tfswa_unet.training.datamodule import SegmentDataModule, Tracks
 from tfswa_unet.training.module import TrainingModule
 from tfswa_unet.training.optimization import Monitor
@@ -80,11 +81,8 @@ class MixtureDataModule(SegmentDataModule):
     Arguments and errors are those of `SegmentDataModule`; songs need no stems.
     """
 
-    def _indexed(self) -> Tracks:
-        return {split: unlabelled(tracks) for split, tracks in super()._indexed().items()}
-
-    def _foreseen(self) -> Tracks:
-        return {split: unlabelled(tracks) for split, tracks in super()._foreseen().items()}
+    def _chosen(self, tracks: Tracks) -> Tracks:
+        return {split: unlabelled(each) for split, each in tracks.items()}
 
     def _assemble(self, tracks: Tracks, tempo_keys: Sequence[TempoKey] | None) -> None:
         c = self.config
@@ -113,8 +111,9 @@ class PretrainingModule(TrainingModule):
     Sources: masked spectrogram patches, SSAST, arXiv 2110.09784; contrastive, CLMR, arXiv 2103.09410.
 
     Args:
-        model: as for `TrainingModule`, as are the other arguments.
+        model: as for `TrainingModule`.
         task: see conf/task/pretrain.yaml.
+        common: the other arguments of `TrainingModule`, by name.
 
     Raises:
         ConfigError: for unknown names or impossible values in any of these.
@@ -122,36 +121,15 @@ class PretrainingModule(TrainingModule):
 
     monitor = LOSS
 
-    def __init__(
-        self,
-        model: dict[str, Any],
-        task: dict[str, Any],
-        optimizer: dict[str, Any],
-        scheduler: dict[str, Any],
-        augmentation: dict[str, Any],
-        gradient_clip: float,
-        max_skipped: int,
-        gradient_checkpointing: bool,
-        compile: bool,
-        seed: int,
-    ) -> None:
-        blending = [name for name in BLENDING if (augmentation or {}).get(name)]
+    def __init__(self, model: dict[str, Any], task: dict[str, Any], **common: Any) -> None:
+        augmentation = common["augmentation"]
+        blending = [name for name in BLENDING if augmentation.get(name)]
         if blending:
             raise ConfigError(
                 f"augmentation.{blending[0]} puts one song into another, which task=pretrain is to tell apart: set "
                 f"augmentation.{blending[0]}=null"
             )
-        super().__init__(
-            model,
-            optimizer,
-            scheduler,
-            augmentation,
-            gradient_clip,
-            max_skipped,
-            gradient_checkpointing,
-            compile,
-            seed,
-        )
+        super().__init__(model, **common)
         self.save_hyperparameters()
         self.task = from_values(PretrainConfig, task, "task")
         c = self.model.model_config
@@ -196,7 +174,7 @@ class PretrainingModule(TrainingModule):
         with _kept_output(model.network.bottleneck) as kept:  # type: ignore[arg-type]
             maps = model.maps(shown)
         predicted = unstack_subbands(self.predict(maps), model.model_config.subbands).float()
-        unit = 2 / model.model_config.n_fft**0.5 / scale  # as the network's features have it
+        unit = noise_unit(model.model_config.n_fft) / scale  # as the network's features have it
         truth = (spectrum.abs() * unit + FLOOR).log10()
         where = hidden.expand_as(truth)
         # Nothing is hidden where that has no weight: 0.

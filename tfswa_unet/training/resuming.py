@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.models import is_earlier
+from tfswa_unet.training.config import SEPARATION
 
 AUTO = "auto"
 BEST, LAST, PREVIOUS, INTERRUPTED = "best.ckpt", "last.ckpt", "previous.ckpt", "interrupted.ckpt"
@@ -105,7 +106,7 @@ def _accepted(what: str, path: Path, checkpoint: Mapping[str, Any], hparams: Map
 
 
 def _task(hparams: Mapping[str, Any]) -> str:
-    return hparams["task"]["name"] if "task" in hparams else "separation"
+    return hparams["task"]["name"] if "task" in hparams else SEPARATION
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from rich.table import Table
 from tfswa_unet.config import from_values
 from tfswa_unet.errors import ConfigError, RunError
 from tfswa_unet.files import replacing, write_text
-from tfswa_unet.training.builder import SEPARATION
+from tfswa_unet.training.config import SEPARATION
 from tfswa_unet.training.resuming import differences
 from tfswa_unet.training.runs import SCORE, read_curves
 from tfswa_unet.training.trials import (
