@@ -81,7 +81,7 @@ def test_files_take_the_same_way(model, noise, tmp_path):
 
 
 def test_what_needs_segments_is_refused(model):
-    for options, name in (({"shifts": 2}, "shifts=2"), ({"compile": True}, "compile")):
+    for options, name in (({"shifts": 2}, "shifts=2"), ({"compile": True}, "compile"), ({"wiener": True}, "wiener")):
         with pytest.raises(ConfigError, match=f"^{name} is for models that take segments, and this one takes a mixtu"):
             Separator(model, "cpu", **options)
 

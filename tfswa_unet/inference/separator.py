@@ -92,10 +92,11 @@ class Separator:
         self.shifts = effort.shifts if shifts is None else shifts
         if self.shifts < 1:
             raise ConfigError(f"shifts={shifts}: at least one pass over the mixture is needed")
-        if has_stream(model) and (compile or self.shifts > 1):
+        of_segments = {"compile": compile, f"shifts={self.shifts}": self.shifts > 1, "wiener": wiener}
+        for name in (name for name, asked_for in of_segments.items() if asked_for and has_stream(model)):
             raise ConfigError(
-                f"{'compile' if compile else f'shifts={self.shifts}'} is for models that take segments, and this one "
-                "takes a mixture in one pass, a few frames at a time: leave it out"
+                f"{name} is for models that take segments, and this one takes a mixture in one pass, a few frames at a "
+                "time: leave it out"
             )
         asked: str = effort.precision if precision is None else precision
         self.device = pick_device(device)
