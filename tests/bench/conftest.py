@@ -93,11 +93,7 @@ def bundle(tmp_path_factory):
 def module():
     """A small model in training, without augmentation."""
     return SeparationModule(
-        small_config(),
-        {"waveform_l1": {"weight": 1.0}},
-        optimizer={"name": "adam", "lr": 1e-3},
-        scheduler={"name": "constant"},
-        augmentation={},
+        small_config(), {"waveform_l1": {"weight": 1.0}}, {"name": "adam", "lr": 1e-3}, {"name": "constant"}, {}
     )
 
 

@@ -42,11 +42,7 @@ def measure(setting: TrainSetting) -> dict[str, Any]:
     loss, augmentation = choice("loss", setting.loss), choice("augmentation", setting.augmentation)
     subject = prepare(setting)
     module = SeparationModule(
-        subject.model.config,
-        loss,
-        optimizer=choice("optimizer", "adamw"),
-        scheduler=choice("scheduler", "constant"),
-        augmentation=augmentation,
+        subject.model.config, loss, choice("optimizer", "adamw"), choice("scheduler", "constant"), augmentation
     ).to(subject.device)
     model = module.model
     subject = replace(subject, model=model)  # the one that was loaded may go

@@ -62,11 +62,11 @@ class TrainingModule(L.LightningModule):
         optimizer: dict[str, Any],
         scheduler: dict[str, Any],
         augmentation: dict[str, Any],
-        gradient_clip: float = 1.0,
-        max_skipped: int = 20,
-        gradient_checkpointing: bool = False,
-        compile: bool = False,
-        seed: int = 0,
+        gradient_clip: float,
+        max_skipped: int,
+        gradient_checkpointing: bool,
+        compile: bool,
+        seed: int,
     ) -> None:
         super().__init__()
         self.model = build(model)
@@ -163,10 +163,9 @@ class SeparationModule(TrainingModule):
     weights are averaged, these are the average's, and `val_raw/…` those of the weights that are trained.
 
     Args:
-        model: as for `TrainingModule`.
+        model: as for `TrainingModule`, as are the other arguments.
         loss: term → options, for `WeightedLoss`.
         activity: of stems in frames, learned beside them, for `ActivityHead`; nothing for stems alone.
-        common: the other arguments of `TrainingModule`, by name.
 
     Raises:
         ConfigError: for unknown names or impossible values in any of these.
@@ -175,9 +174,30 @@ class SeparationModule(TrainingModule):
     monitor = SDR
 
     def __init__(
-        self, model: dict[str, Any], loss: dict[str, Any], *, activity: dict[str, Any] | None = None, **common: Any
+        self,
+        model: dict[str, Any],
+        loss: dict[str, Any],
+        optimizer: dict[str, Any],
+        scheduler: dict[str, Any],
+        augmentation: dict[str, Any],
+        gradient_clip: float = 1.0,
+        max_skipped: int = 20,
+        gradient_checkpointing: bool = False,
+        compile: bool = False,
+        seed: int = 0,
+        activity: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(model, **common)
+        super().__init__(
+            model,
+            optimizer,
+            scheduler,
+            augmentation,
+            gradient_clip,
+            max_skipped,
+            gradient_checkpointing,
+            compile,
+            seed,
+        )
         self.save_hyperparameters()
         self.loss = WeightedLoss(loss)
         self.activity = ActivityHead(activity, self.model) if activity else None

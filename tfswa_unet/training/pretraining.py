@@ -111,9 +111,8 @@ class PretrainingModule(TrainingModule):
     Sources: masked spectrogram patches, SSAST, arXiv 2110.09784; contrastive, CLMR, arXiv 2103.09410.
 
     Args:
-        model: as for `TrainingModule`.
+        model: as for `TrainingModule`, as are the other arguments.
         task: see conf/task/pretrain.yaml.
-        common: the other arguments of `TrainingModule`, by name.
 
     Raises:
         ConfigError: for unknown names or impossible values in any of these.
@@ -121,15 +120,36 @@ class PretrainingModule(TrainingModule):
 
     monitor = LOSS
 
-    def __init__(self, model: dict[str, Any], task: dict[str, Any], **common: Any) -> None:
-        augmentation = common["augmentation"]
-        blending = [name for name in BLENDING if augmentation.get(name)]
+    def __init__(
+        self,
+        model: dict[str, Any],
+        task: dict[str, Any],
+        optimizer: dict[str, Any],
+        scheduler: dict[str, Any],
+        augmentation: dict[str, Any],
+        gradient_clip: float,
+        max_skipped: int,
+        gradient_checkpointing: bool,
+        compile: bool,
+        seed: int,
+    ) -> None:
+        blending = [name for name in BLENDING if (augmentation or {}).get(name)]
         if blending:
             raise ConfigError(
                 f"augmentation.{blending[0]} puts one song into another, which task=pretrain is to tell apart: set "
                 f"augmentation.{blending[0]}=null"
             )
-        super().__init__(model, **common)
+        super().__init__(
+            model,
+            optimizer,
+            scheduler,
+            augmentation,
+            gradient_clip,
+            max_skipped,
+            gradient_checkpointing,
+            compile,
+            seed,
+        )
         self.save_hyperparameters()
         self.task = from_values(PretrainConfig, task, "task")
         c = self.model.model_config
