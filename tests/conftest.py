@@ -13,12 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tfswa_unet.types import Source, Track
 
 MUSDB = ("mixture", "vocals", "drums", "bass", "other")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+
+# Gradients start here, once: where a model is exported first, torch starts threads for them, after which no process
+# that is forked from this one can train.
+torch.ones(1, requires_grad=True).backward()
 
 
 def noise(seed: int, channels: int, length: int) -> np.ndarray:
