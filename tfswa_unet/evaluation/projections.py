@@ -16,7 +16,7 @@ from tfswa_unet.evaluation.metrics import windowed_sdr, windows
 
 TAPS = 512  # of the filters
 BLOCK = 16  # times as long as the filters are the transforms that correlate whole tracks
-AT_ONCE = 1 << 18  # samples per channel in the windows that are transformed at once
+AT_ONCE = 1 << 16  # samples per channel in the windows that are transformed at once: what a cache holds
 EPSILON = torch.finfo(torch.float64).eps  # what museval adds to the diagonal
 # A channel is a multiple of others where no more than this of its energy differs: float64 sees no less.
 DEPENDENT = 1e-14
@@ -144,7 +144,7 @@ def solve(products: Tensor, sides: Tensor) -> Tensor:
     """Solve symmetric normal equations: by Cholesky, else LU as museval does, else least squares where singular.
 
     Args:
-        products: (n, n).
+        products: (n, n); written over.
         sides: (n, m).
 
     Returns:
@@ -167,9 +167,12 @@ def _cholesky(products: Tensor, sides: Tensor) -> Tensor | None:
 
 def _cholesky_on_cpu(products: Tensor, sides: Tensor) -> Tensor | None:
     # SciPy's BLAS takes half the time of torch's on AMD's processors. Symmetric: its transpose is in Fortran's order.
+    diagonal = products.diagonal().clone()
     try:
-        factor = cho_factor(products.numpy().T, lower=True, check_finite=False)
+        factor = cho_factor(products.numpy().T, lower=True, overwrite_a=True, check_finite=False)
     except np.linalg.LinAlgError:
+        # The lower triangle, of the transpose the upper one, was left as it is.
+        products.copy_(products.tril(-1) + products.tril(-1).T + diagonal.diag())
         return None
     return torch.from_numpy(cho_solve(factor, sides.numpy(), check_finite=False))
 
