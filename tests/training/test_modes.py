@@ -45,9 +45,9 @@ def in_both_modes(model, songs):
     return scores
 
 
-def trained(make_config, name, *changes):
-    network = module(make_config, name, "four", changes=changes)
-    optimizer = torch.optim.AdamW(network.model.parameters(), 3e-3)
+def trained(make_config, name):
+    network = module(make_config, name, "four", changes=["model.hop=128"])
+    optimizer = torch.optim.AdamW(network.model.parameters(), 3e-3, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)  # as conf/scheduler/cosine.yaml
     for step, stems in zip(range(STEPS), batches(0), strict=False):
         optimizer.zero_grad()
