@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
@@ -30,14 +30,21 @@ def read_manifest(path: Path) -> list[tuple[Path, str]]:
             f"the manifest {path} cannot be read ({error}): give a text file with a song a line"
         ) from error
     songs = []
-    for line in filter(str.strip, lines):
-        given, _, name = line.partition("\t")
-        song = PurePath(given.strip())
+    for _, given, name in listed_songs(lines):
+        song = PurePath(given)
         inside = not song.is_absolute() and ".." not in song.parts
-        songs.append((path.parent / song, name.strip() or (str(song.with_suffix("")) if inside else song.stem)))
+        songs.append((path.parent / song, name or (str(song.with_suffix("")) if inside else song.stem)))
     if not songs:
         raise ConfigError(f"the manifest {path} lists no song: give a text file with a song a line")
     return songs
+
+
+def listed_songs(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+    """Number, song and name of each line of a manifest that is not empty; the name is "" where the line gives none."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            song, _, name = line.partition("\t")
+            yield number, song.strip(), name.strip()
 
 
 class Store:
