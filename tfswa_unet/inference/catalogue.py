@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 from tfswa_unet.errors import AudioError, ConfigError
 
@@ -107,6 +107,33 @@ class Store:
             raise AudioError(f"{self._address} cannot be written ({error}): check its rights and room") from error
         if self._held is not None:
             self._held.update(paths.values())
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; raises FileNotFoundError where there is none."""
+        return int(self._files.info(self._path(name))["size"])
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file to read it, from wherever it is sought."""
+        opened: IO[bytes] = self._files.open(self._path(name), "rb")
+        return opened
+
+    def get(self, name: str, file: Path) -> None:
+        """Copy a file from there."""
+        self._files.get_file(self._path(name), str(file))
+
+    def remove(self, name: str) -> None:
+        """Delete a file, or a folder and all below it, where it is there."""
+        with suppress(FileNotFoundError):
+            self._files.rm(self._path(name), recursive=True)
+
+    def folders(self) -> list[str]:
+        """Names of the folders at the top, as they are now."""
+        self._files.invalidate_cache()
+        try:
+            found = self._files.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        return [posixpath.basename(each["name"].rstrip("/")) for each in found if each["type"] == "directory"]
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"

@@ -16,6 +16,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from tfswa_unet.files import free_bytes
+from tfswa_unet.service.results import Results
 from tfswa_unet.service.settings import Settings
 from tfswa_unet.service.table import ACTIVE, Job, JobTable, new_id
 from tfswa_unet.service.uploads import Form, read_form
@@ -31,7 +32,7 @@ class Service:
     """What all routes work with: the settings, the table of jobs, and what the worker said of its model."""
 
     def __init__(self, settings: Settings, table: JobTable) -> None:
-        self.settings, self.table = settings, table
+        self.settings, self.table, self.results = settings, table, Results(settings)
         self.model: dict[str, Any] | None = None  # until the worker has loaded it
         self.streams = 0
         self._uploads = 0
@@ -80,7 +81,7 @@ class Service:
     def delete(self, job: Job) -> None:
         """Cancel a job where it is not done, and delete its files; its worker deletes what it still writes."""
         if self.table.delete(job.id, job.owner):
-            shutil.rmtree(self.settings.jobs / job.id, ignore_errors=True)
+            self.results.delete(job.id)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ class Settings:
     port: int
     database: str | None
     node: str | None
+    results: str | None
     names: tuple[str, ...]
     open: bool
     url_hosts: tuple[str, ...]
@@ -91,6 +92,11 @@ class Settings:
             raise ConfigError(
                 f"keep_hours={self.keep_hours} and lease_seconds={self.lease_seconds}: "
                 "jobs are kept for a time above 0, and leases last a second or more"
+            )
+        if self.results is not None and self.results.startswith("memory:"):
+            raise ConfigError(
+                f"results is {self.results}: server and worker are two processes, and memory is of one; name a folder, "
+                "s3://BUCKET/PREFIX or the like"
             )
         Hosts(self.url_hosts, self.url_networks)  # refuses what cannot work
 
