@@ -19,7 +19,7 @@ from tfswa_unet.service.hosts import IMPOSSIBLE, TOO_LARGE, Hosts, Place, Refuse
 from tfswa_unet.service.settings import Limits
 
 MOST_REDIRECTS = 5
-HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"tfswa/{__version__}"}
+HEADERS = (("Accept-Encoding", "identity"), ("User-Agent", f"tfswa/{__version__}"))
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -109,7 +109,7 @@ async def _download(
     try:
         for _ in range(MOST_REDIRECTS + 1):
             url = httpcore.URL(scheme=place.scheme, host=place.host, port=place.port, target=place.target)
-            headers: dict[bytes | str, bytes | str] = {"Host": place.netloc, **HEADERS}
+            headers: list[tuple[bytes | str, bytes | str]] = [("Host", place.netloc), *HEADERS]
             async with pool.stream("GET", url, headers=headers, extensions={"timeout": timeouts}) as response:
                 given = {name.lower(): value.decode("latin-1") for name, value in response.headers}
                 if response.status in REDIRECTS and b"location" in given:
