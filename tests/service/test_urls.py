@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.service import fetching
 from tfswa_unet.service.hosts import Hosts, Refused, is_public
 
 SONG = bytes(range(256)) * 1000
@@ -56,6 +60,20 @@ def site():
     server.over.set()
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def certificate(site, tmp_path):
+    """A certificate of the host named inside, by which the web server speaks TLS."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    key, path = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=inside -addext subjectAltName=DNS:inside"
+    subprocess.run([*command.split(), "-keyout", key, "-out", path], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, key)
+    site.socket = context.wrap_socket(site.socket, server_side=True)
+    return path
 
 
 @pytest.fixture
@@ -242,6 +260,21 @@ PRIVATE = """
 ::1 :: fe80::1 fc00::1 fec0::1 ff02::1 ::ffff:127.0.0.1 ::127.0.0.1 2002:7f00:1:: 2001:db8::1 64:ff9b::7f00:1
 64:ff9b:1::1 2001:0:4136:e378::1
 """
+
+
+def test_a_certificate_has_to_be_the_hosts(application, site, certificate, resolved, monkeypatch):
+    resolved(inside=["127.0.0.1"] * 2, other=["127.0.0.1"])
+    hosts = f"url_hosts=['inside:{site.port}','other:{site.port}']"
+    client = application(hosts, "url_networks=[127.0.0.0/8]")
+
+    def post(host):
+        return client.post("/v1/jobs", data={"url": f"https://{host}:{site.port}/song/a.wav"})
+
+    said = f"https://inside:{site.port}/song/a.wav: the host has no certificate that is to be trusted"
+    assert told(post("inside"), 422) == said
+    monkeypatch.setattr(fetching, "_trust", lambda: ssl.create_default_context(cafile=certificate))
+    assert "no certificate" in told(post("other"), 422)
+    assert post("inside").status_code == 202
 
 
 @pytest.mark.parametrize("address", PRIVATE.split())

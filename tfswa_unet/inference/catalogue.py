@@ -12,6 +12,7 @@ from typing import IO, Any
 from tfswa_unet.errors import AudioError, ConfigError
 
 SCHEME = "://"  # what tells an address from a path
+READ_BYTES = 1 << 20  # at once
 
 
 def read_manifest(path: Path) -> list[tuple[Path, str]]:
@@ -114,7 +115,8 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file to read it, from wherever it is sought."""
-        opened: IO[bytes] = self._files.open(self._path(name), "rb")
+        # Of blocks that storage elsewhere takes by itself, a part of a file needs 50 MB.
+        opened: IO[bytes] = self._files.open(self._path(name), "rb", block_size=READ_BYTES)
         return opened
 
     def get(self, name: str, file: Path) -> None:

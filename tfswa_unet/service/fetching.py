@@ -122,8 +122,9 @@ async def _download(
     except httpcore.TimeoutException:
         raise Refused(IMPOSSIBLE, f"{asked.shown}: nothing came for {idle_seconds:g} s: try again") from None
     except httpcore.ConnectError as error:
-        why = ": its certificate is not to be trusted" if isinstance(error.__cause__, ssl.SSLError) else ""
-        raise Refused(IMPOSSIBLE, f"{asked.shown}: the host cannot be reached{why or ': check the URL'}") from None
+        is_trusted = not any(isinstance(each, ssl.SSLError) for each in error.args)
+        why = "cannot be reached: check the URL" if is_trusted else "has no certificate that is to be trusted"
+        raise Refused(IMPOSSIBLE, f"{asked.shown}: the host {why}") from None
     except (httpcore.NetworkError, httpcore.ProtocolError):
         raise Refused(IMPOSSIBLE, f"{asked.shown}: the connection broke off: try again") from None
 
