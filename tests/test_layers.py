@@ -54,6 +54,7 @@ LIBRARIES = {
     "fastapi": {"service"},
     "starlette": {"service"},
     "uvicorn": {"service"},
+    "httpcore": {"service"},
     "sqlalchemy": {"service", "training"},
     "prometheus_client": {"service"},
     "onnx": {"export"},

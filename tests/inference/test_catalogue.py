@@ -94,6 +94,26 @@ def test_what_fails_on_its_way_into_a_store_has_no_name_there(songs, memory, mon
     assert pickle.loads(pickle.dumps(store)).address("x") == f"{address}/x"
 
 
+def test_what_lies_in_a_store_is_read_listed_and_deleted(songs, memory):
+    address, files = memory
+    store = Store(address)
+    assert store.folders() == []
+    store.put({"1/a/x.wav": songs / "one/x.wav", "2/x.wav": songs / "two/x.wav", "y.wav": songs / "one/x.wav"})
+    content = (songs / "one/x.wav").read_bytes()
+    assert (sorted(store.folders()), store.size("1/a/x.wav")) == (["1", "2"], len(content))
+    with store.open("1/a/x.wav") as file:
+        file.seek(10)
+        assert file.read() == content[10:]
+    store.get("1/a/x.wav", songs / "copy.wav")
+    assert (songs / "copy.wav").read_bytes() == content
+    for _ in range(2):  # once more, where it is there no longer
+        store.remove("1")
+        store.remove("y.wav")
+    assert [path.rpartition("/stems/")[2] for path in files.find(address)] == ["2/x.wav"]
+    with pytest.raises(FileNotFoundError):
+        store.size("1/a/x.wav")
+
+
 def test_a_store_that_cannot_be_opened_is_refused(songs):
     with pytest.raises(ConfigError, match=r"nowhere://x cannot be opened"):
         Request.find([songs / "one"], "nowhere://x")

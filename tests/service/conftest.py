@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -156,11 +160,11 @@ def started(bundle):
     """Start `tfswa serve` on a data folder with a small model and short segments."""
 
     @contextmanager
-    def start(data, *arguments):
+    def start(data, *arguments, node="here"):
         command = [sys.executable, "-m", "tfswa_unet", "serve", "--model", bundle, "--data", data, "--port", "0"]
-        settings = ["separation.segment=1", "separation.overlap=0.5", "limits.free_gigabytes=0", "node=here"]
+        settings = ["separation.segment=1", "separation.overlap=0.5", "limits.free_gigabytes=0", f"node={node}"]
         data.mkdir(exist_ok=True)
-        served = Served([*map(str, command), *arguments, *settings], data.parent / f"{data.name}.log")
+        served = Served([*map(str, command), *arguments, *settings], data.parent / f"{node}.log")
         try:
             yield served
         finally:
@@ -174,3 +178,33 @@ def served(started, tmp_path_factory):
     """One whole service for tests that leave it as it was."""
     with started(tmp_path_factory.mktemp("served") / "data") as served:
         yield served.until_ready()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The address of a Postgres server of this test's own."""
+    # Debian keeps them off PATH.
+    places = os.pathsep.join([os.environ["PATH"], *glob.glob("/usr/lib/postgresql/*/bin")])
+    initdb, pg_ctl = (shutil.which(name, path=places) for name in ("initdb", "pg_ctl"))
+    if initdb is None or pg_ctl is None:
+        pytest.skip("Postgres is not installed: make postgres")
+    user = None
+    if os.getuid() == 0:  # as whom it does not start
+        try:
+            user = pwd.getpwnam("postgres").pw_uid
+        except KeyError:
+            pytest.skip("Postgres does not start as root, and there is no user postgres")
+    with tempfile.TemporaryDirectory() as folder:  # a short path, as that of a Unix socket has to be
+        if user is not None:
+            os.chown(folder, user, -1)
+
+        def run(*command):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
+
+        run(initdb, "-D", f"{folder}/data", "-A", "trust", "-U", "tfswa", "--no-sync")
+        options = f"-c listen_addresses='' -k {folder}"
+        run(pg_ctl, "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start")
+        try:
+            yield f"postgresql+psycopg://tfswa@/postgres?host={folder}"
+        finally:
+            run(pg_ctl, "-D", f"{folder}/data", "-m", "fast", "stop")

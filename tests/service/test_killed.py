@@ -1,6 +1,6 @@
 """Services that are killed, or told to end, in mid-job: what was accepted ends done, with the bytes of one left alone.
 
-FUZZ_KILLS says how often each of worker, server and both is killed.
+FUZZ_KILLS says how often each of worker, server and both is killed, every second time with the stems kept elsewhere.
 """
 
 from __future__ import annotations
@@ -41,23 +41,29 @@ def undisturbed(served, long):
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_job_ends_done_with_the_same_bytes(started, undisturbed, long, tmp_path, victim, number):
     stems, seconds = undisturbed
-    data, drawn = tmp_path / "data", random.Random(f"{victim} {number}")
+    data, kept, drawn = tmp_path / "data", tmp_path / "kept", random.Random(f"{victim} {number}")
     killed = {"worker": victim != "server", "server": victim != "worker"}
-    with started(data) as served:
+    settings = [f"results=file://{kept}"] if number % 2 else []
+
+    def check(served):
+        job = served.until_done(id)
+        assert (job["state"], job["error"]) == ("done", None)
+        assert served.stems(id) == stems
+        names = sorted(f"{name}.wav" for name in stems)
+        expected = [[], names] if settings else [names, []]
+        folders = (data / "jobs" / id, kept / id)
+        served.until(lambda: [sorted(path.name for path in each.rglob("*.*")) for each in folders] == expected, 10)
+
+    with started(data, *settings) as served:
         served.until_ready()
         id = served.upload(long, format="wav32f")
         time.sleep(drawn.uniform(0, seconds))
         served.kill(**killed)
         if victim == "worker":
-            assert served.until_done(id)["state"] == "done"
-            assert served.stems(id) == stems
+            check(served)
             return
-    with started(data) as served:
-        job = served.until_done(id)
-        assert (job["state"], job["error"]) == ("done", None)
-        assert served.stems(id) == stems
-        names = sorted(f"{name}.wav" for name in stems)
-        served.until(lambda: sorted(path.name for path in (data / "jobs" / id).rglob("*.*")) == names, 10)
+    with started(data, *settings) as served:
+        check(served)
 
 
 @pytest.mark.slow

@@ -20,6 +20,11 @@ from tfswa_unet.cli import main
         (["--host", "0.0.0.0"], "--add-token"),
         (["--host", "300.1.1.1", "open=true"], "cannot be listened on"),
         (["database=mysql://none"], "cannot be used"),
+        (["results=memory://stems"], "memory is of one"),
+        (["results=nowhere://stems"], "nowhere://stems cannot be opened"),
+        (["results=/proc/stems"], "the results cannot be kept: /proc/stems cannot be written"),
+        (["url_hosts=['*.org']"], "url_hosts has '*.org'"),
+        (["url_networks=[home]"], "url_networks has what is no network"),
         (["--remove-token", "none"], "no token named"),
     ],
 )

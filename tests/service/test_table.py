@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 
 import pytest
 
-from tfswa_unet.service.table import Job, JobTable, new_id
+from tfswa_unet.service.table import METADATA, Job, JobTable, new_id
 
 MOST = 100
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    """The address of a Postgres server of this test's own."""
-    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
-        pytest.skip("Postgres is not installed: apt-get install postgresql, with its bin folder on PATH")
-    user = None
-    if os.getuid() == 0:  # as whom it does not start
-        try:
-            user = pwd.getpwnam("postgres").pw_uid
-        except KeyError:
-            pytest.skip("Postgres does not start as root, and there is no user postgres")
-    with tempfile.TemporaryDirectory() as folder:  # a short path, as that of a Unix socket has to be
-        if user is not None:
-            os.chown(folder, user, -1)
-
-        def run(*command):
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
-
-        run("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "tfswa", "--no-sync")
-        options = f"-c listen_addresses='' -k {folder}"
-        run("pg_ctl", "-D", f"{folder}/data", "-w", "-l", f"{folder}/log", "-o", options, "start")
-        try:
-            yield f"postgresql+psycopg://tfswa@/postgres?host={folder}"
-        finally:
-            run("pg_ctl", "-D", f"{folder}/data", "-m", "fast", "stop")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -75,6 +43,27 @@ def test_the_oldest_is_claimed_once_by_whoever_comes_first(table):
         thread.join()
     assert sorted(claimed) == sorted(job.id for job in made)
     assert table.claim("late", 60) is None
+
+
+def test_processes_that_start_together_make_one_table(table):
+    METADATA.drop_all(table._engine)
+    url, faults, start = table._engine.url.render_as_string(hide_password=False), [], threading.Barrier(8)
+
+    def open_table():
+        start.wait()
+        try:
+            JobTable(url).close()
+        except Exception as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=open_table) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    assert table.totals()["done"] == 0
+    assert table.submit(jobs(1), MOST, MOST)
 
 
 def test_a_queue_takes_all_of_a_batch_or_nothing(table):

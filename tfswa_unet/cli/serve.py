@@ -11,6 +11,8 @@ EXAMPLES = """\
   tfswa serve --port 9000 separation.preset=fast limits.seconds=600 keep_hours=2
   tfswa serve --data /srv/stems --add-token label               make a token, which is shown once
   tfswa serve --data /srv/stems --host 0.0.0.0 names=[stems.example.org]
+  tfswa serve results=s3://BUCKET/stems                         stems are kept there (pip install s3fs)
+  tfswa serve url_hosts=[files.example.org]                     songs may be given as URLs of that host
   curl -F file=@song.mp3 http://127.0.0.1:8000/v1/jobs          then /v1/jobs/ID, /v1/jobs/ID/stems/vocals
 """
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 from tfswa_unet.errors import AudioError, ConfigError
 
 SCHEME = "://"  # what tells an address from a path
+READ_BYTES = 1 << 20  # at once
 
 
 def read_manifest(path: Path) -> list[tuple[Path, str]]:
@@ -30,14 +31,21 @@ def read_manifest(path: Path) -> list[tuple[Path, str]]:
             f"the manifest {path} cannot be read ({error}): give a text file with a song a line"
         ) from error
     songs = []
-    for line in filter(str.strip, lines):
-        given, _, name = line.partition("\t")
-        song = PurePath(given.strip())
+    for _, given, name in listed_songs(lines):
+        song = PurePath(given)
         inside = not song.is_absolute() and ".." not in song.parts
-        songs.append((path.parent / song, name.strip() or (str(song.with_suffix("")) if inside else song.stem)))
+        songs.append((path.parent / song, name or (str(song.with_suffix("")) if inside else song.stem)))
     if not songs:
         raise ConfigError(f"the manifest {path} lists no song: give a text file with a song a line")
     return songs
+
+
+def listed_songs(lines: Iterable[str]) -> Iterator[tuple[int, str, str]]:
+    """Number, song and name of each line of a manifest that is not empty; the name is "" where the line gives none."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            song, _, name = line.partition("\t")
+            yield number, song.strip(), name.strip()
 
 
 class Store:
@@ -100,6 +108,34 @@ class Store:
             raise AudioError(f"{self._address} cannot be written ({error}): check its rights and room") from error
         if self._held is not None:
             self._held.update(paths.values())
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; raises FileNotFoundError where there is none."""
+        return int(self._files.info(self._path(name))["size"])
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file to read it, from wherever it is sought."""
+        # Of blocks that storage elsewhere takes by itself, a part of a file needs 50 MB.
+        opened: IO[bytes] = self._files.open(self._path(name), "rb", block_size=READ_BYTES)
+        return opened
+
+    def get(self, name: str, file: Path) -> None:
+        """Copy a file from there."""
+        self._files.get_file(self._path(name), str(file))
+
+    def remove(self, name: str) -> None:
+        """Delete a file, or a folder and all below it, where it is there."""
+        with suppress(FileNotFoundError):
+            self._files.rm(self._path(name), recursive=True)
+
+    def folders(self) -> list[str]:
+        """Names of the folders at the top, as they are now."""
+        self._files.invalidate_cache()
+        try:
+            found = self._files.ls(self._root, detail=True)
+        except FileNotFoundError:
+            return []
+        return [posixpath.basename(each["name"].rstrip("/")) for each in found if each["type"] == "directory"]
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"

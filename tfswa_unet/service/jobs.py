@@ -16,6 +16,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from tfswa_unet.files import free_bytes
+from tfswa_unet.service.results import Results
 from tfswa_unet.service.settings import Settings
 from tfswa_unet.service.table import ACTIVE, Job, JobTable, new_id
 from tfswa_unet.service.uploads import Form, read_form
@@ -31,7 +32,7 @@ class Service:
     """What all routes work with: the settings, the table of jobs, and what the worker said of its model."""
 
     def __init__(self, settings: Settings, table: JobTable) -> None:
-        self.settings, self.table = settings, table
+        self.settings, self.table, self.results = settings, table, Results(settings)
         self.model: dict[str, Any] | None = None  # until the worker has loaded it
         self.streams = 0
         self._uploads = 0
@@ -80,7 +81,7 @@ class Service:
     def delete(self, job: Job) -> None:
         """Cancel a job where it is not done, and delete its files; its worker deletes what it still writes."""
         if self.table.delete(job.id, job.owner):
-            shutil.rmtree(self.settings.jobs / job.id, ignore_errors=True)
+            self.results.delete(job.id)
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,12 @@ EXAMPLE = {
     "stems": {},
 }
 FIELDS = {
+    "url": {
+        "type": "string",
+        "format": "uri",
+        "example": "https://files.example.org/song.flac",
+        "description": "where to fetch the song instead, from hosts that the operator allows; a batch may have several",
+    },
     "format": {"type": "string", "default": "flac24", "description": "as of tfswa separate --format"},
     "stems": {"type": "string", "example": "vocals,drums", "description": "only these of the model's stems"},
     "two_stems": {"type": "string", "example": "vocals", "description": "this stem and the mixture without it"},
@@ -141,14 +148,25 @@ FIELDS = {
 }
 
 
-def _body(file: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The description of a form that is read by `read_form`."""
-    form = {"type": "object", "required": [file], "properties": {file: schema, **FIELDS}}
+FILE = {"type": "string", "format": "binary"}
+MANIFEST = {
+    "type": "string",
+    "format": "binary",
+    "description": "text with a URL a line, or a URL, a tab and a name",
+    "example": "https://files.example.org/1.flac\tfirst\nhttps://files.example.org/2.flac",
+}
+
+
+def _body(**songs: dict[str, Any]) -> dict[str, Any]:
+    """The description of a form that is read by `read_form`, one of whose fields `songs`, or url, has to be there."""
+    one = [{"required": [name]} for name in (*songs, "url")]
+    form = {"type": "object", "anyOf": one, "properties": {**songs, **FIELDS}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
 
 
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"content": {"application/json": {"example": EXAMPLE}}},
+    403: {"description": "a URL of a host from which nothing is fetched"},
     413: {"description": "more bytes than are taken"},
     422: {"description": "options that cannot work"},
     429: {"description": "no room; Retry-After says when to try again"},
@@ -226,20 +244,17 @@ def batch_view(service: Service, id: str, jobs: Sequence[Job]) -> BatchView:
     return BatchView(id, counts, not set(states) & set(ACTIVE), [view(service, job) for job in jobs])
 
 
-async def _accepted(request: Request, service: Service, owner: str, files: int, batch: str | None) -> list[Job]:
+async def _accepted(request: Request, service: Service, owner: str, most_songs: int, batch: str | None) -> list[Job]:
     await run_in_threadpool(service.check_room, owner)
     assert service.model is not None
     with service.uploading():
-        limits, incoming = service.settings.limits, service.settings.incoming
-        form = await read_form(request, limits, incoming, service.model["stems"], files)
+        form = await read_form(request, service.settings, service.model["stems"], most_songs)
     return await run_in_threadpool(service.accept, form, owner, batch)
 
 
-@ROUTES.post(
-    "/jobs", status_code=202, responses=ACCEPTED, openapi_extra=_body("file", {"type": "string", "format": "binary"})
-)
+@ROUTES.post("/jobs", status_code=202, responses=ACCEPTED, openapi_extra=_body(file=FILE))
 async def make_job(request: Request, response: Response, service: Serving, owner: Owner) -> JobView:
-    """Upload a song to be separated."""
+    """Upload a song to be separated, or say where it is."""
     (job,) = await _accepted(request, service, owner, 1, None)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return await run_in_threadpool(view, service, job)
@@ -248,11 +263,11 @@ async def make_job(request: Request, response: Response, service: Serving, owner
 @ROUTES.post(
     "/batches",
     status_code=202,
-    responses={code: ACCEPTED[code] for code in (413, 422, 429)},
-    openapi_extra=_body("files", {"type": "array", "items": {"type": "string", "format": "binary"}}),
+    responses={code: ACCEPTED[code] for code in (403, 413, 422, 429)},
+    openapi_extra=_body(files={"type": "array", "items": FILE}, manifest=MANIFEST),
 )
 async def make_batch(request: Request, response: Response, service: Serving, owner: Owner) -> BatchView:
-    """Upload several songs, with one summary: all of them are taken, or none."""
+    """Upload several songs, or list where they are, with one summary: all of them are taken, or none."""
     id = new_id()
     jobs = await _accepted(request, service, owner, service.settings.limits.files_per_batch, id)
     response.headers["Location"] = f"/v1/batches/{id}"

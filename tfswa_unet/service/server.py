@@ -133,12 +133,15 @@ def serve(settings: Settings) -> None:
     """Serve until a signal ends it.
 
     Raises:
-        ConfigError: for a folder, a database or an address that cannot be used, or that others reach without a token.
+        ConfigError: for a folder, a database, results or an address that cannot be used, or that others reach without
+            a token.
         RunError: where the worker cannot load the model.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     table = open_table(settings)
     check_open(settings, len(table.tokens()))
+    service = Service(settings, table)
+    service.results.check()
     with (
         locked(settings) as lock,
         tempfile.TemporaryDirectory(prefix="tfswa-") as place,
@@ -147,7 +150,7 @@ def serve(settings: Settings) -> None:
         tempfile.tempdir = str(settings.incoming)  # where forms are spooled: beside the data, not in memory
         path = Path(place, "worker")
         supervisor = Supervisor(settings, table, path, lock)
-        app = build_app(Service(settings, table), path, supervisor)
+        app = build_app(service, path, supervisor)
         config = uvicorn.Config(
             app,
             log_level="info",

@@ -11,6 +11,7 @@ from typing import Any
 
 from tfswa_unet.config import from_values
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.service.hosts import Hosts
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,11 @@ class Settings:
     port: int
     database: str | None
     node: str | None
+    results: str | None
     names: tuple[str, ...]
     open: bool
+    url_hosts: tuple[str, ...]
+    url_networks: tuple[str, ...]
     keep_hours: float
     lease_seconds: float
     separation: Separation
@@ -89,6 +93,12 @@ class Settings:
                 f"keep_hours={self.keep_hours} and lease_seconds={self.lease_seconds}: "
                 "jobs are kept for a time above 0, and leases last a second or more"
             )
+        if self.results is not None and self.results.startswith("memory:"):
+            raise ConfigError(
+                f"results is {self.results}: server and worker are two processes, and memory is of one; name a folder, "
+                "s3://BUCKET/PREFIX or the like"
+            )
+        Hosts(self.url_hosts, self.url_networks)  # refuses what cannot work
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Settings:

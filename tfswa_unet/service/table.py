@@ -18,6 +18,8 @@ from sqlalchemy.exc import IntegrityError
 
 State = Literal["queued", "running", "done", "failed"]
 ACTIVE = ("queued", "running")
+# What lets one process at a time make the tables; the number is any that no other program takes.
+ALONE = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7481925502)"}
 TOTALS = ("done", "failed", "cancelled", "audio_seconds", "work_seconds")
 
 METADATA = sql.MetaData()
@@ -95,13 +97,14 @@ class JobTable:
         self._engine = sql.create_engine(url, pool_size=16, max_overflow=32, **pool)
         if sqlite:
             sql.event.listen(self._engine, "connect", _write_ahead)
-        METADATA.create_all(self._engine)
-        for name in TOTALS:
-            try:
-                with self._engine.begin() as connection:
+        with self._engine.begin() as connection:
+            if first := ALONE.get(self._engine.dialect.name):
+                connection.exec_driver_sql(first)
+            METADATA.create_all(connection)
+            there = set(connection.execute(sql.select(COUNTS.c.name)).scalars())
+            for name in TOTALS:
+                if name not in there:
                     connection.execute(COUNTS.insert().values(name=name, value=0.0))
-            except IntegrityError:
-                pass
 
     def close(self) -> None:
         """Close all connections."""

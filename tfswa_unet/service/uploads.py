@@ -1,4 +1,4 @@
-"""Uploads: forms that go to disk as they come, within limits of bytes and time."""
+"""Uploads: forms whose files go to disk as they come, within limits of bytes and time, and the URLs that they name."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from tfswa_unet.errors import ConfigError
+from tfswa_unet.inference.catalogue import listed_songs
 from tfswa_unet.inference.request import InputFile
 from tfswa_unet.inference.request import Request as SeparationRequest
 from tfswa_unet.inference.stem_files import Targets
-from tfswa_unet.service.settings import Limits
+from tfswa_unet.service.fetching import Wanted, fetch
+from tfswa_unet.service.hosts import Hosts, Refused
+from tfswa_unet.service.settings import Limits, Settings
 
 FIELD_BYTES = 1 << 12  # of a field that is no file
 MOST_FIELDS = 12
 MOST_NAME = 200  # characters
 DEFAULT_FORMAT = "flac24"
+URL, MANIFEST = "url", "manifest"  # fields
+MOST_MANIFEST = 200_000  # bytes
+WITH_FILES, WITHOUT = "multipart/form-data", "application/x-www-form-urlencoded"  # forms
 FALSE, TRUE = ("false", "0", "no", "off"), ("true", "1", "yes", "on")
 CUT_OFF = 499  # as nginx says that the client closed the connection
 
@@ -39,28 +45,40 @@ class Form:
     options: dict[str, Any]
 
 
-async def read_form(request: Request, limits: Limits, incoming: Path, stems: Sequence[str], most_files: int) -> Form:
-    """Read a form of files, named file or files, and options, to files in `incoming`.
+async def read_form(request: Request, settings: Settings, stems: Sequence[str], most_songs: int) -> Form:
+    """Read a form of songs and options to files in the folder of uploads.
+
+    Songs are files, named file or files, and what is behind URLs: fields named url, and lines of a field or file named
+    manifest, such as `tfswa separate --manifest` reads. Files come first.
 
     Raises:
-        HTTPException: 400 for what is no such form or has too many files, 408 for one that comes too slowly, 413 for
-            too many bytes, 422 for options that cannot work, 499 where the client is gone. Nothing is left then.
+        HTTPException: 400 for what is no such form or has too many songs, 403 for URLs that are not fetched, 408 for a
+            form that comes too slowly, 413 for too many bytes, 422 for options that cannot work and URLs behind which
+            there is nothing, 499 where the client is gone. Nothing is left then.
     """
+    limits = settings.limits
     announced = request.headers.get("content-length", "")
-    too_large = HTTPException(413, f"a request may have {limits.megabytes:g} MB: send fewer or smaller files")
-    if announced.isdigit() and int(announced) > limits.bytes:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    most_bytes = limits.bytes if kind == WITH_FILES else min(limits.bytes, MOST_FIELDS * FIELD_BYTES)
+    too_large = HTTPException(413, f"a request may have {most_bytes / 1e6:g} MB: send fewer or smaller files")
+    if kind not in (WITH_FILES, WITHOUT):
+        raise HTTPException(400, f"expected a form ({WITH_FILES}) with a file, as `curl -F file=@song.mp3` sends")
+    if announced.isdecimal() and int(announced) > most_bytes:
         raise too_large
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        raise HTTPException(400, "expected a form (multipart/form-data) with a file, as `curl -F file=@song.mp3` sends")
-    limited = Request(request.scope, _limited(request, limits, too_large))
+    limited = Request(request.scope, _limited(request, limits, most_bytes, too_large))
+    hosts = Hosts(settings.url_hosts, settings.url_networks)
     try:
-        async with limited.form(max_files=most_files, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES) as form:
-            uploads = [value for key, value in form.multi_items() if not isinstance(value, str)]
-            fields = {key: value for key, value in form.multi_items() if isinstance(value, str)}
-            if not uploads:
-                raise HTTPException(422, "the form has no file: send one as the field file")
+        async with limited.form(max_files=most_songs + 1, max_fields=MOST_FIELDS, max_part_size=FIELD_BYTES) as form:
+            items = form.multi_items()
+            uploads, wanted = await _songs(items, hosts, most_songs)
+            fields = {key: value for key, value in items if isinstance(value, str) and key not in (URL, MANIFEST)}
             options = checked_options(fields, stems)
-            return Form(await run_in_threadpool(_kept, uploads, incoming), options)
+            files = await run_in_threadpool(_kept, uploads, settings.incoming)
+        if wanted:
+            files += await _fetched(wanted, hosts, settings, files)
+        return Form(files, options)
+    except Refused as error:
+        raise HTTPException(error.answer, str(error)) from None
     except ConfigError as error:
         raise HTTPException(422, str(error)) from None
     except ClientDisconnect:
@@ -97,9 +115,68 @@ def shown_name(name: str | None) -> str:
     return printable[-MOST_NAME:] or "song"
 
 
-def _limited(request: Request, limits: Limits, too_large: HTTPException) -> Any:
+async def _songs(
+    items: Sequence[tuple[str, UploadFile | str]], hosts: Hosts, most: int
+) -> tuple[list[UploadFile], list[Wanted]]:
+    """A form's files, and its songs behind URLs."""
+    uploads: list[UploadFile] = []
+    urls: list[tuple[str, str, str]] = []  # URL, name, and what begins messages of it
+    for key, value in items:
+        if key == MANIFEST:
+            urls += await _lines(value)
+        elif not isinstance(value, str):
+            uploads.append(value)
+        elif key == URL:
+            urls.append((value, "", ""))
+    count = len(uploads) + len(urls)
+    if not count:
+        raise HTTPException(422, "the form has no song: send one as the field file, or its URL as the field url")
+    if count > most:
+        where = "" if most > 1 else ": POST /v1/batches takes several"
+        raise HTTPException(400, f"the form has {count} songs, at most {most} are taken{where}")
+    return uploads, [_wanted(hosts, *each) for each in urls]
+
+
+async def _lines(manifest: UploadFile | str) -> list[tuple[str, str, str]]:
+    """The songs of a manifest: a URL a line, or a URL, a tab and a name."""
+    if not isinstance(manifest, str):
+        read = await manifest.read(MOST_MANIFEST + 1)
+        if len(read) > MOST_MANIFEST:
+            raise HTTPException(413, f"a manifest may have {MOST_MANIFEST / 1e6:g} MB: split it")
+        try:
+            manifest = read.decode("utf-8-sig")
+        except UnicodeError:
+            raise HTTPException(422, "the manifest is no text in UTF-8: give a URL a line") from None
+    songs = [(url, name, f"line {n} of the manifest: ") for n, url, name in listed_songs(manifest.splitlines())]
+    if not songs:
+        raise HTTPException(422, "the manifest lists no song: give a URL a line")
+    return songs
+
+
+def _wanted(hosts: Hosts, url: str, name: str, where: str) -> Wanted:
+    try:
+        place = hosts.check(url)
+    except Refused as error:
+        raise Refused(error.answer, f"{where}{error}") from None
+    return Wanted(place, shown_name(name or place.name), where)
+
+
+async def _fetched(
+    wanted: Sequence[Wanted], hosts: Hosts, settings: Settings, files: Sequence[tuple[str, Path]]
+) -> list[tuple[str, Path]]:
+    """Fetch songs beside files that were uploaded, which do not stay where that fails."""
+    try:
+        left = settings.limits.bytes - sum(path.stat().st_size for _, path in files)
+        return await fetch(wanted, hosts, settings.limits, left, settings.incoming)
+    except BaseException:
+        for _, path in files:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _limited(request: Request, limits: Limits, most_bytes: int, too_large: HTTPException) -> Any:
     """The request's `receive`, which counts bytes and looks at the clock."""
-    left, deadline = limits.bytes, time.monotonic() + limits.upload_seconds
+    left, deadline = most_bytes, time.monotonic() + limits.upload_seconds
 
     async def receive() -> MutableMapping[str, Any]:
         nonlocal left

@@ -14,18 +14,20 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tfswa_unet.bundles import DEFAULT_MODEL
-from tfswa_unet.errors import UserError
+from tfswa_unet.errors import AudioError, RunError, UserError
 from tfswa_unet.inference.files import FileResult, separate_file
 from tfswa_unet.inference.separator import Separator
 from tfswa_unet.inference.stream import Cancelled
 from tfswa_unet.processes import keep_pages
 from tfswa_unet.service.decoding import Decoder
+from tfswa_unet.service.results import Results
 from tfswa_unet.service.settings import Settings
 from tfswa_unet.service.streams import StreamServer
 from tfswa_unet.service.table import Job, JobTable
@@ -36,6 +38,7 @@ DECODED_SHARE = 0.05  # of a job's progress
 RENEW_SECONDS = 1.0
 IDLE_SECONDS = 0.2
 SWEEP_SECONDS = 60.0
+KEEP_SECONDS = (1.0, 5.0, 20.0)  # between attempts to put stems where they stay
 ORPHAN_SECONDS = 3600.0  # more than an upload may take
 
 
@@ -83,7 +86,7 @@ class Worker:
     def __init__(self, settings: Settings, name: str, separator: Separator) -> None:
         self.settings, self.name, self.separator = settings, name, separator
         self.table = JobTable(settings.url)
-        self.decoder = Decoder(settings.limits)
+        self.decoder, self.results = Decoder(settings.limits), Results(settings)
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -111,6 +114,7 @@ class Worker:
         with Hold(self.table, job, self.settings.lease_seconds, self.stop) as hold:
             try:
                 result, facts = self._separate(job, folder, hold)
+                self._keep(job, facts["files"].values(), hold)
                 ended = self.table.finish(job, "done", keep, None, facts)
                 LOG.info("%s done: %.1f s of audio in %.1f s", job.id, result.seconds, time.perf_counter() - began)
             except Cancelled:
@@ -127,7 +131,8 @@ class Worker:
     def sweep(self) -> None:
         """Delete the files of jobs that expired, and what killed processes left."""
         for id in self.table.expire():
-            shutil.rmtree(self.settings.jobs / id, ignore_errors=True)
+            self.results.delete(id)
+        self.results.sweep(self.table.ids)
         # Folders first: one that appears after its job's row was looked for is not seen.
         old = [
             path
@@ -167,17 +172,28 @@ class Worker:
         what = {"rate": decoded.rate, "channels": decoded.channels, "codec": decoded.codec}
         return result, {**named, **what, "files": files}
 
+    def _keep(self, job: Job, files: Collection[str], hold: Hold) -> None:
+        """Put a job's stems where they stay, again where that fails for a while."""
+        for pause in (*KEEP_SECONDS, None):
+            if hold.cancelled():
+                raise Cancelled("the job was cancelled before its stems were kept")
+            try:
+                return self.results.keep(job.id, files)
+            except AudioError as error:
+                LOG.warning("%s: %s", job.id, error)
+                if pause is None:
+                    raise RunError(f"{job.name}: its stems cannot be kept now: try again later") from error
+                self.stop.wait(pause)
+
     def _tidy(self, job: Job, folder: Path, ended: bool) -> None:
         """Delete what a finished job needs no more, or all of one that is gone; another's run is left alone."""
         if ended:
             (folder / UPLOAD).unlink(missing_ok=True)
             now = self.table.get(job.id)
-            kept = {Path(file).parts[0] for file in now.facts.get("files", {}).values()} if now else set()
-            for path in folder.iterdir() if folder.exists() else ():
-                if path.name not in kept:
-                    shutil.rmtree(path, ignore_errors=True)
+            runs = {Path(file).parts[0] for file in now.facts.get("files", {}).values()} if now else set()
+            self.results.tidy(job.id, next(iter(runs), None), job.attempts)
         elif self.table.get(job.id) is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            self.results.delete(job.id)
 
 
 def _age(path: Path) -> float:
