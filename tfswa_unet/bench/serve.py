@@ -267,8 +267,9 @@ def _form(path: Path, seconds: float) -> bytes:
 def _served(setting: ServeSetting, folder: Path) -> Iterator[Service]:
     """Start a service with a queue of the setting's length, and wait for its model; raises RunError."""
     command = [sys.executable, "-m", "tfswa_unet", "serve", "--data", str(folder / "data")]
-    command += ["--host", "127.0.0.1", "--port", "0", *(["--model", setting.model] if setting.model else [])]
+    command += ["--host", "127.0.0.1", "--port", "0"]
     values = {
+        "model": setting.model or "null",
         "database": "null",
         "node": "bench",
         "limits.queued": setting.queued,
