@@ -25,11 +25,13 @@ from tfswa_unet import audio
 from tfswa_unet.bench.results import FAILED, MEASURED, tell
 from tfswa_unet.bench.settings import ServeSetting
 from tfswa_unet.bench.subject import CHANNELS, RATE, mixtures
+from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.errors import RunError
 from tfswa_unet.processes import processors
 
 JOBS = "/v1/jobs"
 SETTLED_JOBS = 20  # after which memory is to stay as it is
+APART_SECONDS = 0.2  # from a client's beginning to the next one's
 POLL_SECONDS = 1.0  # between questions about a job, as the service's page asks
 READY_SECONDS = 0.2  # between questions whether the model is loaded
 TIMEOUT_SECONDS = 120.0  # of one request
@@ -111,14 +113,15 @@ class Load:
         for number in range(self._setting.jobs):
             self._left.put(number)
         with ThreadPoolExecutor(self._setting.clients) as pool:
-            clients = [pool.submit(self._client) for _ in range(self._setting.clients)]
+            clients = [pool.submit(self._client, place * APART_SECONDS) for place in range(self._setting.clients)]
             try:
                 for client in clients:
                     client.result()
             finally:
                 self._over.set()
 
-    def _client(self) -> None:
+    def _client(self, begins: float) -> None:
+        self._over.wait(begins)
         while not self._over.is_set():
             try:
                 self._left.get_nowait()
@@ -266,10 +269,9 @@ def _form(path: Path, seconds: float) -> bytes:
 @contextmanager
 def _served(setting: ServeSetting, folder: Path) -> Iterator[Service]:
     """Start a service with a queue of the setting's length, and wait for its model; raises RunError."""
-    command = [sys.executable, "-m", "tfswa_unet", "serve", "--data", str(folder / "data")]
-    command += ["--host", "127.0.0.1", "--port", "0"]
+    command = [sys.executable, "-m", "tfswa_unet", "serve", "--model", setting.model or DEFAULT_MODEL]
+    command += ["--data", str(folder / "data"), "--host", "127.0.0.1", "--port", "0"]
     values = {
-        "model": setting.model or "null",
         "database": "null",
         "node": "bench",
         "limits.queued": setting.queued,
