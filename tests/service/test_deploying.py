@@ -166,3 +166,19 @@ def test_the_image_is_named_once():
     assert (gpu["name"], gpu["newTag"]) == (image["newName"], f"{image['newTag']}-cuda")
     version = re.search('^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert image["newTag"] == version
+
+
+def test_images_are_built_with_what_is_in_them_by_pinned_actions():
+    text = (ROOT / ".github" / "workflows" / "image.yml").read_text()
+    workflow = yaml.safe_load(text)
+    (job,) = workflow["jobs"].values()
+    used = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert len(used) > 3
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", each) for each in used), used
+    (build,) = (step["with"] for step in job["steps"] if "build-push" in step.get("uses", ""))
+    assert (build["push"], build["sbom"], build["provenance"]) == (True, True, "mode=max")
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads the key on as true
+    suffixes = [each["suffix"] for each in job["strategy"]["matrix"]["include"]]
+    assert suffixes == ["", "-cuda"]
+    (argument,) = re.findall(r"(\w+)=", build["build-args"])
+    assert f"ARG {argument}=" in DOCKERFILE
