@@ -1,5 +1,7 @@
-# docker build -t tfswa .   The torch of the default index runs on processors and NVIDIA's GPUs; a smaller one for
-# processors alone comes from PyTorch's index of such wheels: --build-arg INDEX=ITS_ADDRESS
+# docker build -t tfswa .   The torch of the default index runs on processors and NVIDIA's GPUs; a smaller one, for
+# processors alone, comes from the index of such wheels that PyTorch's installation page names: --build-arg
+# INDEX=ITS_ADDRESS. A model of one's own that lies beside this file is baked in by --build-arg MODEL=mine.safetensors,
+# one that is mounted is named by --model; the package brings one.
 FROM python:3.12-slim-bookworm AS build
 ARG INDEX=
 WORKDIR /source
@@ -11,12 +13,14 @@ RUN /opt/tfswa/bin/pip install --no-cache-dir ${INDEX:+--extra-index-url "$INDEX
     --constraint constraints.txt '.[serve]'
 
 FROM python:3.12-slim-bookworm
+ARG MODEL=
 RUN useradd --uid 10001 --create-home tfswa && install --directory --owner tfswa /data
 COPY --from=build /opt/tfswa /opt/tfswa
-USER tfswa
-ENV PATH=/opt/tfswa/bin:$PATH PYTHONUNBUFFERED=1
+# The licence comes too, so that there is something to copy where there is no model.
+COPY LICENSE ${MODEL} /models/
+USER 10001
+ENV PATH=/opt/tfswa/bin:$PATH PYTHONUNBUFFERED=1 TFSWA_MODEL=${MODEL:+/models/$MODEL}
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz')"]
-# A model of one's own is mounted and named by --model; the package brings one.
 ENTRYPOINT ["tfswa", "serve", "--data", "/data", "--host", "0.0.0.0"]

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test browser postgres extras web page fuzz lint train eval clean ffmpeg
@@ -71,10 +72,14 @@ web/node_modules: web/package.json
 fuzz: install  ## separate 3,000 damaged audio files, break 40 runs, a sweep of 6 and services 30 times off
 	FUZZ_FILES=3000 FUZZ_RUNS=40 FUZZ_TRIALS=6 FUZZ_KILLS=10 $(BIN)/python -m pytest tests/fuzz tests/training/test_sweep.py tests/export tests/service/test_killed.py $(ARGS)
 
-lint: install  ## ruff and mypy
+lint: install  ## ruff and mypy; hadolint and kubernetes-validate, of what deploys the service
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -x $(BIN)/hadolint ]; then echo "$(BIN)/hadolint Dockerfile"; $(BIN)/hadolint Dockerfile; \
+	else echo "hadolint is not there for this system: the Dockerfile is not checked"; fi
+	@if [ -x $(BIN)/kubernetes-validate ]; then echo "$(BIN)/kubernetes-validate $(MANIFESTS)"; $(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS); \
+	else echo "kubernetes-validate is not installed: the manifests are not checked"; fi
 
 train: install  ## python train.py, e.g. make train ARGS="model=tfswa_small data.root=/data/musdb18hq"
 	$(BIN)/python train.py $(ARGS)

@@ -19,6 +19,7 @@ from tfswa_unet.types import Source, Track
 
 MUSDB = ("mixture", "vocals", "drums", "bass", "other")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+AXE = Path(__file__).parents[1] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 # Gradients start here, once: where a model is exported first, torch starts threads for them, after which no process
@@ -78,3 +79,26 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def accessible():
+    """See that axe-core finds no fault in a page, light or dark; the test is skipped where it is not there."""
+    if not AXE.is_file():
+        pytest.skip("axe-core has not been fetched: make web/node_modules")
+    source = AXE.read_text(encoding="utf-8")
+
+    def check(page) -> None:
+        page.evaluate(f"() => {{ {source} }}")
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+            assert len(found["passes"]) > 5  # it saw something
+            faults = [
+                f"{scheme}: {fault['impact']} {fault['id']}: {node['html'][:200]}"
+                for fault in found["violations"]
+                for node in fault["nodes"]
+            ]
+            assert faults == []
+
+    return check

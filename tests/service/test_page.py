@@ -92,3 +92,23 @@ def test_a_job_is_cancelled_and_a_bad_file_is_named(page, tmp_path):
     assert view.locator("#jobs > li").count() == 1
     view.get_by_role("button", name="Delete").click()
     until(view, "document.querySelectorAll('#jobs > li').length === 0")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_is_accessible_in_every_state(page, accessible, tmp_path, width):
+    song, bad = tmp_path / "song.wav", tmp_path / "bad.mp3"
+    audio.write(song, sound(3), 44_100, "wav16")
+    bad.write_bytes(b"nothing" * 99)
+    view = page(width)
+    view.get_by_text("Songs of up to").wait_for()
+    accessible(view)
+    view.evaluate("say('Sign in with a token.'); document.getElementById('login').hidden = false")
+    accessible(view)
+    view.locator("#files").set_input_files([song, bad])
+    view.locator("li", has_text="song.wav").locator("progress").wait_for()
+    accessible(view)
+    view.locator("li", has_text="bad.mp3").locator(".state", has_text="bad.mp3: ").wait_for(timeout=60_000)
+    view.get_by_role("button", name="Listen").click(timeout=60_000)
+    view.get_by_role("button", name="Play").wait_for(timeout=60_000)
+    view.get_by_role("button", name="solo vocals").click()
+    accessible(view)

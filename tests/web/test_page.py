@@ -215,6 +215,25 @@ def test_keys_and_a_screen_reader_reach_everything(visit, song):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_is_accessible_in_every_state(visit, accessible, song, tmp_path, width):
+    page = visit(width=width)
+    accessible(page)
+    (tmp_path / "notes.txt").write_text("no song")
+    page.set_input_files("#file", tmp_path / "notes.txt")
+    page.get_by_text("cannot be read by this browser").wait_for()
+    accessible(page)
+    long = tmp_path / "long.wav"
+    audio.write(long, np.tile(audio.read(song), (1, 20)), RATE, "wav16")
+    page.set_input_files("#file", long)
+    page.get_by_text(" left").wait_for()
+    accessible(page)
+    page.get_by_role("button", name="Stop").click()
+    separate(page, song)
+    page.get_by_role("button", name="Solo vocals").click()
+    accessible(page)
+
+
 def _tab(page):
     page.keyboard.press("Tab")
     return True

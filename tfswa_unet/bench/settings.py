@@ -119,6 +119,18 @@ class LiveSetting(ModelSetting):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServeSetting(Setting):
+    """A service under load, as tfswa serve runs it: how soon it answers while it works, and what memory it keeps."""
+
+    model: str | None = option("as for tfswa serve (default: the model that comes with the package)", "NAME")
+    device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
+    jobs: int = option("songs that are separated", "N", 200)
+    clients: int = option("that post songs and ask for them, at the same time", "N", 50)
+    queued: int = option("songs that may wait: posts of more are refused, and their clients come back", "N", 25)
+    seconds: float = option("length of a song, in stereo at 44.1 kHz", "S", 10.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoringSetting(Setting):
     """BSSEval of a track of four stereo stems, ours beside museval."""
 

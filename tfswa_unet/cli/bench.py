@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, type[Setting]] = {
     "data": settings.DataSetting,
     "separate": settings.SeparateSetting,
     "live": settings.LiveSetting,
+    "serve": settings.ServeSetting,
     "scoring": settings.ScoringSetting,
     "peers": settings.PeersSetting,
     "contest": settings.ContestSetting,
@@ -45,6 +46,8 @@ EXAMPLES = """\
   tfswa bench separate --model tfswa_tiny model.safetensors --json
   tfswa bench live --threads 1                            how long a hop takes on one core
   tfswa bench live --model realtime.safetensors --hops 10000
+  tfswa bench serve                                       200 songs of 10 s from 50 clients
+  tfswa bench serve --model model.safetensors --clients 8 --jobs 40 --json
   tfswa bench scoring                                     30 s, ours and museval in turn
   tfswa bench scoring --long 240                          four minutes by ours as well
   tfswa bench peers                                       60 s of stereo, everything

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         if not open_table(settings).remove_token(args.remove_token):
             raise ConfigError(f"there is no token named {args.remove_token!r} in {settings.folder}")
         return 0
-    if settings.model is not None:
+    if settings.model:
         from tfswa_unet.bundle import find_model
 
         find_model(settings.model)  # refuses one that is not there before anything starts

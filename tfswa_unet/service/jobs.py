@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import time
 from collections.abc import AsyncIterable, Iterator, Sequence
@@ -175,16 +176,18 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 
 def busy(said: str) -> HTTPException:
     """The answer where there is no room."""
-    return HTTPException(429, f"{said}: try again later", {"Retry-After": str(RETRY_SECONDS)})
+    wait = random.randint(RETRY_SECONDS, 2 * RETRY_SECONDS)  # so that not all come back at the same moment
+    return HTTPException(429, f"{said}: try again later", {"Retry-After": str(wait)})
 
 
-def service_of(request: Request) -> Service:
+# Not def, which would run in another thread for nothing.
+async def service_of(request: Request) -> Service:
     """The service that a request is for."""
     service: Service = request.app.state.service
     return service
 
 
-def owner_of(request: Request) -> str:
+async def owner_of(request: Request) -> str:
     """Who makes a request."""
     return str(request.state.owner)
 

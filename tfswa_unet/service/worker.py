@@ -40,6 +40,7 @@ IDLE_SECONDS = 0.2
 SWEEP_SECONDS = 60.0
 KEEP_SECONDS = (1.0, 5.0, 20.0)  # between attempts to put stems where they stay
 ORPHAN_SECONDS = 3600.0  # more than an upload may take
+NICENESS = 10  # so that the server answers while this process computes
 
 
 class Hold(threading.Thread):
@@ -216,6 +217,7 @@ def _sentence(error: Exception, job: Job, folder: Path) -> str:
 
 def main() -> int:
     """Work as standard input says, until it ends or SIGTERM comes."""
+    os.nice(NICENESS)
     told = json.loads(sys.stdin.readline())
     settings = Settings.from_values(told["settings"])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
