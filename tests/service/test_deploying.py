@@ -41,7 +41,9 @@ def written():
 
 
 def pods(resources):
-    return {key: each["spec"]["template"]["spec"] for key, each in resources.items() if "template" in each.get("spec", {})}
+    return {
+        key: each["spec"]["template"]["spec"] for key, each in resources.items() if "template" in each.get("spec", {})
+    }
 
 
 def amount(text):

@@ -9,6 +9,8 @@ import os
 import random
 import signal
 import time
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -27,9 +29,36 @@ def long(tmp_path_factory):
     return path
 
 
+class Place:
+    """A data folder and its service, started anew where it was ended."""
+
+    def __init__(self, start, folder, *settings):
+        self.jobs, self.kept = folder / "data" / "jobs", folder / "kept"
+        self._start, self._entered, self._served = partial(start, folder / "data", *settings), ExitStack(), None
+
+    def service(self):
+        if self._served is None or self._served.process.poll() is not None:
+            self._served = self._entered.enter_context(self._start())
+        return self._served
+
+    def close(self):
+        self._entered.close()
+
+
 @pytest.fixture(scope="module")
-def undisturbed(served, long):
+def places(started, tmp_path_factory):
+    """One that keeps stems in its data folder, and one that keeps them elsewhere."""
+    here, away = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("away")
+    both = Place(started, here), Place(started, away, f"results=file://{away / 'kept'}")
+    yield both
+    for place in both:
+        place.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(places, long):
     """Its stems, and how long they took."""
+    served = places[0].service().until_ready()
     began = time.monotonic()
     id = served.upload(long, format="wav32f")
     assert served.until_done(id)["state"] == "done"
@@ -39,45 +68,33 @@ def undisturbed(served, long):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["worker", "server", "both"])
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_job_ends_done_with_the_same_bytes(started, undisturbed, long, tmp_path, victim, number):
+def test_a_job_ends_done_with_the_same_bytes(places, undisturbed, long, victim, number):
     stems, seconds = undisturbed
-    data, kept, drawn = tmp_path / "data", tmp_path / "kept", random.Random(f"{victim} {number}")
-    killed = {"worker": victim != "server", "server": victim != "worker"}
-    settings = [f"results=file://{kept}"] if number % 2 else []
-
-    def check(served):
-        job = served.until_done(id)
-        assert (job["state"], job["error"]) == ("done", None)
-        assert served.stems(id) == stems
-        names = sorted(f"{name}.wav" for name in stems)
-        expected = [[], names] if settings else [names, []]
-        folders = (data / "jobs" / id, kept / id)
-        served.until(lambda: [sorted(path.name for path in each.rglob("*.*")) for each in folders] == expected, 10)
-
-    with started(data, *settings) as served:
-        served.until_ready()
-        id = served.upload(long, format="wav32f")
-        time.sleep(drawn.uniform(0, seconds))
-        served.kill(**killed)
-        if victim == "worker":
-            check(served)
-            return
-    with started(data, *settings) as served:
-        check(served)
+    place, drawn = places[number % 2], random.Random(f"{victim} {number}")
+    served = place.service().until_ready()
+    id = served.upload(long, format="wav32f")
+    time.sleep(drawn.uniform(0, seconds))
+    served.kill(worker=victim != "server", server=victim != "worker")
+    served = place.service()
+    job = served.until_done(id)
+    assert (job["state"], job["error"]) == ("done", None)
+    assert served.stems(id) == stems
+    names = sorted(f"{name}.wav" for name in stems)
+    expected = [[], names] if number % 2 else [names, []]
+    folders = (place.jobs / id, place.kept / id)
+    served.until(lambda: [sorted(path.name for path in each.rglob("*.*")) for each in folders] == expected, 10)
 
 
 @pytest.mark.slow
-def test_sigterm_parks_the_job_which_goes_on_at_the_next_start(started, undisturbed, long, tmp_path):
-    with started(tmp_path / "data") as served:
-        served.until_ready()
-        id = served.upload(long, format="wav32f")
-        served.until(lambda: served.job(id)["state"] == "running")
-        began = time.monotonic()
-        served.process.send_signal(signal.SIGTERM)
-        served.process.wait(30)
-        parked = time.monotonic() - began
-    with started(tmp_path / "data") as served:
-        job = served.until_done(id)
-        assert job["state"] == "done"
-        assert served.stems(id) == undisturbed[0]
+def test_sigterm_parks_the_job_which_goes_on_at_the_next_start(places, undisturbed, long):
+    served = places[0].service().until_ready()
+    id = served.upload(long, format="wav32f")
+    served.until(lambda: served.job(id)["state"] == "running")
+    began = time.monotonic()
+    served.process.send_signal(signal.SIGTERM)
+    served.process.wait(30)
+    parked = time.monotonic() - began
+    served = places[0].service()
+    assert served.until_done(id)["state"] == "done"
+    assert served.stems(id) == undisturbed[0]
     print(f"parked in {parked:.1f} s")
