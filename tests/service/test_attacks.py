@@ -77,7 +77,10 @@ def test_options_that_cannot_work_are_refused_with_a_sentence(application):
     assert client.post("/v1/jobs", files=many).status_code == 400
     deep = b'{"token":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     assert client.post("/v1/session", content=deep, headers={"Content-Type": "application/json"}).status_code < 500
-    assert client.post("/v1/session", json={"token": "x" * 10_000_000}).status_code == 422
+    assert client.post("/v1/session", json={"token": "x" * 10_000}).status_code == 422
+    assert client.post("/v1/session", json={"token": "x" * 10_000_000}).status_code == 413
+    unannounced = iter([b"x" * 10_000] * 100)
+    assert client.post("/v1/session", content=unannounced).status_code == 400
     assert list(client.service.settings.jobs.iterdir()) == list(client.service.settings.incoming.iterdir()) == []
 
 

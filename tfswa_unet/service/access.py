@@ -20,6 +20,8 @@ ANYONE = "anyone"  # owner of jobs where no tokens are needed
 COOKIE = "tfswa_token"
 PROBES = ("/healthz", "/readyz")
 OPEN_PATHS = ("/", "/v1/session", "/openapi.json")
+FORMS = ("/v1/jobs", "/v1/batches")  # whose bodies go to disk as they come
+MOST_BYTES = 1 << 16  # of other bodies
 TOKEN_SECONDS = 5.0  # for which the table's tokens are remembered
 CLOSE_FORBIDDEN = 1008  # RFC 6455 section 7.4.1
 HEADERS = (
@@ -123,7 +125,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        await self._app(scope, receive, _with_headers(send))
+        await self._app(scope, receive if scope["path"] in FORMS else _small(receive), _with_headers(send))
         route = scope.get("route")
         self._on_request(scope["method"], "none" if route is None else route.path, time.perf_counter() - began)
 
@@ -153,6 +155,9 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return _refuse(403, "requests of other sites' pages are refused")
+        announced = headers.get("content-length", "")
+        if scope["path"] not in FORMS and announced.isdecimal() and int(announced) > MOST_BYTES:
+            return _refuse(413, f"a request that is no form of songs may have {MOST_BYTES} bytes")
         scope.setdefault("state", {})
         client = (scope.get("client") or ("",))[0]
         owner: str | None = ANYONE
@@ -193,6 +198,19 @@ def _refuse(status: int, said: str, wait: float | None = None) -> JSONResponse:
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse({"detail": said}, status, headers)
+
+
+def _small(receive: Receive) -> Receive:
+    """`receive` of a body that may be read into memory; one that goes on without end counts as cut off."""
+    left = MOST_BYTES
+
+    async def received() -> MutableMapping[str, Any]:
+        nonlocal left
+        message = await receive()
+        left -= len(message.get("body", b""))
+        return message if left >= 0 else {"type": "http.disconnect"}
+
+    return received
 
 
 def _with_headers(send: Send) -> Send:
