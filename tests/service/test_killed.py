@@ -52,7 +52,7 @@ def test_a_job_ends_done_with_the_same_bytes(started, undisturbed, long, tmp_pat
         names = sorted(f"{name}.wav" for name in stems)
         expected = [[], names] if settings else [names, []]
         folders = (data / "jobs" / id, kept / id)
-        served.until(lambda: [sorted(path.name for path in each.rglob("*.*")) for each in folders] == expected, 10)
+        served.until(lambda: [sorted(path.name for path in each.rglob("*.*")) for each in folders] == expected)
 
     with started(data, *settings) as served:
         served.until_ready()
