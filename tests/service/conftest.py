@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 STEMS = ("vocals", "drums", "bass", "other")
 FACTS = {"stems": list(STEMS), "rate": 44_100, "channels": 2, "device": "cpu", "precision": "fp32"}
 URL = "http://127.0.0.1"
+UNTIL_SECONDS = 600  # after which what does not come is given up, on a busy machine too
 
 
 @pytest.fixture(scope="session")
@@ -105,8 +106,8 @@ class Served:
         self.until(lambda: self.client.get("/readyz").status_code == 200)
         return self
 
-    def until(self, true, seconds=120):
-        deadline = time.monotonic() + seconds
+    def until(self, true):
+        deadline = time.monotonic() + UNTIL_SECONDS
         while not true():
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()

@@ -82,7 +82,7 @@ def test_a_job_ends_done_with_the_same_bytes(places, undisturbed, long, victim, 
     names = sorted(f"{name}.wav" for name in stems)
     expected = [[], names] if number % 2 else [names, []]
     folders = (place.jobs / id, place.kept / id)
-    served.until(lambda: [sorted(path.name for path in each.rglob("*.*")) for each in folders] == expected, 10)
+    served.until(lambda: [sorted(path.name for path in each.rglob("*.*")) for each in folders] == expected)
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_a_killed_services_job_is_done_by_the_other_with_the_same_bytes(started,
         alone = other.upload(song, format="wav32f")
         assert other.until_done(alone)["state"] == "done"
         assert other.stems(id) == other.stems(alone)
-        other.until(lambda: [path.name for path in (data / "jobs" / id).iterdir()] == ["run-2"], 10)
+        other.until(lambda: [path.name for path in (data / "jobs" / id).iterdir()] == ["run-2"])
         for each in (id, alone):
             other.client.delete(f"/v1/jobs/{each}").raise_for_status()
         assert list((data / "jobs").iterdir()) == list((data / "incoming").iterdir()) == []

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 
+from tests.service.conftest import UNTIL_SECONDS
 from tfswa_unet.errors import ConfigError
 from tfswa_unet.service import server
 from tfswa_unet.service.server import Supervisor, locked, open_table
 from tfswa_unet.service.table import Job, new_id
+from tfswa_unet.service.worker import Worker
 
 # A worker without a model, which takes half a second for a job.
 WORKER = """
@@ -31,7 +34,7 @@ while True:
 
 
 def until(true):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + UNTIL_SECONDS
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -53,6 +56,24 @@ def test_a_dead_workers_job_is_done_by_the_next_and_an_ended_ones_waits(settings
     assert table.get(second.id).state == "queued"
     table.close()
     lock.close()
+
+
+def test_a_job_whose_decoder_ends_by_the_services_end_waits(settings, monkeypatch):
+    told = settings()
+    table, job = open_table(told), Job(new_id(), "a", None, "song", {}, created=time.time())
+    table.submit([job], 9, 9)
+    (told.jobs / job.id).mkdir()
+    worker = Worker(told, "here", None)
+
+    def ended(*_):
+        threading.Timer(0.05, worker.stop.set).start()
+        raise EOFError
+
+    monkeypatch.setattr(worker.decoder, "decode", ended)
+    assert worker.step()
+    assert (table.get(job.id).state, table.get(job.id).attempts) == ("queued", 0)
+    worker.table.close()
+    table.close()
 
 
 def test_two_services_of_one_name_do_not_share_a_folder(settings, monkeypatch):

@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -109,7 +110,8 @@ def _decode(out: Connection, source: Path, target: Path, limits: Limits) -> None
         line = f"refused {source}: decoding it needs more than {limits.decode_megabytes} MB: convert it to wav first"
     except Exception as error:
         line = f"refused {source}: cannot be decoded ({type(error).__name__}): convert it to wav or flac first"
-    out.send_bytes(line.encode(errors="replace"))
+    with suppress(BrokenPipeError):  # nobody waits any more
+        out.send_bytes(line.encode(errors="replace"))
     out.close()
 
 

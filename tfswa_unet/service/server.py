@@ -87,7 +87,10 @@ class Supervisor:
         told = {"settings": self._settings.plain(), "worker": self._settings.name, "socket": str(self._path)}
         command = [sys.executable, "-c", START_WORKER]
         # The lock is inherited: another server waits until this worker is gone too.
-        self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[self._lock.fileno()])
+        # A session of its own: Ctrl-C, which reaches all processes of a terminal, would end the decoder in mid-job.
+        self._worker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, pass_fds=[self._lock.fileno()], start_new_session=True
+        )
         assert self._worker.stdin is not None
         self._worker.stdin.write(json.dumps(told).encode() + b"\n")
         self._worker.stdin.flush()

@@ -39,6 +39,7 @@ RENEW_SECONDS = 1.0
 IDLE_SECONDS = 0.2
 SWEEP_SECONDS = 60.0
 KEEP_SECONDS = (1.0, 5.0, 20.0)  # between attempts to put stems where they stay
+SIGNAL_SECONDS = 0.3  # what ended a job's decoder may be a signal to all processes, which comes here a little later
 ORPHAN_SECONDS = 3600.0  # more than an upload may take
 NICENESS = 10  # so that the server answers while this process computes
 
@@ -124,6 +125,9 @@ class Worker:
                     self.table.park(job)
                     return True
             except Exception as error:
+                if self.stop.wait(SIGNAL_SECONDS):
+                    self.table.park(job)
+                    return True
                 ended = self.table.finish(job, "failed", keep, _sentence(error, job, folder), {})
                 LOG.info("%s failed", job.id)
         self._tidy(job, folder, ended)
