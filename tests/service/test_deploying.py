@@ -184,3 +184,19 @@ def test_images_are_built_with_what_is_in_them_by_pinned_actions():
     assert suffixes == ["", "-cuda"]
     (argument,) = re.findall(r"(\w+)=", build["build-args"])
     assert f"ARG {argument}=" in DOCKERFILE
+
+
+def test_the_pages_name_files_that_are_there(written):
+    text = (ROOT / "docs" / "deploying.md").read_text()
+    named = set(re.findall(r"deploy/[\w./]+\w", text))
+    assert len(named) > 6
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    port, limits = compose_values("serve")["port"], compose_values("serve")["limits"]
+    nginx = (ROOT / "deploy" / "vm" / "nginx.conf").read_text()
+    assert f"proxy_pass http://127.0.0.1:{port};" in nginx
+    assert f"client_max_body_size {limits['megabytes']:g}m;" in nginx
+    assert f"reverse_proxy 127.0.0.1:{port} " in (ROOT / "deploy" / "vm" / "Caddyfile").read_text()
+    unit = (ROOT / "deploy" / "vm" / "tfswa.service").read_text()
+    (override,) = re.findall(r"(names=\S+)", unit)
+    assert compose_values("serve", [override])["names"] == ["stems.example.org"]
+    assert float(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > STOP_SECONDS + DRAIN_SECONDS

@@ -34,6 +34,8 @@ DRAIN_SECONDS = 2  # for open requests when the server ends
 LOCK_SECONDS = 15.0  # for the worker of a server that was killed to end
 AGAIN_SECONDS = (0.5, 30.0)  # before a worker is started anew: at first, and at most
 MOST_CONNECTIONS = 1000
+# Each job's threads would find themselves other arenas, each of which grows to what a job needs. One's own value stays.
+ARENAS = {"MALLOC_ARENA_MAX": "2"}
 
 
 class Supervisor:
@@ -89,7 +91,11 @@ class Supervisor:
         # The lock is inherited: another server waits until this worker is gone too.
         # A session of its own: Ctrl-C, which reaches all processes of a terminal, would end the decoder in mid-job.
         self._worker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, pass_fds=[self._lock.fileno()], start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            pass_fds=[self._lock.fileno()],
+            start_new_session=True,
+            env={**ARENAS, **os.environ},
         )
         assert self._worker.stdin is not None
         self._worker.stdin.write(json.dumps(told).encode() + b"\n")
