@@ -10,7 +10,7 @@ from tfswa_unet import audio
 from tfswa_unet.data import DataSet, SegmentDataset, StemPlan, data_sets, load_data, load_tracks
 from tfswa_unet.data.cache import PcmCache
 from tfswa_unet.data.sets.layouts import detect
-from tfswa_unet.data.tracks import Make, chances
+from tfswa_unet.data.tracks import Make, _tell_once, chances
 from tfswa_unet.errors import AudioError, ConfigError, DataError
 
 FOUR = ["vocals", "drums", "bass", "other"]
@@ -224,7 +224,7 @@ def names(sets):
     return {split: [track.name for track in load_data(sets, split)] for split in ("train", "valid", "test")}
 
 
-def test_a_song_of_two_relatives_is_taken_once_and_never_trains_where_it_is_measured(tmp_path, write_song):
+def test_a_song_of_two_relatives_is_taken_once_and_never_trains_where_it_is_measured(tmp_path, write_song, caplog):
     hq, dsd = tmp_path / "hq", tmp_path / "dsd"
     for folder in ("train/AM Contra - Heart Peripheral", "train/ANiMAL - Rockshow", "test/Zeno - Signs"):
         write_song(hq / folder, FOUR)
@@ -232,11 +232,14 @@ def test_a_song_of_two_relatives_is_taken_once_and_never_trains_where_it_is_meas
         write_song(dsd / "Sources" / folder, FOUR)
     sets = {"musdb18hq": DataSet("musdb18hq", str(hq), 1.0), "dsd100": DataSet("dsd100", str(dsd), 1.0)}
     # DSD100's copies are gone, "Zeno - Signs" even from its training songs, as MUSDB18 tests with it.
+    _tell_once.cache_clear()
     assert names(sets) == {
         "train": ["AM Contra - Heart Peripheral"],
         "valid": ["ANiMAL - Rockshow"],
         "test": ["Zeno - Signs"],
     }
+    (said,) = (record.message for record in caplog.records)
+    assert said.startswith("data.sets.dsd100: 3 of 3 songs left out, which sets before it have or others measure by")
     assert names(dict(reversed(sets.items()))) == {
         "train": ["051 - AM Contra - Heart Peripheral"],
         "valid": ["055 - ANiMAL - Rockshow"],

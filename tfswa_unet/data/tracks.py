@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,6 +35,7 @@ from tfswa_unet.errors import AudioError, ConfigError, DataError, UserError, unk
 from tfswa_unet.types import MIXTURE, SPLITS, Source, Split, Track
 
 THREADS = 8
+HELD = "sets before it have or others measure by, as their names say: kind=folders tells songs of one name apart"
 COMMON = ("musdb18", "musdb18hq", "folders")  # kinds that a message describes where any would do
 OnError = Literal["raise", "skip"]
 SHORTCUTS = ("kind", "root")  # keys of data that stand for those of the only set
@@ -42,6 +43,7 @@ USES: Mapping[Split | None, str] = {"train": "train on", "valid": "validate with
 Probe = Callable[[Path, int], audio.AudioInfo]
 
 log = logging.getLogger(__name__)
+_tell_once = cache(log.warning)  # songs are listed several times
 
 
 @dataclass(frozen=True)
@@ -180,9 +182,11 @@ def list_data(sets: Mapping[str, DataSet]) -> dict[str, list[Song]]:
     result = {}
     for name, (layout, songs) in found.items():
         if several and layout.official:
-            songs = [
-                song for song in songs if key(song.name) not in (measured | seen if song.split == "train" else seen)
-            ]
+            held = measured | seen
+            kept = [song for song in songs if key(song.name) not in (held if song.split == "train" else seen)]
+            if len(kept) < len(songs):
+                _tell_once(f"data.sets.{name}: {len(songs) - len(kept)} of {len(songs)} songs left out, which {HELD}")
+            songs = kept
             seen |= {key(song.name) for song in songs}
         if several:
             songs = [replace(song, name=f"{song.name} ({name})") if song.name in names else song for song in songs]
