@@ -35,7 +35,7 @@ LOCK_SECONDS = 15.0  # for the worker of a server that was killed to end
 AGAIN_SECONDS = (0.5, 30.0)  # before a worker is started anew: at first, and at most
 MOST_CONNECTIONS = 1000
 # Each job's threads would find themselves other arenas, each of which grows to what a job needs. One's own value stays.
-ARENAS = {"MALLOC_ARENA_MAX": "2"}
+ARENAS = {"MALLOC_ARENA_MAX": "1"}
 
 
 class Supervisor:
