@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,17 +89,25 @@ async def fetch(
                 except Refused as error:
                     raise Refused(error.answer, f"{each.where}{error}") from None
 
-    try:
-        await asyncio.wait_for(all_of_them(), limits.upload_seconds)
-    except BaseException as error:
-        for _, path in fetched:
-            path.unlink(missing_ok=True)
-        if isinstance(error, asyncio.TimeoutError):
+    with all_or_none(fetched):
+        try:
+            await asyncio.wait_for(all_of_them(), limits.upload_seconds)
+        except asyncio.TimeoutError:
             raise Refused(
                 IMPOSSIBLE, f"what is behind the URLs did not come within {limits.upload_seconds:g} s: send fewer"
             ) from None
-        raise
     return fetched
+
+
+@contextmanager
+def all_or_none(files: Iterable[tuple[str, Path]]) -> Iterator[None]:
+    """Delete files, given with their names, where what is done with them fails: those that are listed by then."""
+    try:
+        yield
+    except BaseException:
+        for _, path in files:
+            path.unlink(missing_ok=True)
+        raise
 
 
 async def _download(

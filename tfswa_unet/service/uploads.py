@@ -22,7 +22,7 @@ from tfswa_unet.inference.catalogue import listed_songs
 from tfswa_unet.inference.request import InputFile
 from tfswa_unet.inference.request import Request as SeparationRequest
 from tfswa_unet.inference.stem_files import Targets
-from tfswa_unet.service.fetching import Wanted, fetch
+from tfswa_unet.service.fetching import Wanted, all_or_none, fetch
 from tfswa_unet.service.hosts import Hosts, Refused
 from tfswa_unet.service.settings import Limits, Settings
 
@@ -75,7 +75,9 @@ async def read_form(request: Request, settings: Settings, stems: Sequence[str], 
             options = checked_options(fields, stems)
             files = await run_in_threadpool(_kept, uploads, settings.incoming)
         if wanted:
-            files += await _fetched(wanted, hosts, settings, files)
+            with all_or_none(files):
+                left = limits.bytes - sum(path.stat().st_size for _, path in files)
+                files += await fetch(wanted, hosts, limits, left, settings.incoming)
         return Form(files, options)
     except Refused as error:
         raise HTTPException(error.answer, str(error)) from None
@@ -161,19 +163,6 @@ def _wanted(hosts: Hosts, url: str, name: str, where: str) -> Wanted:
     return Wanted(place, shown_name(name or place.name), where)
 
 
-async def _fetched(
-    wanted: Sequence[Wanted], hosts: Hosts, settings: Settings, files: Sequence[tuple[str, Path]]
-) -> list[tuple[str, Path]]:
-    """Fetch songs beside files that were uploaded, which do not stay where that fails."""
-    try:
-        left = settings.limits.bytes - sum(path.stat().st_size for _, path in files)
-        return await fetch(wanted, hosts, settings.limits, left, settings.incoming)
-    except BaseException:
-        for _, path in files:
-            path.unlink(missing_ok=True)
-        raise
-
-
 def _limited(request: Request, limits: Limits, most_bytes: int, too_large: HTTPException) -> Any:
     """The request's `receive`, which counts bytes and looks at the clock."""
     left, deadline = most_bytes, time.monotonic() + limits.upload_seconds
@@ -196,7 +185,7 @@ def _limited(request: Request, limits: Limits, most_bytes: int, too_large: HTTPE
 def _kept(uploads: Sequence[UploadFile], incoming: Path) -> list[tuple[str, Path]]:
     """Write uploads to files of random names, all of them or none."""
     kept: list[tuple[str, Path]] = []
-    try:
+    with all_or_none(kept):
         for upload in uploads:
             path = incoming / os.urandom(16).hex()
             kept.append((shown_name(upload.filename), path))
@@ -204,8 +193,4 @@ def _kept(uploads: Sequence[UploadFile], incoming: Path) -> list[tuple[str, Path
                 shutil.copyfileobj(upload.file, file, 1 << 20)
                 file.flush()
                 os.fsync(file.fileno())  # what is accepted outlasts a power cut
-    except BaseException:
-        for _, path in kept:
-            path.unlink(missing_ok=True)
-        raise
     return kept
