@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -47,21 +48,15 @@ def test_the_oldest_is_claimed_once_by_whoever_comes_first(table):
 
 def test_processes_that_start_together_make_one_table(table):
     METADATA.drop_all(table._engine)
-    url, faults, start = table._engine.url.render_as_string(hide_password=False), [], threading.Barrier(8)
+    url, start = table._engine.url.render_as_string(hide_password=False), threading.Barrier(8)
 
     def open_table():
         start.wait()
-        try:
-            JobTable(url).close()
-        except Exception as error:
-            faults.append(error)
+        JobTable(url).close()
 
-    threads = [threading.Thread(target=open_table) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert faults == []
+    with ThreadPoolExecutor(8) as pool:
+        opened = [pool.submit(open_table) for _ in range(8)]
+    assert [each.exception() for each in opened] == [None] * 8
     assert table.totals()["done"] == 0
     assert table.submit(jobs(1), MOST, MOST)
 

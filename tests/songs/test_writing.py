@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,20 +120,9 @@ def test_several_may_write_the_same_song_at_once(tmp_path, monkeypatch):
         return is_whole(*arguments)
 
     monkeypatch.setattr(writing, "is_whole", is_whole_together)
-    failed = []
-
-    def write():
-        try:
-            write_song(tmp_path / "train" / "song", stems, 8_000)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=write) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    with ThreadPoolExecutor(2) as pool:
+        written = [pool.submit(write_song, tmp_path / "train" / "song", stems, 8_000) for _ in range(2)]
+    assert [each.exception() for each in written] == [None] * 2
     assert is_whole(tmp_path / "train" / "song", stems, 500)
     assert [path.name for path in (tmp_path / "train").iterdir()] == ["song"]
 
