@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -136,3 +140,63 @@ def test_calls_that_wait_are_dropped_after_an_exception():
     with pytest.raises(KeyboardInterrupt):
         stop()
     assert made == []
+
+
+class Kept:
+    """What passes a stage, and can be looked for afterwards."""
+
+
+def passed(work) -> Callable[[], object | None]:
+    """Do some work with an object, and give a reference that does not keep it."""
+    kept = Kept()
+    with suppress(ValueError):
+        work(kept)
+    return weakref.ref(kept)
+
+
+def iterate(kept: Kept) -> None:
+    with ahead(iter([kept])) as taken:
+        for _ in taken:
+            pass
+
+
+def fail_to_iterate(kept: Kept) -> None:
+    def items():
+        yield kept
+        raise ValueError
+
+    with ahead(items()) as taken:
+        for _ in taken:
+            pass
+
+
+def work_behind(kept: Kept) -> None:
+    with behind() as give:
+        give(lambda: vars(kept))
+
+
+def fail_behind(kept: Kept) -> None:
+    def fail():
+        assert kept
+        raise ValueError
+
+    with behind() as give:
+        for _ in range(100):
+            give(fail)
+
+
+def fail_beside(kept: Kept) -> None:
+    with behind() as give:
+        give(lambda: vars(kept))
+        raise ValueError
+
+
+@pytest.mark.parametrize("work", [iterate, fail_to_iterate, work_behind, fail_behind, fail_beside])
+def test_what_passed_is_freed_at_once_without_the_collector_of_rings(work):
+    """A service separates for days: what waits for the collector is a song's stems, and more than one."""
+    gc.collect()
+    gc.disable()
+    try:
+        assert passed(work)() is None
+    finally:
+        gc.enable()

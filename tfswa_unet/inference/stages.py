@@ -5,12 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from queue import Empty, Queue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 DEPTH = 2  # items between two stages
 POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class _End:
+    """The end of an iteration, and what it raised."""
+
+    error: BaseException | None = None
 
 
 @contextmanager
@@ -21,30 +29,31 @@ def ahead(items: Iterator[Item], depth: int = DEPTH) -> Iterator[Iterator[Item]]
     the iteration is broken off, and the thread has ended. An iteration that waits for others, such as for a pipe, does
     not belong here: it could not be broken off.
     """
-    queue: Queue[Callable[[], Item]] = Queue(depth)
+    queue: Queue[Item | _End] = Queue(depth)
     left = threading.Event()
 
     def iterate() -> None:
         try:
             for item in items:
-                queue.put(lambda item=item: item)  # type: ignore[misc]
+                queue.put(item)
                 if left.is_set():
                     return
-            queue.put(_raising(StopIteration()))
+            queue.put(_End())
         except BaseException as error:
-            queue.put(_raising(error))
+            queue.put(_End(error))
         finally:
             close = getattr(items, "close", None)
             if close:
                 close()  # here, where it ran
 
     def taken() -> Iterator[Item]:
-        while True:
-            try:
-                item = queue.get()()
-            except StopIteration:
-                return
+        while not isinstance(item := queue.get(), _End):
             yield item
+        if item.error is not None:
+            try:
+                raise item.error
+            finally:
+                del item  # else this frame and the error would hold each other, and all that the frames above hold
 
     thread = threading.Thread(target=iterate, name="tfswa-ahead", daemon=True)
     thread.start()
@@ -90,15 +99,10 @@ def behind(name: str = "", depth: int = DEPTH) -> Iterator[Callable[[Callable[[]
     finally:
         queue.put(None)
         thread.join()
+        if left.is_set():
+            raised.clear()  # else the error and the frames that it came through would hold each other
     if raised:
-        raise raised[0]
-
-
-def _raising(error: BaseException) -> Callable[[], Any]:
-    def call() -> Any:
-        raise error
-
-    return call
+        raise raised.pop()
 
 
 def _drain(queue: Queue[Item], thread: threading.Thread) -> None:

@@ -81,6 +81,15 @@ def test_what_follows_silence_is_not_lost():
     assert late.square().mean().item() == pytest.approx(0.5, rel=0.03)
 
 
+@pytest.mark.parametrize("level", [1e-19, 1e-22, 1e-30, 1e-38])
+def test_what_is_far_too_faint_to_be_heard_stays_finite(level):
+    """Products of such frames have hardly any digits: the end of a decoded recording, say, that a codec faded."""
+    faint = level * torch.randn(2, RATE // 2, generator=torch.Generator().manual_seed(0))
+    stretched = stretch(faint, 1.2134)
+    assert stretched.isfinite().all()
+    assert stretched.abs().max() <= 2 * faint.abs().max()
+
+
 def test_fit_cuts_and_fills():
     assert fit(torch.arange(5), 3).tolist() == [0, 1, 2]
     assert fit(torch.arange(2), 4).tolist() == [0, 1, 0, 0]

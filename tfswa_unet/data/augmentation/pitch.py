@@ -74,7 +74,9 @@ def _product(earlier: Tensor, later: Tensor) -> Tensor:
 
 
 def _unit(value: Tensor) -> Tensor:
-    return torch.where(value == 0, 1, value.sgn())
+    # Numbers too small to have all their digits have no phase to keep, and torch divides some to infinity.
+    size = value.abs()
+    return torch.where(size < torch.finfo(size.dtype).tiny, 1, value.sgn())
 
 
 def fit(waveform: Tensor, length: int) -> Tensor:
