@@ -10,7 +10,7 @@ import torch
 from tests.evaluation.conftest import noise
 from tfswa_unet import audio
 from tfswa_unet.evaluation.bsseval import load_museval, score
-from tfswa_unet.evaluation.projections import TAPS, bss_eval, correlations, gram, independent, solve
+from tfswa_unet.evaluation.projections import TAPS, bss_eval, correlations, independent
 from tfswa_unet.evaluation.references import ideal_ratio_mask
 from tfswa_unet.songs import synthesize
 
@@ -188,28 +188,7 @@ def test_correlations_are_sums_of_products_across_blocks():
         np.testing.assert_allclose(found[..., lag], first[:, : 1499 - lag].astype(float) @ ahead.T, atol=1e-12)
 
 
-def test_the_gram_matrix_is_of_delayed_channels():
-    channels = noise(1, 200 / 8000).astype(float)
-    delayed = np.stack([np.pad(x, (delay, 9 - delay)) for x in channels for delay in range(10)])
-    x = torch.from_numpy(channels)
-    found = gram(correlations(x, x, 10)[:, :2])
-    np.testing.assert_allclose(found.numpy(), delayed @ delayed.T, atol=1e-12)
-
-
 def test_channels_that_depend_on_others_are_found():
     x = noise(1, 0.1).astype(float)
     channels = np.stack([x[0], 0.3 * x[0], np.zeros_like(x[0]), x[1], x[0] - 2 * x[1], x[0] + 1e-5 * x[1][::-1]])
     assert independent(torch.from_numpy(channels @ channels.T)) == [0, 3, 5]
-
-
-@pytest.mark.parametrize(
-    ("products", "sides"),
-    [
-        ([[2.0, 1.0], [1.0, 2.0]], [[3.0], [3.0]]),
-        ([[1.0, 2.0], [2.0, 1.0]], [[3.0], [3.0]]),  # not positive: no Cholesky factors
-        ([[1.0, 1.0], [1.0, 1.0]], [[2.0], [2.0]]),  # singular
-    ],
-)
-def test_normal_equations_are_solved_whatever_their_rank(products, sides):
-    found = solve(torch.tensor(products, dtype=torch.float64), torch.tensor(sides, dtype=torch.float64))
-    np.testing.assert_allclose(found.numpy(), [[1.0], [1.0]], atol=1e-12)

@@ -5,14 +5,13 @@ Source: doi:10.1007/978-3-319-93764-9_28; museval.metrics.bss_eval, whose number
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from scipy.fft import next_fast_len
-from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 from torch.fft import irfft, rfft
 
 from tfswa_unet.evaluation.metrics import windowed_sdr, windows
+from tfswa_unet.evaluation.toeplitz import solve
 
 TAPS = 512  # of the filters
 BLOCK = 16  # times as long as the filters are the transforms that correlate whole tracks
@@ -125,71 +124,17 @@ def independent(covariance: Tensor) -> list[int]:
     return kept
 
 
-def gram(correlation: Tensor) -> Tensor:
-    """Inner products of delayed channels: symmetric, block Toeplitz, (c·taps, c·taps).
-
-    Args:
-        correlation: of the channels at lags 0 … taps − 1, (c, c, taps).
-    """
-    channels, _, taps = correlation.shape
-    # Those at negative lags are those of the channels exchanged; lags fall, so that a delay's row is a slice.
-    falling = torch.cat([correlation.flip(-1), correlation.transpose(0, 1)[..., 1:]], dim=-1)
-    products = correlation.new_empty(channels, taps, channels, taps)
-    for delay in range(taps):
-        products[:, delay] = falling[..., taps - 1 - delay : 2 * taps - 1 - delay]
-    return products.reshape(channels * taps, channels * taps)
-
-
-def solve(products: Tensor, sides: Tensor) -> Tensor:
-    """Solve symmetric normal equations: by Cholesky, else LU as museval does, else least squares where singular.
-
-    Args:
-        products: (n, n); written over.
-        sides: (n, m).
-
-    Returns:
-        (n, m).
-    """
-    solution = (_cholesky_on_cpu if products.device.type == "cpu" else _cholesky)(products, sides)
-    if solution is not None:
-        return solution
-    solution, failed = torch.linalg.solve_ex(products, sides)
-    if not failed and solution.isfinite().all():
-        return solution
-    # On a CPU the method that expects singular matrices.
-    return torch.linalg.lstsq(products.cpu(), sides.cpu()).solution.to(sides)
-
-
-def _cholesky(products: Tensor, sides: Tensor) -> Tensor | None:
-    factor, failed = torch.linalg.cholesky_ex(products)
-    return None if failed else torch.cholesky_solve(sides, factor)
-
-
-def _cholesky_on_cpu(products: Tensor, sides: Tensor) -> Tensor | None:
-    # SciPy's BLAS takes half the time of torch's on AMD's processors. Symmetric: its transpose is in Fortran's order.
-    diagonal = products.diagonal().clone()
-    try:
-        factor = cho_factor(products.numpy().T, lower=True, overwrite_a=True, check_finite=False)
-    except np.linalg.LinAlgError:
-        # The lower triangle, of the transpose the upper one, was left as it is.
-        products.copy_(products.tril(-1) + products.tril(-1).T + diagonal.diag())
-        return None
-    return torch.from_numpy(cho_solve(factor, sides.numpy(), check_finite=False))
-
-
 def _fit(among: Tensor, across: Tensor) -> Tensor:
     """Filters (m, c, taps) from correlations (c, c, taps) of channels and (c, m, taps) of them with m estimates."""
-    taps, filters = among.shape[-1], torch.zeros_like(across)
+    filters = torch.zeros_like(across)
     kept = independent(among[..., 0])
     if not kept:
         return filters.transpose(0, 1)
     energies = among[kept, kept, 0]
     scale = energies.rsqrt()  # channels of unit energy: no number depends on how loud they are
-    products = gram(among[kept][:, kept] * scale[:, None, None] * scale[:, None])
-    products.diagonal().add_((EPSILON / energies).repeat_interleave(taps))
-    sides = (across[kept] * scale[:, None, None]).transpose(1, 2).flatten(0, 1)
-    solution = solve(products, sides).unflatten(0, (len(kept), taps))
-    filters[kept] = solution.transpose(1, 2) * scale[:, None, None]
+    correlation = among[kept][:, kept] * scale[:, None, None] * scale[:, None]
+    correlation.diagonal()[0] += EPSILON / energies  # at a lag of 0
+    filters[kept] = solve(correlation, across[kept] * scale[:, None, None]) * scale[:, None, None]
     return filters.transpose(0, 1)
 
 
