@@ -33,7 +33,7 @@ def small(channels):
 
 @pytest.mark.parametrize(("rate", "block"), [(RATE, 33), (RATE, 5_000), (11_025, 100)])
 def test_a_stream_gives_the_whole_mixtures_stems_no_later_than_it_says(model, noise, rate, block):
-    separator, mixture = Separator(model, "cpu"), noise(2, rate + 17)
+    separator, mixture = Separator(model, "cpu", precision="fp32"), noise(2, rate + 17)
     stems, late = streamed(separator, mixture, rate, block)
     for name, whole in separator.separate(mixture, rate).items():
         assert stems[name].shape == mixture.shape
@@ -45,19 +45,19 @@ def test_a_stream_gives_the_whole_mixtures_stems_no_later_than_it_says(model, no
 
 def test_stems_are_those_of_one_pass_of_the_model(model, noise):
     mixture = noise(2, 3 * RATE)
-    stems = Separator(model, "cpu").separate(mixture, RATE)
+    stems = Separator(model, "cpu", precision="fp32").separate(mixture, RATE)
     with torch.inference_mode():
         whole = model(torch.from_numpy(mixture)[None])[0].numpy()
     for row, name in enumerate(("vocals", "rest")):
         np.testing.assert_allclose(stems[name], whole[row], atol=1e-5)
-    only = Separator(model, "cpu").separate(mixture, RATE, stems="rest")
+    only = Separator(model, "cpu", precision="fp32").separate(mixture, RATE, stems="rest")
     np.testing.assert_array_equal(only["rest"], stems["rest"])
 
 
 def test_channels_that_the_model_has_not(model, noise):
     mono = noise(1, 2_000)
-    stems = Separator(model, "cpu").separate(mono, RATE)
-    twice = Separator(model, "cpu").separate(np.repeat(mono, 2, 0), RATE)
+    stems = Separator(model, "cpu", precision="fp32").separate(mono, RATE)
+    twice = Separator(model, "cpu", precision="fp32").separate(np.repeat(mono, 2, 0), RATE)
     np.testing.assert_allclose(stems["vocals"][0], twice["vocals"].mean(0), atol=1e-6)
     single, pair = Separator(small(1), "cpu"), noise(2, 2_000)
     both = single.separate(pair, RATE)["vocals"]
@@ -67,14 +67,14 @@ def test_channels_that_the_model_has_not(model, noise):
 
 @pytest.mark.parametrize("length", [0, 1, 100])
 def test_short_mixtures_keep_their_length(model, noise, length):
-    stems, _ = streamed(Separator(model, "cpu"), noise(2, length), RATE, 30)
+    stems, _ = streamed(Separator(model, "cpu", precision="fp32"), noise(2, length), RATE, 30)
     assert stems["vocals"].shape == (2, length)
     np.testing.assert_allclose(sum(stems.values()), noise(2, length), atol=1e-6)
 
 
 def test_files_take_the_same_way(model, noise, tmp_path):
     audio.write(tmp_path / "song.wav", noise(2, 3_000), RATE)
-    separator = Separator(model, "cpu")
+    separator = Separator(model, "cpu", precision="fp32")
     (result,) = separator.separate_files([tmp_path / "song.wav"], tmp_path / "out")
     stem = audio.read(result.files["vocals"])
     np.testing.assert_allclose(stem, separator.separate(noise(2, 3_000), RATE)["vocals"], atol=1e-6)
@@ -88,7 +88,7 @@ def test_what_needs_segments_is_refused(model):
 
 def test_a_stream_ends_where_it_is_cancelled_or_not_finite(model, noise):
     with pytest.raises(Cancelled):
-        Separator(model, "cpu").separate(noise(2, 2_000), RATE, cancel=lambda: True)
+        Separator(model, "cpu", precision="fp32").separate(noise(2, 2_000), RATE, cancel=lambda: True)
     broken = small(2)
     broken.network.head.project.bias.data.fill_(float("nan"))
     with pytest.raises(NotFiniteError, match="NaN or infinite samples in fp32: its weights are damaged"):
@@ -96,7 +96,7 @@ def test_a_stream_ends_where_it_is_cancelled_or_not_finite(model, noise):
 
 
 def test_a_stream_works_inside_its_block_only(model, noise):
-    stream = Separator(model, "cpu").stream(RATE, 2)
+    stream = Separator(model, "cpu", precision="fp32").stream(RATE, 2)
     with stream:
         stream.push(noise(2, 500))
     assert stream._own is None

@@ -18,8 +18,15 @@ def test_a_bundle_of_format_1_separates_as_it_did(kind):
     mixture = 0.3 * torch.sin(torch.arange(8000.0).view(1, 2, 4000) ** 1.3 / 7)
     expected = load_file(BUNDLES / f"{kind}_stems.safetensors")["stems"].float()
     with torch.no_grad():
-        error = model(mixture) - expected
-    assert error.square().mean().sqrt() < 1e-3 * expected.square().mean().sqrt()  # the stems are kept in fp16
+        stems, exact = model(mixture), model.double()(mixture.double())
+    # The stems are kept in fp16. Where there is next to no mixture its phase, which magnitudes take, is rounding, which
+    # differs from processor to processor as much as from fp32 to fp64.
+    allowed = 1e-3 * rms(expected) + rms(stems - exact)
+    assert rms(stems - expected) < allowed < 1e-2 * rms(expected)
+
+
+def rms(signal):
+    return signal.square().mean().sqrt()
 
 
 @pytest.mark.parametrize("kind", ["parallel", "serial", "resunet"])

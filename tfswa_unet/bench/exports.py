@@ -18,10 +18,11 @@ from tfswa_unet.bench.settings import ExportsSetting
 from tfswa_unet.bench.subject import check_model, set_up
 from tfswa_unet.bundle import load_model
 from tfswa_unet.errors import unknown
-from tfswa_unet.export.exporter import WRITERS, Request, describe
-from tfswa_unet.export.graphs import require_onnx, write_onnx
+from tfswa_unet.export.exporter import LIVE, WRITERS, Request, describe
+from tfswa_unet.export.graphs import require_onnx
 from tfswa_unet.export.int8 import METHODS, calibration, write_int8
 from tfswa_unet.export.parity import music, snr
+from tfswa_unet.inference.stream import has_stream
 
 SEED = 0  # of weights that are drawn here
 ODD = (1, 1_023, 12_345, 88_211, 264_601)  # samples: one, less than a window, and lengths that nothing divides
@@ -43,7 +44,7 @@ def measure(setting: ExportsSetting) -> dict[str, Any]:
     for target in targets:
         if target not in WRITERS:
             raise unknown("target in --targets", target, WRITERS)
-    if any(WRITERS[target].write is write_onnx for target in targets):
+    if any(WRITERS[target].ending.endswith(".onnx") for target in targets):
         require_onnx()
     set_up(setting.threads)
     results = Results(Path(setting.out), {"torch": torch.__version__, "long_seconds": LONG_SECONDS})
@@ -64,6 +65,7 @@ def _measure_model(name: str, ways: Sequence[str], results: Results) -> None:
     model = load_model(name, allow_random=True)
     if name in models.names():
         wake(model)
+    ways = [way for way in ways if way != LIVE or has_stream(model)]
     given = mixtures(model.rate, model.channels)
 
     @cache

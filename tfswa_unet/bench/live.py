@@ -30,7 +30,7 @@ def measure(setting: LiveSetting) -> dict[str, Any]:
     model = subject.model
     if not has_stream(model):
         raise ModelError(f"{subject.name} takes segments, no hops: give a real-time model, such as tfswa_realtime")
-    hop = model.model_config.hop
+    hop = model.hop
     separator = Separator(model, subject.device, precision=subject.precision)
     random = np.random.default_rng(0)
     warm_up = round(WARM_UP_SECONDS * model.rate / hop)

@@ -22,6 +22,7 @@ EXAMPLES = """\
   tfswa export model.safetensors -o exported --to onnx-int8           a third of the size
   tfswa export model.safetensors -o exported --to onnx-int8 --calibrate album/
   tfswa export model.safetensors -o exported --to onnx-int8 --int8 dynamic
+  tfswa export realtime.safetensors -o exported --to onnx-live        a real-time model's frame, for `tfswa live`
   tfswa export tfswa_open_small -o exported                           the model that comes with the package
   tfswa export hf://OWNER/NAME -o exported --offline                  one of the Hugging Face Hub, from the cache
 """
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help=f"{MODEL_KINDS}; a preset has random weights")
     add("-o", "--out", type=Path, default=Path("exported"), metavar="DIR", help="folder of the file")
-    add("--to", default="onnx", metavar="TARGET", help="onnx, onnx-int8, torchscript, pt2, aoti or tensorrt")
+    add("--to", default="onnx", metavar="TARGET", help="onnx, onnx-int8, onnx-live, torchscript, pt2, aoti or tensorrt")
     add("--int8", metavar="HOW", help="with onnx-int8: static (if not given) or dynamic, of matrix products only")
     told = "with static INT8: a folder of music that ranges are taken from; synthetic songs if not given"
     add("--calibrate", type=Path, metavar="DIR", help=told)

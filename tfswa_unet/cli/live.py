@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   tfswa live --model realtime.safetensors --raw 44100,2,s16le --stems vocals < mixture.raw > vocals.raw
   tfswa live --model realtime.safetensors --raw 44100,2,f32le --stems drums,bass,other < mixture.raw > no_vocals.raw
+  tfswa live --model exported/realtime.live.onnx --raw 44100,2,s16le --stems vocals < mixture.raw > vocals.raw
   arecord -t raw -f S16_LE -r 44100 -c 2 --buffer-size 1024 | \\
     tfswa live --model realtime.safetensors --raw 44100,2,s16le --stems drums,bass,other | \\
     aplay -t raw -f S16_LE -r 44100 -c 2 --buffer-size 1024
@@ -22,7 +23,8 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `tfswa live`."""
     add = parser.add_argument
-    kinds = "a bundle (.safetensors) or checkpoint (.ckpt) of a real-time model, such as tfswa_realtime is"
+    kinds = "a bundle (.safetensors) or checkpoint (.ckpt) of a real-time model, such as tfswa_realtime is, or what "
+    kinds += "`tfswa export --to onnx-live` made of it (.live.onnx), which takes less time"
     add("--model", required=True, metavar="MODEL", help=kinds)
     told = "what comes in on stdin, and goes out on stdout: such as 44100,2,s16le"
     add("--raw", required=True, metavar="RATE,CHANNELS,FORMAT", help=told)

@@ -21,6 +21,7 @@ from tfswa_unet.export.parity import Parity, check_parity
 from tfswa_unet.files import content_hash, replacing
 from tfswa_unet.inference.exported import FORMAT_VERSION, load_exported
 from tfswa_unet.inference.presets import OVERLAP_SECONDS, SEGMENT_SECONDS
+from tfswa_unet.inference.stream import has_stream
 from tfswa_unet.models import names
 
 
@@ -34,9 +35,11 @@ class Target:
     fixed: bool = False  # to one segment at a time
 
 
+LIVE = "onnx-live"
 WRITERS: dict[str, Target] = {
     "onnx": Target(graphs.write_onnx, ".onnx"),
     "onnx-int8": Target(graphs.write_onnx, ".int8.onnx"),
+    LIVE: Target(graphs.write_frame, ".live.onnx"),
     "torchscript": Target(graphs.write_script, ".pt"),
     "pt2": Target(graphs.write_program, ".pt2"),
     "aoti": Target(compiled.write_aoti, ".aoti.pt2", compiled.load_aoti, fixed=True),
@@ -93,11 +96,16 @@ def export(request: Request, on_step: OnStep = lambda step: None) -> Exported:
         ConfigError: where a package is missing, or INT8 costs more than `MOST_LOSS` dB and that is not allowed.
     """
     target = WRITERS[request.target]
-    if target.write is graphs.write_onnx:
+    if target.ending.endswith(".onnx"):
         graphs.require_onnx()
     if request.target == "tensorrt":
         compiled.require_tensorrt()
     model = load_model(request.model, allow_random=True)
+    if request.target == LIVE and not has_stream(model):
+        raise ConfigError(
+            f"--to {LIVE} is for real-time models, and {request.model} takes segments: give one that "
+            "`python train.py model=tfswa_realtime` has trained, or leave --to out"
+        )
     facts = describe(request, model)
     path = request.out / f"{model_name(request.model)}{target.ending}"
     with ExitStack() as stack:
@@ -140,6 +148,8 @@ def describe(request: Request, model: Any) -> dict[str, Any]:
         "channels": model.channels,
         "precision": "fp32",
         **fixed,
+        "n_fft": model.model_config.n_fft,
+        "hop": model.model_config.hop,
         "segment_seconds": SEGMENT_SECONDS,
         "overlap_seconds": OVERLAP_SECONDS,
         # Of the recordings that it was trained on, and how many have each; the weights of a preset are random.

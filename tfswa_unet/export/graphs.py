@@ -6,16 +6,18 @@ import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from tfswa_unet.dsp import Parts
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.inference.exported import INPUT, METADATA_KEY, OUTPUT
+from tfswa_unet.inference.exported import FRAME, INPUT, METADATA_KEY, OUTPUT, SEEN
+from tfswa_unet.nn import FrameMemory
 
 OPSET = 18  # which every runtime of the last three years reads
 EXAMPLE_SECONDS = 3.0  # long enough that no axis is 1, which would be taken for a constant
@@ -37,21 +39,80 @@ def write_onnx(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
             output_names=[OUTPUT],
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError("torch.onnx gave no program")
+    assert program is not None
     axes = {INPUT: ("b", "c", "t"), OUTPUT: ("b", "s", "c", "t")}
     ends: list[Any] = [*program.model.graph.inputs, *program.model.graph.outputs]
     for value in ends:
         # Names in place of expressions of traced sizes; sizes that are known stay.
         sizes = zip(value.shape, axes[value.name], strict=True)
         value.shape = type(value.shape)(size if isinstance(size, int) else name for size, name in sizes)
-    nodes: list[Any] = list(program.model.graph)
-    for node in nodes:
-        # Where in the source each operation was traced: larger than a small model's weights, and of nobody's concern.
-        for part in (node, *node.outputs):
-            part.metadata_props.clear()
-    program.model.metadata_props[METADATA_KEY] = json.dumps(facts)
-    program.save(str(path), external_data=False)
+    _save(program, path, facts)
+
+
+def write_frame(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
+    """Write one frame of a real-time model as an ONNX file of standard operators, for one mixture.
+
+    Its inputs are the next frame's spectrum (1, c, 1, f, 2) in real numbers, how many frames have been, and what the
+    layers keep of them, in the beginning zeros; its outputs are the stems' spectra (1, s, c, 1, f, 2), and the same of
+    the next frame.
+
+    Raises:
+        ConfigError: where onnx or onnxscript is not installed.
+    """
+    require_onnx()
+    frame = FrameGraph(model)
+    kept = [f"past.{number}" for number in range(len(frame.layers))]
+    with quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            frame.eval(),
+            frame.first(),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[FRAME, SEEN, *kept],
+            output_names=[OUTPUT, *(f"next.{name}" for name in (SEEN, *kept))],
+            verbose=False,
+        )
+    assert program is not None
+    _save(program, path, facts)
+
+
+class FrameGraph(nn.Module):
+    """One frame of a real-time model, whose memory is taken and given instead of kept."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model, memory = model, _Given({})
+        config = model.model_config
+        self._silence = torch.zeros(1, config.channels, 1, config.n_fft // 2 + 1, 2)
+        with torch.no_grad():
+            model.frames(torch.view_as_complex(self._silence), memory)
+        self.layers, self._nothing = list(memory.past), [torch.zeros_like(past) for past in memory.past.values()]
+
+    def first(self) -> tuple[Tensor, ...]:
+        """Arguments of the first frame, which is silent."""
+        return self._silence, torch.zeros((), dtype=torch.long), *self._nothing
+
+    def forward(self, spectrum: Tensor, seen: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
+        memory = _Given(dict(zip(self.layers, past, strict=True)), frames=seen)
+        stems = self.model.frames(Parts(*spectrum.unbind(-1)), memory)
+        assert isinstance(memory.frames, Tensor)
+        return torch.stack([stems.real, stems.imag], -1), memory.frames, *(memory.past[each] for each in self.layers)
+
+
+class _Given(FrameMemory):
+    """Memory of a graph, where nothing is written over, and axes stay where they are."""
+
+    def __init__(self, past: dict[nn.Module, Tensor], frames: int | Tensor = 0) -> None:
+        super().__init__(frames)
+        self.past = past
+
+    def behind(self, layer: nn.Module, x: Tensor, count: int, axis: int) -> Tensor:
+        before = self.past.get(layer)
+        if before is None:
+            before = x.narrow(axis, 0, 1).expand(*(count if i == axis else n for i, n in enumerate(x.shape)))
+        both = torch.cat([before, x], dim=axis)
+        self.past[layer] = both.narrow(axis, both.shape[axis] - count, count)
+        return both
 
 
 def write_program(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
@@ -87,6 +148,16 @@ def require_onnx() -> None:
             raise ConfigError(
                 f"{package} is not installed, and an export to ONNX needs it: pip install 'tfswa-unet[onnx]'"
             ) from error
+
+
+def _save(program: Any, path: Path, facts: Mapping[str, Any]) -> None:
+    nodes: Sequence[Any] = list(program.model.graph)
+    for node in nodes:
+        # Where in the source each operation was traced: larger than a small model's weights, and of nobody's concern.
+        for part in (node, *node.outputs):
+            part.metadata_props.clear()
+    program.model.metadata_props[METADATA_KEY] = json.dumps(facts)
+    program.save(str(path), external_data=False)
 
 
 def _example(model: Any) -> Tensor:

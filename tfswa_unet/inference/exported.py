@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tfswa_unet.errors import ConfigError, ModelError
+from tfswa_unet.models import ModelStream
 from tfswa_unet.processes import environment
 
 METADATA_KEY = "tfswa"  # of an ONNX file's metadata; in archives of torch the file of that name
@@ -19,6 +21,7 @@ FORMAT_VERSION = 1
 TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch
 MACHINE_CODE = "aotinductor"  # folder of an archive of torch
 INPUT, OUTPUT = "mixture", "stems"
+FRAME, SEEN = "spectrum", "seen"  # of files of one frame: the mixture's, and how many have been
 ON_THE_CPU = {"device": "cpu", "precision": "fp32", "compile": False}
 
 Run = Callable[[Tensor], Tensor]
@@ -42,6 +45,62 @@ class ExportedModel:
         return self._run(mixture)
 
 
+class ExportedFrames(ExportedModel):
+    """A real-time model out of a file that holds one frame of it; see `RealtimeModel`.
+
+    Args:
+        facts: as for `ExportedModel`, with `n_fft` and `hop`.
+        frame: what computes a frame.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], frame: FrameRun) -> None:
+        super().__init__(facts, self._whole)
+        self.latency, self.hop = int(facts["n_fft"]), int(facts["hop"])
+        self._frame = frame
+
+    def stream(self) -> ModelStream:
+        """Separate mixtures that come in blocks, side by side."""
+        return ModelStream(self.latency, self.hop, len(self.stems), self._frames, list)
+
+    def _frames(self, spectrum: Tensor, memory: list[dict[str, Any]]) -> Tensor:
+        memory += [self._frame.before() for _ in range(len(memory), len(spectrum))]
+        given = torch.view_as_real(spectrum).numpy()
+        found = np.empty((len(given), len(self.stems), *given.shape[1:]), np.float32)
+        for mixture, kept in enumerate(memory):
+            for frame in range(given.shape[2]):
+                part = given[mixture : mixture + 1, :, frame : frame + 1]
+                found[mixture, :, :, frame : frame + 1] = self._frame(part, kept)[0]
+        return torch.view_as_complex(torch.from_numpy(found))
+
+    def _whole(self, mixture: Tensor) -> Tensor:
+        with self.stream() as stream:
+            return torch.cat([stream.push(mixture), stream.finish()], dim=-1)
+
+
+class FrameRun:
+    """One frame in onnxruntime: spectra (1, c, 1, f, 2) to the stems' (1, s, c, 1, f, 2)."""
+
+    def __init__(self, session: Any) -> None:
+        from onnxruntime import OrtValue
+
+        self._session, self._value = session, OrtValue.ortvalue_from_numpy
+        self._kept = {each.name: each for each in session.get_inputs() if each.name != FRAME}
+        self._names = [each.name for each in session.get_outputs()]
+
+    def before(self) -> dict[str, Any]:
+        """What is kept before the first frame."""
+        kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+        return {name: self._value(np.zeros(each.shape, kinds[each.type])) for name, each in self._kept.items()}
+
+    def __call__(self, spectrum: np.ndarray, kept: dict[str, Any]) -> np.ndarray:
+        """Compute the next frame; what is `kept` is brought up to it."""
+        given = {FRAME: self._value(np.ascontiguousarray(spectrum)), **kept}
+        # What is kept stays in the runtime, whose own copies to NumPy take as long as the smaller layers.
+        stems, *following = self._session.run_with_ort_values(self._names, given)
+        kept.update(zip(kept, following, strict=True))
+        return stems.numpy()  # type: ignore[no-any-return]
+
+
 def load_exported(path: str | Path) -> ExportedModel:
     """Load a file that `tfswa export` made; it runs with as many threads as torch has.
 
@@ -62,7 +121,8 @@ def load_exported(path: str | Path) -> ExportedModel:
             f"{path} cannot be loaded ({reason[:160]}): it is damaged or of another kind, export the model again"
         ) from error
     try:
-        return ExportedModel(json.loads(text), run)
+        facts = json.loads(text)
+        return ExportedFrames(facts, run) if isinstance(run, FrameRun) else ExportedModel(facts, run)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path} does not say which stems it gives: only files made by `tfswa export` can be used here"
@@ -103,13 +163,16 @@ def onnx_session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _read_onnx(path: Path) -> tuple[str, Run]:
+def _read_onnx(path: Path) -> tuple[str, Run | FrameRun]:
     session = onnx_session(path, torch.get_num_threads())
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, "")
+    if FRAME in [each.name for each in session.get_inputs()]:
+        return text, FrameRun(session)
 
     def run(mixture: Tensor) -> Tensor:
         return torch.from_numpy(session.run([OUTPUT], {INPUT: mixture.numpy()})[0])
 
-    return session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), run
+    return text, run
 
 
 def _read_program(path: Path) -> tuple[str, Run]:
@@ -135,7 +198,7 @@ def _read_script(path: Path) -> tuple[str, Run]:
 
 
 # By the endings of their files' names.
-READERS: dict[str, Callable[[Path], tuple[str, Run]]] = {
+READERS: dict[str, Callable[[Path], tuple[str, Run | FrameRun]]] = {
     ".onnx": _read_onnx,
     ".pt2": _read_program,
     ".pt": _read_script,

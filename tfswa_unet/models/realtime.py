@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -67,12 +69,17 @@ class RealtimeModel(SpectralModel):
         """Samples from one on that are waited for before its stems are known: a window."""
         return self.model_config.n_fft
 
+    @property
+    def hop(self) -> int:
+        """Samples after which the next stems are known."""
+        return self.model_config.hop
+
     def stream(self) -> ModelStream:
         """Separate mixtures that come in blocks, side by side; see `ModelStream`."""
-        return ModelStream(self)
+        return ModelStream(self.latency, self.hop, len(self.stems), self.frames, FrameMemory)
 
-    def frames(self, spectrum: Tensor, memory: FrameMemory) -> Tensor:
-        """Complex stem spectrograms (b, s, c, n, f) of the next frames (b, c, n, f)."""
+    def frames(self, spectrum: Any, memory: FrameMemory) -> Any:
+        """Complex stem spectrograms (b, s, c, n, f) of the next frames (b, c, n, f), tensors or `dsp.Parts`."""
         stems = self._masked([spectrum], self.running_level(spectrum, memory), 0, memory)
         return stems.spectrum() if isinstance(stems, Ratios) else stems
 
@@ -90,15 +97,24 @@ class ModelStream:
 
     In all, this gives what the model gives of the whole mixture, `model.latency` samples late at most. The state is
     made when the context is entered, and dropped when it is left; the model has none, so that many streams may use it.
+
+    Args:
+        n_fft: samples of a window.
+        hop: samples between frames.
+        stems: s.
+        frames: stem spectrograms (b, s, c, n, f) of the next frames (b, c, n, f), and of what it remembers.
+        memory: makes what that is before the first frame.
     """
 
-    def __init__(self, model: RealtimeModel) -> None:
-        self.model = model
+    def __init__(
+        self, n_fft: int, hop: int, stems: int, frames: Callable[[Tensor, Any], Tensor], memory: Callable[[], Any]
+    ) -> None:
+        self._n_fft, self._hop, self._stems = n_fft, hop, stems
+        self._frames, self._memory = frames, memory
         self._state: _State | None = None
 
     def __enter__(self) -> ModelStream:
-        c = self.model.model_config
-        self._state = _State(StreamTransform(c.n_fft, c.hop))
+        self._state = _State(StreamTransform(self._n_fft, self._hop), self._memory())
         return self
 
     def __exit__(
@@ -108,14 +124,14 @@ class ModelStream:
 
     def push(self, block: Tensor) -> Tensor:
         """Take the next block (b, c, t), and give what is complete of the stems (b, s, c, t)."""
-        now, size = self._now, MOST_FRAMES * self.model.model_config.hop
+        now, size = self._now, MOST_FRAMES * self._hop
         parts = [self._separated(now, part) for part in block.split(size, dim=-1)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
     def finish(self) -> Tensor:
         """Give the rest of the stems (b, s, c, t), after the last of one block or more."""
         now = self._now
-        return now.transform.rest(self.model.frames(now.transform.ending(), now.memory))
+        return now.transform.rest(self._frames(now.transform.ending(), now.memory))
 
     @property
     def _now(self) -> _State:
@@ -126,11 +142,11 @@ class ModelStream:
     def _separated(self, now: _State, block: Tensor) -> Tensor:
         spectrum = now.transform.analyse(block)
         if not spectrum.shape[2]:
-            return block.new_zeros(len(block), len(self.model.stems), block.shape[1], 0)
-        return now.transform.synthesise(self.model.frames(spectrum, now.memory))
+            return block.new_zeros(len(block), self._stems, block.shape[1], 0)
+        return now.transform.synthesise(self._frames(spectrum, now.memory))
 
 
 @dataclass
 class _State:
     transform: StreamTransform
-    memory: FrameMemory = field(default_factory=FrameMemory)
+    memory: Any

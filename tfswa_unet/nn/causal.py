@@ -27,11 +27,20 @@ ROOM = 64  # frames that a layer's memory takes before its past is moved to the 
 class FrameMemory:
     """What causal layers keep from one call to the next: the last frames of what each has seen, and their number."""
 
-    frames: int = 0  # that the network has seen
+    frames: int | Tensor = 0  # that the network has seen; a tensor in graphs, which are to hold for any number
     kept: dict[nn.Module, Past] = field(default_factory=dict)
     masks: dict[nn.Module, Tensor | None] = field(
         default_factory=dict
     )  # of a single frame, when all of the past is there
+
+    def behind(self, layer: nn.Module, x: Tensor, count: int, axis: int) -> Tensor:
+        """`x` behind the `count` frames before it along `axis`, zeros in the beginning; it is remembered."""
+        there, back = ORDERS[x.ndim, axis]
+        new = x.permute(there)
+        past = self.kept.get(layer)
+        if past is None:
+            past = self.kept[layer] = Past(new.new_zeros(count + ROOM, *new.shape[1:]), count)
+        return past.append(new, count).permute(back)
 
 
 @dataclass
@@ -66,12 +75,7 @@ def with_past(layer: nn.Module, x: Tensor, count: int, axis: int, memory: FrameM
     """
     if memory is None:
         return F.pad(x, (*(0, 0) * (x.ndim - 1 - axis), count, 0))
-    there, back = ORDERS[x.ndim, axis]
-    new = x.permute(there)
-    past = memory.kept.get(layer)
-    if past is None:
-        past = memory.kept[layer] = Past(new.new_zeros(count + ROOM, *new.shape[1:]), count)
-    return past.append(new, count).permute(back)
+    return memory.behind(layer, x, count, axis)
 
 
 class CausalConv(nn.Conv2d):
@@ -82,7 +86,8 @@ class CausalConv(nn.Conv2d):
 
     def forward(self, maps: Tensor, memory: FrameMemory | None = None) -> Tensor:  # type: ignore[override]
         seen = with_past(self, maps, 2, 2, memory)
-        if memory is None or maps.shape[2] > 1 or self.groups != len(self.weight) or self.bias is None:
+        one = memory is not None and maps.shape[2] == 1 and not traced()
+        if not one or self.groups != len(self.weight) or self.bias is None:
             return super().forward(seen)
         # A depthwise convolution of one frame, which takes torch's own several times as long to prepare.
         neighbours = F.pad(seen, (1, 1)).unfold(3, 3, 1)  # (b, d, 3, f, 3)
@@ -203,7 +208,7 @@ class PastAttention(nn.Module):
     def _frame(self, queries: Tensor, pairs: Tensor, memory: FrameMemory) -> Tensor:
         """Attention of one frame (b, 1, f, d) over keys and values (b, rows, f, 2·d)."""
         b, rows, columns = len(queries), *self.window
-        if memory.frames < rows - 1:
+        if isinstance(memory.frames, Tensor) or memory.frames < rows - 1:
             mask = self._mask(b, 1, 1, memory.frames)
         else:
             if self not in memory.masks:
@@ -235,7 +240,7 @@ class PastAttention(nn.Module):
         out = rearrange(out, form, b=b, m=count, i=size, j=columns)
         return out if one else out.narrow(1, 0, n)
 
-    def _mask(self, b: int, size: int, count: int, seen: int) -> Tensor | None:
+    def _mask(self, b: int, size: int, count: int, seen: int | Tensor) -> Tensor | None:
         """What is added to the scores, (b·m·w or 1, h or 1, queries, keys): the bias, −∞ for what is not to be seen."""
         rows = self.window[0]
         keys = rows - 1 + size
@@ -243,7 +248,7 @@ class PastAttention(nn.Module):
         bias: Tensor | float = 0.0
         if self.position_bias is not None:
             bias = self.position_bias[self.relative[:size, :, :keys]].permute(4, 0, 1, 2, 3)
-        if seen >= rows - 1 and not any(self.sides):
+        if not isinstance(seen, Tensor) and seen >= rows - 1 and not any(self.sides):
             if self.position_bias is None and size == 1:
                 return None
             return torch.where(hidden, -torch.inf, bias).flatten(3).flatten(1, 2)[None]
