@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from tfswa_unet.dsp import Parts
 from tfswa_unet.errors import ConfigError
-from tfswa_unet.inference.exported import FRAME, INPUT, METADATA_KEY, OUTPUT, SEEN
+from tfswa_unet.inference.exported import FRAME, INPUT, METADATA_KEY, NEXT, OUTPUT, SEEN
 from tfswa_unet.nn import FrameMemory
 
 OPSET = 18  # which every runtime of the last three years reads
@@ -69,7 +69,7 @@ def write_frame(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
             dynamo=True,
             opset_version=OPSET,
             input_names=[FRAME, SEEN, *kept],
-            output_names=[OUTPUT, *(f"next.{name}" for name in (SEEN, *kept))],
+            output_names=[OUTPUT, *(f"{NEXT}{name}" for name in (SEEN, *kept))],
             verbose=False,
         )
     assert program is not None

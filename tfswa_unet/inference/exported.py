@@ -21,7 +21,9 @@ FORMAT_VERSION = 1
 TENSORS_ONLY = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch
 MACHINE_CODE = "aotinductor"  # folder of an archive of torch
 INPUT, OUTPUT = "mixture", "stems"
-FRAME, SEEN = "spectrum", "seen"  # of files of one frame: the mixture's, and how many have been
+# Of files of one frame: the mixture's, how many have been, and what names begin with of what the next frame is given.
+FRAME, SEEN, NEXT = "spectrum", "seen", "next."
+KINDS = {"tensor(float)": np.float32, "tensor(int64)": np.int64}  # as onnxruntime calls them
 ON_THE_CPU = {"device": "cpu", "precision": "fp32", "compile": False}
 
 Run = Callable[[Tensor], Tensor]
@@ -84,13 +86,14 @@ class FrameRun:
         from onnxruntime import OrtValue
 
         self._session, self._value = session, OrtValue.ortvalue_from_numpy
-        self._kept = {each.name: each for each in session.get_inputs() if each.name != FRAME}
-        self._names = [each.name for each in session.get_outputs()]
+        self._nothing = {
+            each.name: np.zeros(each.shape, KINDS[each.type]) for each in session.get_inputs() if each.name != FRAME
+        }
+        self._names = [OUTPUT, *(f"{NEXT}{name}" for name in self._nothing)]
 
     def before(self) -> dict[str, Any]:
         """What is kept before the first frame."""
-        kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
-        return {name: self._value(np.zeros(each.shape, kinds[each.type])) for name, each in self._kept.items()}
+        return {name: self._value(zeros) for name, zeros in self._nothing.items()}
 
     def __call__(self, spectrum: np.ndarray, kept: dict[str, Any]) -> np.ndarray:
         """Compute the next frame; what is `kept` is brought up to it."""
