@@ -13,7 +13,7 @@ from tfswa_unet.service.worker import DECODED_SHARE
 @pytest.mark.slow
 def test_a_killed_services_job_is_done_by_the_other_with_the_same_bytes(started, postgres, tmp_path):
     song, data, names = tmp_path / "song.wav", tmp_path / "data", ("one", "two")
-    audio.write(song, sound(6), 44_100, "wav16")
+    audio.write(song, sound(60), 44_100, "wav16")  # long enough that it is still under way when it is seen to be
     table = JobTable(postgres)
     settings = (f"database='{postgres}'", "lease_seconds=2")
     with started(data, *settings, node="one") as one, started(data, *settings, node="two") as two:

@@ -109,7 +109,7 @@ class _Given(FrameMemory):
     def behind(self, layer: nn.Module, x: Tensor, count: int, axis: int) -> Tensor:
         before = self.past.get(layer)
         if before is None:
-            before = x.narrow(axis, 0, 1).expand(*(count if i == axis else n for i, n in enumerate(x.shape)))
+            before = x.new_zeros([count if i == axis else n for i, n in enumerate(x.shape)])
         both = torch.cat([before, x], dim=axis)
         self.past[layer] = both.narrow(axis, both.shape[axis] - count, count)
         return both
