@@ -44,7 +44,7 @@ def measure(setting: ExportsSetting) -> dict[str, Any]:
     for target in targets:
         if target not in WRITERS:
             raise unknown("target in --targets", target, WRITERS)
-    if any(WRITERS[target].ending.endswith(".onnx") for target in targets):
+    if any(WRITERS[target].needs_onnx for target in targets):
         require_onnx()
     set_up(setting.threads)
     results = Results(Path(setting.out), {"torch": torch.__version__, "long_seconds": LONG_SECONDS})

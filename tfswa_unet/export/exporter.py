@@ -34,6 +34,11 @@ class Target:
     load: Callable[[Path], Callable[[Tensor], Tensor]] = load_exported
     fixed: bool = False  # to one segment at a time
 
+    @property
+    def needs_onnx(self) -> bool:
+        """Whether the file is written by what an export to ONNX needs."""
+        return self.ending.endswith(".onnx")
+
 
 LIVE = "onnx-live"
 WRITERS: dict[str, Target] = {
@@ -96,7 +101,7 @@ def export(request: Request, on_step: OnStep = lambda step: None) -> Exported:
         ConfigError: where a package is missing, or INT8 costs more than `MOST_LOSS` dB and that is not allowed.
     """
     target = WRITERS[request.target]
-    if target.ending.endswith(".onnx"):
+    if target.needs_onnx:
         graphs.require_onnx()
     if request.target == "tensorrt":
         compiled.require_tensorrt()

@@ -76,6 +76,41 @@ def write_frame(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
     _save(program, path, facts)
 
 
+def write_program(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
+    """Write a model as a program of torch.export (.pt2), which torch loads without this package."""
+    with quiet():
+        program = traced(model)
+        program.example_inputs = None  # larger than a small model's weights
+        torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(facts)})
+
+
+def write_script(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
+    """Write a model as TorchScript, which libtorch loads without Python."""
+    with quiet(), torch.no_grad():
+        script = torch.jit.trace(model.in_real_numbers(), (_example(model),), check_trace=False)
+        torch.jit.save(script, str(path), _extra_files={METADATA_KEY: json.dumps(facts)})
+
+
+def traced(model: Any) -> ExportedProgram:
+    """The graph of a model from mixtures (b, c, t) to stems (b, s, c, t), for any b and t."""
+    sizes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC},)
+    with torch.no_grad():
+        program = torch.export.export(model.in_real_numbers(), (_example(model),), dynamic_shapes=sizes, strict=False)
+    _allow_any_size(program)
+    return program
+
+
+def require_onnx() -> None:
+    """Refuse where what ONNX files are written with is not installed; raises ConfigError."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise ConfigError(
+                f"{package} is not installed, and an export to ONNX needs it: pip install 'tfswa-unet[onnx]'"
+            ) from error
+
+
 class FrameGraph(nn.Module):
     """One frame of a real-time model, whose memory is taken and given instead of kept."""
 
@@ -113,41 +148,6 @@ class _Given(FrameMemory):
         both = torch.cat([before, x], dim=axis)
         self.past[layer] = both.narrow(axis, both.shape[axis] - count, count)
         return both
-
-
-def write_program(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
-    """Write a model as a program of torch.export (.pt2), which torch loads without this package."""
-    with quiet():
-        program = traced(model)
-        program.example_inputs = None  # larger than a small model's weights
-        torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(facts)})
-
-
-def write_script(path: Path, model: Any, facts: Mapping[str, Any]) -> None:
-    """Write a model as TorchScript, which libtorch loads without Python."""
-    with quiet(), torch.no_grad():
-        script = torch.jit.trace(model.in_real_numbers(), (_example(model),), check_trace=False)
-        torch.jit.save(script, str(path), _extra_files={METADATA_KEY: json.dumps(facts)})
-
-
-def traced(model: Any) -> ExportedProgram:
-    """The graph of a model from mixtures (b, c, t) to stems (b, s, c, t), for any b and t."""
-    sizes = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC},)
-    with torch.no_grad():
-        program = torch.export.export(model.in_real_numbers(), (_example(model),), dynamic_shapes=sizes, strict=False)
-    _allow_any_size(program)
-    return program
-
-
-def require_onnx() -> None:
-    """Refuse where what ONNX files are written with is not installed; raises ConfigError."""
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise ConfigError(
-                f"{package} is not installed, and an export to ONNX needs it: pip install 'tfswa-unet[onnx]'"
-            ) from error
 
 
 def _save(program: Any, path: Path, facts: Mapping[str, Any]) -> None:
