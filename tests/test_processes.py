@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tfswa_unet.errors import DataError
-from tfswa_unet.processes import environment, in_processes
+from tfswa_unet.processes import environment, imports, in_processes
 
 KILLED = """
 import time
@@ -87,3 +88,18 @@ def test_the_environment_is_put_back_also_after_an_error(monkeypatch):
     assert seen == ["1", "2"]
     assert os.environ["KEPT"] == "before"
     assert "NEW" not in os.environ
+
+
+def test_the_collector_rests_while_packages_are_imported_and_then_leaves_them_out():
+    frozen = gc.get_freeze_count()
+    try:
+        with imports():
+            assert not gc.isenabled()
+            made: list[list] = [[] for _ in range(1000)]
+        assert gc.isenabled()
+        assert gc.get_freeze_count() >= frozen + len(made)
+        with pytest.raises(ModuleNotFoundError), imports():
+            import tfswa_unet.no_such_module  # noqa: F401
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()

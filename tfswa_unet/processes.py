@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import platform
@@ -14,11 +15,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
-
-import torch
+from typing import TYPE_CHECKING, TypeVar
 
 from tfswa_unet.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
 
 CPU_FACTS = Path("/proc/cpuinfo")
 Result = TypeVar("Result")
@@ -32,12 +34,29 @@ def processors() -> int:
 def device_name(device: torch.device) -> str:
     """The device as its maker calls it."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.get_device_name(device)
     if CPU_FACTS.is_file():
         for line in CPU_FACTS.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """Import large packages inside, without the garbage collector.
+
+    It would look several times through hundreds of thousands of objects, and all of them once more when the process
+    ends; what modules hold stays as long as that.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager
@@ -85,6 +104,8 @@ def in_processes(work: Callable[..., Result], calls: Sequence[tuple], workers: i
 
 
 def _start() -> None:
+    import torch
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)  # there is a process for every processor already
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -36,6 +36,10 @@ def test_no_command_needs_torch_to_tell_its_options():
     assert imported(f"from tfswa_unet.cli import parser; {helps}") in ("[]", "['numpy']")
 
 
+def test_a_song_that_is_not_there_is_refused_without_torch():
+    assert imported("from tfswa_unet.cli import main; assert main(['separate', 'gone.wav']) == 1") == "['numpy']"
+
+
 def test_a_command_imports_no_other():
     code = "from tfswa_unet.cli import parser; parser(['info'])"
     others = "print([name for name in sys.modules if name.startswith('tfswa_unet.cli.')])"

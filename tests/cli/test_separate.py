@@ -152,6 +152,21 @@ def test_what_cannot_work_is_one_sentence_and_leaves_nothing(bundle, song, tmp_p
     assert wavs(tmp_path) == ["song.wav"]
 
 
+def test_a_terminal_shows_from_the_start_what_goes_on_and_a_file_gets_the_lines(
+    bundle, song, tmp_path, capsys, monkeypatch
+):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert main(["separate", str(song), "-o", str(tmp_path / "out"), "--model", str(bundle), *FAST]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()][0] == str(song)
+    shown = terminal.getvalue()
+    assert 0 <= shown.find("loading the model") < shown.find("song.wav")
+    assert "  → " not in shown
+
+
 def test_a_song_that_is_not_there_is_refused_before_the_model_is_loaded(tmp_path, capsys):
     assert main(["separate", str(tmp_path / "gone.wav"), "--model", "gone.ckpt", "-o", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path / 'gone.wav'}: no such file or folder\n"

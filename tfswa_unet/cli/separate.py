@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         raise unknown("engine", args.engine, ENGINES)
     if args.jobs is not None and args.engine == "local":
         raise ConfigError("--jobs is for --engine ray: here one song uses all processors (--threads)")
-    # Loading the model takes seconds; what can be refused without it is.
+    # Loading torch and the model takes seconds; what can be refused without them is.
     request = Request.find(
         args.songs,
         args.out,
@@ -177,22 +177,24 @@ def run(args: argparse.Namespace) -> int:
 
 def _here(args: argparse.Namespace, request: Request, display: _Display) -> list[FileResult]:
     """Separate in this process, one song after the other."""
-    import torch
+    from tfswa_unet.processes import imports, keep_pages
 
-    from tfswa_unet.inference.files import run_request
-    from tfswa_unet.inference.precision import pick_device
-    from tfswa_unet.inference.separator import Separator
-    from tfswa_unet.processes import keep_pages
-
-    if args.threads is not None:
-        torch.set_num_threads(_threads(args))
-    keep_pages()
-    pick_device(args.device)  # refuses one that is not there before the model is loaded
-    separator = Separator.load(DEFAULT_MODEL if args.model is None else args.model, **_options(args))
-    if args.model is None:
-        display.tell_default(DEFAULT_MODEL)
-    display.tell_precision(separator)
     with display.bar:
+        with imports():
+            import torch
+
+            from tfswa_unet.inference.files import run_request
+            from tfswa_unet.inference.precision import pick_device
+            from tfswa_unet.inference.separator import Separator
+
+        if args.threads is not None:
+            torch.set_num_threads(_threads(args))
+        keep_pages()
+        pick_device(args.device)  # refuses one that is not there before the model is loaded
+        separator = Separator.load(DEFAULT_MODEL if args.model is None else args.model, **_options(args))
+        if args.model is None:
+            display.tell_default(DEFAULT_MODEL)
+        display.tell_precision(separator)
         return run_request(
             separator, request, on_start=display.start, on_progress=display.advance, on_result=display.tell
         )
@@ -295,11 +297,17 @@ class _Display:
         percentage = TextColumn("{task.percentage:3.0f} %")
         columns = (TextColumn("{task.description}"), BarColumn(), percentage, TimeRemainingColumn())
         console = Console(stderr=True)
-        self.bar = Progress(*columns, console=console, transient=True, disable=silent or not console.is_terminal)
+        self.bar = Progress(
+            *columns,
+            console=console,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # a file or a pipe gets its lines itself
+            disable=silent or not console.is_terminal,
+        )
         self._total, self._silent, self._index = total, silent or not told, 0
         self._began = self._told = time.monotonic()
         self._counted: Counter[str] = Counter()
-        self._task = self.bar.add_task("", total=None)
+        self._task = self.bar.add_task("loading the model", total=None)
 
     def tell_default(self, name: str) -> None:
         if not self._silent:

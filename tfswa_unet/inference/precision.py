@@ -61,7 +61,7 @@ def fast_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and any(unit is not None and unit() for unit in units)
 
 
-def parity(model: StemModel, device: torch.device, seconds: float = 2.0) -> float:
+def parity(model: StemModel, device: torch.device, seconds: float = 1.0) -> float:
     """Signal-to-noise ratio of a model's stems in bf16 against fp32, dB, for noise with the spectrum of music.
 
     Args:

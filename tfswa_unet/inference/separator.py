@@ -17,13 +17,14 @@ from tfswa_unet.audio import probe, read
 from tfswa_unet.bundle import find_model, load_model
 from tfswa_unet.bundles import DEFAULT_MODEL
 from tfswa_unet.dsp import wiener_filter
-from tfswa_unet.errors import AudioError, ConfigError, ModelError, did_you_mean
+from tfswa_unet.errors import AudioError, ConfigError, ModelError
 from tfswa_unet.inference.exported import READERS, cpu_options, load_exported
 from tfswa_unet.inference.live import LiveStream
 from tfswa_unet.inference.overlap_add import Segmentation
 from tfswa_unet.inference.precision import PARITY, Precision, compile_network, parity, pick_device, pick_precision
 from tfswa_unet.inference.presets import BATCHES, DEFAULT_PRESET, SEGMENT_SECONDS, pick_preset
 from tfswa_unet.inference.stages import ahead
+from tfswa_unet.inference.stem_files import check_names
 from tfswa_unet.inference.stream import Cancelled as Cancelled
 from tfswa_unet.inference.stream import Stems, StemStream, has_stream
 from tfswa_unet.types import StemModel
@@ -338,25 +339,6 @@ class Separator:
 def polled(cancel: Cancel | None) -> Callable[[], bool] | None:
     """What says whether to stop: a `threading.Event` by being set, a callable by what it gives."""
     return cancel.is_set if isinstance(cancel, threading.Event) else cancel
-
-
-def check_names(wanted: Sequence[str] | str | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The wanted stems of those that the model gives, in its order; all of them for None.
-
-    Raises:
-        ConfigError: for a stem that the model does not give, or none at all.
-    """
-    if wanted is None:
-        return tuple(known)
-    wanted = [wanted] if isinstance(wanted, str) else wanted
-    for name in wanted:
-        if name not in known:
-            raise ConfigError(
-                f"the model gives no stem {name!r}{did_you_mean(name, known)}: it gives {', '.join(known)}"
-            )
-    if not wanted:
-        raise ConfigError(f"no stem is asked for: name at least one of {', '.join(known)}")
-    return tuple(name for name in known if name in wanted)
 
 
 def _from_file(path: str | Path, rate: int | None) -> tuple[np.ndarray, int]:

@@ -17,8 +17,7 @@ from typing import Literal, cast
 import numpy as np
 
 from tfswa_unet.audio import FORMATS, Cover, PipeWriter, Writer
-from tfswa_unet.errors import AudioError, ConfigError
-from tfswa_unet.inference.separator import check_names
+from tfswa_unet.errors import AudioError, ConfigError, did_you_mean
 from tfswa_unet.inference.stages import behind
 
 Residual = Literal["stem", "spread"]
@@ -84,6 +83,25 @@ class Targets:
         if self.residual == "stem":
             return {**stems, self._rest: stems.get(self._rest, 0) + missing}
         return {name: stem + missing / len(stems) for name, stem in stems.items()}
+
+
+def check_names(wanted: Sequence[str] | str | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The wanted stems of those that the model gives, in its order; all of them for None.
+
+    Raises:
+        ConfigError: for a stem that the model does not give, or none at all.
+    """
+    if wanted is None:
+        return tuple(known)
+    wanted = [wanted] if isinstance(wanted, str) else wanted
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"the model gives no stem {name!r}{did_you_mean(name, known)}: it gives {', '.join(known)}"
+            )
+    if not wanted:
+        raise ConfigError(f"no stem is asked for: name at least one of {', '.join(known)}")
+    return tuple(name for name in known if name in wanted)
 
 
 class Delay:
