@@ -11,13 +11,15 @@ import hydra
 from omegaconf import DictConfig
 
 from tfswa_unet.entry import folder_of_job, in_one_sentence, plain_values
+from tfswa_unet.processes import imports
 
 
 @hydra.main(config_path="conf", config_name="eval", version_base="1.3")
 @in_one_sentence
 def main(config: DictConfig) -> None:
     """Separate every track of a split and write scores.json and a table."""
-    from tfswa_unet.evaluation.run import score_checkpoint
+    with imports():
+        from tfswa_unet.evaluation.run import score_checkpoint
 
     values = plain_values(config)
     score_checkpoint({**values, "out": folder_of_job(values["out"])})

@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from tfswa_unet.entry import in_one_sentence, plain_values
+from tfswa_unet.processes import imports
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -26,7 +27,8 @@ def main(config: DictConfig) -> float:
         from tfswa_unet.training.study import study
 
         return study(values, sys.argv, folder)
-    from tfswa_unet.training.fit import fit
+    with imports():
+        from tfswa_unet.training.fit import fit
 
     return fit(values, folder)
 

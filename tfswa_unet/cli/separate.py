@@ -204,7 +204,7 @@ def _on_cluster(args: argparse.Namespace, request: Request, display: _Display) -
     """Separate in actors of a Ray cluster, several songs at once."""
     from tfswa_unet.inference.cluster import separate_on_cluster
 
-    with redirect_stdout(sys.stderr), display.bar:  # where Ray's own messages belong
+    with display.bar, redirect_stdout(sys.stderr):  # where Ray's own messages belong
         results = separate_on_cluster(
             DEFAULT_MODEL if args.model is None else args.model,
             _options(args),
