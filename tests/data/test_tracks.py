@@ -256,11 +256,11 @@ def configured(sets, kind=None, root=None):
 
 
 def test_a_configuration_names_its_data_sets():
-    made = {"tracks": 3, "seconds": 2, "seed": 0, "test_tracks": None, "band": 11}
+    made = {"tracks": 3, "seconds": 2, "seed": 0, "test_tracks": None, "band": 11, "stabs": 0.5}
     assert configured({"own": FOLDERS, "moisesdb": MOISES, "new": {**FOLDERS, "make": made}}) == {
         "own": DataSet("folders", "x", 1.0),
         "moisesdb": DataSet("moisesdb", "y", 2.0, {"grouping": "six"}),
-        "new": DataSet("folders", "x", 1.0, make=Make(3, 2.0, 0, None, 11)),
+        "new": DataSet("folders", "x", 1.0, make=Make(3, 2.0, 0, None, 11, 0.5)),
     }
 
 

@@ -155,6 +155,13 @@ def test_songs_of_a_band_share_its_sounds_and_not_its_music():
         assert not np.array_equal(one[stem], many[stem])
 
 
+def test_stabs_change_the_bass_alone():
+    plain, stabs = synthesize(3, 2.0), synthesize(3, 2.0, stabs=1.0)
+    for stem in STEMS:
+        loudest = [song[stem] / np.abs(song[stem]).max() for song in (plain, stabs)]  # a song has one gain
+        assert np.allclose(*loudest, atol=1e-5) == (stem != "bass")
+
+
 def test_layout(dataset):
     songs = sorted(path.relative_to(dataset).as_posix() for path in dataset.glob("*/*"))
     assert songs == ["test/song-0004", "train/song-0001", "train/song-0002", "valid/song-0003"]
@@ -231,6 +238,7 @@ def test_a_failure_leaves_no_half_song(tmp_path, workers):
         ({"tracks": 5}, "tracks 4 where 5 is asked for"),
         ({"seed": 9}, "seed 3 where 9 is asked for"),
         ({"test_tracks": 2}, "test_tracks 1 where 2 is asked for"),
+        ({"stabs": 0.5}, "stabs 0.0 where 0.5 is asked for"),
     ],
 )
 def test_another_data_set_in_the_same_place_is_refused(dataset, change, message):
@@ -249,6 +257,15 @@ def test_a_data_set_of_another_generator_is_refused(copy):
     (copy / "synthetic.json").write_text(json.dumps({**manifest, "generator": 0}))
     with pytest.raises(DataError, match="generator 0 where 1 is asked for"):
         write_dataset(copy, 4, 1.5, 3)
+
+
+def test_a_folder_older_than_a_setting_has_its_default(copy):
+    manifest = json.loads((copy / "synthetic.json").read_text())
+    del manifest["stabs"]
+    (copy / "synthetic.json").write_text(json.dumps(manifest))
+    write_dataset(copy, 4, 1.5, 3)
+    with pytest.raises(DataError, match=r"stabs 0\.0 where 0\.5 is asked for"):
+        write_dataset(copy, 4, 1.5, 3, stabs=0.5)
 
 
 def test_a_broken_manifest_is_refused(copy):
@@ -289,6 +306,8 @@ def test_a_full_disk_is_noticed_first(tmp_path, monkeypatch):
         ({"seconds": 0.2}, "a song of 0.2 s cannot be made; give at least 1 s"),
         ({"seed": -2}, "the seed is -2; give 0 or more"),
         ({"workers": 0}, "0 workers were asked for; give workers >= 1, or leave it out to use every processor"),
+        ({"band": -1}, "band -1 is negative; give 0 or more"),
+        ({"stabs": 1.5}, "stabs is 1.5; give the share of the songs that have them, 0 to 1"),
         ({"test_tracks": 3}, "3 of 3 synthetic songs cannot be for testing; give 0 to 2 test tracks"),
     ],
 )

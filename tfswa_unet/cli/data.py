@@ -35,6 +35,7 @@ class Synth:
   tfswa data synth songs                                100 procedural songs of 30 s
   tfswa data synth songs --tracks 12 --seconds 10       a small set for a first try
   tfswa data synth easy --band 0                        all by one band: minutes of training show something
+  tfswa data synth subs --stabs 0.5                     half of them with electronic basses near to bass drums
   tfswa data synth more --seed 1 --workers 4            other songs, made by four processes
 """
 
@@ -44,6 +45,7 @@ class Synth:
         add("--tracks", type=int, default=100, metavar="N", help="number of songs")
         add("--test-tracks", type=int, metavar="N", help="songs to keep for testing (default: one in ten)")
         add("--band", type=int, metavar="B", help="all songs by one band, number B (default: many)")
+        add("--stabs", type=float, default=0.0, metavar="P", help="share of songs with a bass of short low notes")
 
     @staticmethod
     def run(args: argparse.Namespace) -> int:
@@ -51,7 +53,7 @@ class Synth:
         from tfswa_unet.songs import write_dataset
 
         console = _console()
-        made = {"test_tracks": args.test_tracks, "band": args.band, "workers": args.workers}
+        made = {"test_tracks": args.test_tracks, "band": args.band, "stabs": args.stabs, "workers": args.workers}
         with _songs_bar(console) as report:
             write_dataset(args.out, args.tracks, args.seconds, args.seed, **made, on_progress=report)
         told = f"{_count(args.tracks, 'song')} in {args.out}; train on them: python train.py data.root={args.out}"

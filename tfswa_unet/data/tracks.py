@@ -55,6 +55,7 @@ class Make:
     seed: int
     test_tracks: int | None
     band: int | None
+    stabs: float
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +23,16 @@ LINES = {
     "fifths": "r-----r-5-----5-",
     "sparse": "r-----......r-..",
 }
+SHORT_LINES = {
+    "beats": "r...r...r...r...",
+    "pairs": "r-..r-..r-..r-..",
+    "broken": "r-..r...r-....r.",
+    "tresillo": "r-.r..r-..r.r-..",
+    "octave": "r-..r.o...r-..o.",
+}
 INTERVALS = {"r": 0, "3": 2, "5": 4, "7": -1, "o": 7}  # in scale degrees
 CENTRE = 36  # MIDI number around which the root is looked for
+SUB = 30  # another, below 60 Hz
 
 
 @dataclass(frozen=True)
@@ -49,17 +58,30 @@ BASSES = {
     "pick": BassSound(1.9, 1.0, False, 0.002, 0.30, 1.3, 0.0, 0.08),
     "slap": BassSound(2.0, 0.8, False, 0.001, 0.07, 0.7, 0.0, 0.15),
 }
+# Over as soon as a bass drum is, which only their steady pitch and their overtones tell them from.
+STABS = {
+    "stab": BassSound(3.0, 1.2, True, 0.002, 0.05, 0.5, 0.0, 0.10),
+    "boom": BassSound(4.0, 2.0, False, 0.002, 0.06, 0.3, 0.0, 0.05),
+    "thump": BassSound(3.5, 1.5, True, 0.001, 0.04, 0.25, 0.15, 0.15),
+}
 
 
-def bass(score: Score, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """Bass stem before the mix, panned to the middle; (2, t)."""
-    mono = play(bass_line(score, rng), BASSES[score.bass], rng, rate, round(score.seconds * rate))
+def bass(score: Score, rng: np.random.Generator, rate: int, stabs: float = 0.0) -> np.ndarray:
+    """Bass stem before the mix, panned to the middle; (2, t). It plays short low notes with the probability `stabs`."""
+    if stabs and rng.random() < stabs:
+        notes = bass_line(score, rng, float(rng.choice([SUB, CENTRE])), SHORT_LINES)
+        sound = STABS[str(rng.choice(list(STABS)))]
+    else:
+        notes, sound = bass_line(score, rng), BASSES[score.bass]
+    mono = play(notes, sound, rng, rate, round(score.seconds * rate))
     return np.stack([mono, mono])
 
 
-def bass_line(score: Score, rng: np.random.Generator, centre: float = CENTRE) -> list[Note]:
+def bass_line(
+    score: Score, rng: np.random.Generator, centre: float = CENTRE, lines: Mapping[str, str] = LINES
+) -> list[Note]:
     """Notes of the bass line around a MIDI number: one pattern for the verses and one for the choruses."""
-    verse, chorus = (LINES[str(name)] for name in rng.choice(list(LINES), 2, replace=False))
+    verse, chorus = (lines[str(name)] for name in rng.choice(list(lines), 2, replace=False))
     notes = []
     for bar in score.playing("bass"):
         section = score.section(bar)

@@ -16,7 +16,7 @@ from tfswa_unet.data.sets.layouts import TABLE, read_table
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import write_text
-from tfswa_unet.songs.bass import BASSES, CENTRE, bass_line, play
+from tfswa_unet.songs.bass import BASSES, CENTRE, SUB, bass_line, play
 from tfswa_unet.songs.compose import SCALES, compose
 from tfswa_unet.songs.drums import hits
 from tfswa_unet.songs.instruments import LAYERS
@@ -49,7 +49,6 @@ EXCERPTS = 0.1  # of songs are excerpts of recorded ones, where there are any, n
 REMIXED = 3.0  # dB, up or down, of their stems' levels
 NOTES_SUNG = 0.15  # probability that vowels are sung on notes instead of phrases
 SYNTHESISED = 0.4  # probability that the procedural synthesizer plays a bass line: recordings are seldom electronic
-SUB = 30  # MIDI number around which half of the bass lines lie, below 60 Hz; the others lie around `CENTRE`
 STRUMS = 0.2  # probability of a layer of recorded chords
 SPREAD = 5.0  # dB, up or down, of a stem's level
 DUCKED = 0.3  # probability that the drums duck bass and other

@@ -23,13 +23,12 @@ from tfswa_unet.types import STEMS, Split
 GENERATOR = 1  # raised whenever the same seed gives other songs
 ONE_IN = 10  # one song in so many tests, and as many validate
 RATES = (16_000, 192_000)
-PLAYERS = {"vocals": vocals, "drums": drums, "bass": bass, "other": other}
 PEAK = 0.9  # full scale; the rest is headroom for rounding
 
 
 @dataclass(frozen=True)
 class Recipe(SongRecipe):
-    """Recipe of a synthetic data set: number of songs, s of each, seed, songs that validate and test, band."""
+    """Recipe of a synthetic data set: number of songs, s of each, seed, songs that validate and test, band, stabs."""
 
     what, manifest, name = "synthetic songs", "synthetic.json", "song-{:04d}"
 
@@ -39,6 +38,7 @@ class Recipe(SongRecipe):
     valid_tracks: int
     test_tracks: int
     band: int | None = None  # None: each song has a band of its own
+    stabs: float = 0.0  # share of songs whose bass is short low notes
     generator: int = GENERATOR
 
     @property
@@ -57,10 +57,13 @@ class Recipe(SongRecipe):
         return int.from_bytes(np.random.SeedSequence([self.seed, index]).generate_state(4).tobytes(), "little")
 
 
-def synthesize(seed: int, seconds: float, rate: int = 44_100, band: int | None = None) -> dict[str, np.ndarray]:
+def synthesize(
+    seed: int, seconds: float, rate: int = 44_100, band: int | None = None, stabs: float = 0.0
+) -> dict[str, np.ndarray]:
     """Synthesize a song of four stems; the same arguments give the same samples.
 
-    Songs of one `band` share voice, kit, bass, instruments, room and mix, and differ in all that is played.
+    Songs of one `band` share voice, kit, bass, instruments, room and mix, and differ in all that is played. With the
+    probability `stabs` the bass plays short low notes, near to a bass drum's.
 
     Returns vocals, drums, bass and other in this order, float32 (2, t) each with t = round(seconds · rate); neither a
     stem nor their sum exceeds 0.9 of full scale.
@@ -76,25 +79,35 @@ def synthesize(seed: int, seconds: float, rate: int = 44_100, band: int | None =
     if band is not None:
         score = played_by(score, compose(np.random.default_rng([band, len(STEMS)]), seconds))
     room = room_spectrum(impulse(score.room, space, rate))
+    parts: dict[str, Callable[..., np.ndarray]]
+    parts = {"vocals": vocals, "drums": drums, "bass": partial(bass, stabs=stabs), "other": other}
     stems = {}
     for stem, rng in zip(STEMS, players.spawn(len(STEMS)), strict=True):
-        stems[stem] = apply_strip(PLAYERS[stem](score, rng, rate), score.strips[stem], room, rate)
+        stems[stem] = apply_strip(parts[stem](score, rng, rate), score.strips[stem], room, rate)
     return below_peak(stems, PEAK)
 
 
 def make_recipe(
-    tracks: int, seconds: float, seed: int, test_tracks: int | None = None, band: int | None = None
+    tracks: int,
+    seconds: float,
+    seed: int,
+    test_tracks: int | None = None,
+    band: int | None = None,
+    stabs: float = 0.0,
 ) -> Recipe:
     """Recipe with its splits filled in: a tenth of the songs test and as many validate, one each from three songs on.
 
     Raises:
-        DataError: no songs, songs shorter than a second, a negative seed or band, or no song left to train on.
+        DataError: no songs, songs shorter than a second, a negative seed or band, stabs that are no share, or no song
+            left to train on.
     """
     if tracks < 1:
         raise DataError(f"{tracks} synthetic songs were asked for; ask for tracks >= 1")
     check_song(seed, seconds)
     if band is not None and band < 0:
         raise DataError(f"band {band} is negative; give 0 or more")
+    if not 0 <= stabs <= 1:
+        raise DataError(f"stabs is {stabs:g}; give the share of the songs that have them, 0 to 1")
     tenth = max(1, round(tracks / ONE_IN))
     if test_tracks is None:
         test_tracks = tenth if tracks > 1 else 0
@@ -102,7 +115,7 @@ def make_recipe(
         raise DataError(
             f"{test_tracks} of {tracks} synthetic songs cannot be for testing; give 0 to {tracks - 1} test tracks"
         )
-    return Recipe(tracks, float(seconds), seed, min(tenth, tracks - test_tracks - 1), test_tracks, band)
+    return Recipe(tracks, float(seconds), seed, min(tenth, tracks - test_tracks - 1), test_tracks, band, stabs)
 
 
 def write_dataset(
@@ -113,6 +126,7 @@ def write_dataset(
     *,
     test_tracks: int | None = None,
     band: int | None = None,
+    stabs: float = 0.0,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -120,13 +134,14 @@ def write_dataset(
 
     16-bit stereo at 44.1 kHz; the mixture is exactly the sum of the written stems. A song's bytes depend on `seed` and
     its number only, not on `workers` (processes; by default as many as there are processors, if the work is worth
-    starting them). With `band` all songs are played by one band, see `synthesize`. Run again after an interruption, it
-    makes what is missing. `on_progress` is told how many songs are done, and of how many.
+    starting them). For `band` and `stabs` see `synthesize`. Run again after an interruption, it makes what is missing.
+    `on_progress` is told how many songs are done, and of how many.
 
     Raises:
         DataError: a value is out of range, `out` holds anything but this very data set, or the disk is too small.
     """
     out = Path(out).expanduser()
-    recipe = make_recipe(tracks, seconds, seed, test_tracks, band)
-    songs = [partial(synthesize, recipe.song_seed(k), recipe.seconds, RATE, recipe.band) for k in range(tracks)]
+    recipe = make_recipe(tracks, seconds, seed, test_tracks, band, stabs)
+    song = partial(synthesize, seconds=recipe.seconds, rate=RATE, band=band, stabs=stabs)
+    songs = [partial(song, recipe.song_seed(k)) for k in range(tracks)]
     write_missing(out, recipe, STEMS, songs, workers, on_progress)

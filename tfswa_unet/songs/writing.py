@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -114,11 +114,12 @@ def claim(out: Path, recipe: SongRecipe, *, begin: bool = True) -> None:
     holds anything else, or cannot be made.
     """
     manifest, values = out / recipe.manifest, asdict(recipe)  # type: ignore[call-overload]
+    defaults = {each.name: each.default for each in fields(recipe) if each.default is not MISSING}  # type: ignore[arg-type]
     try:
         # Listed before the manifest is looked for: another process may be claiming the folder for the same songs.
         filled = out.exists() and any(not path.name.startswith(".") for path in out.iterdir())
         if manifest.exists():
-            _compare(manifest, values, recipe.what)
+            _compare(manifest, values, defaults, recipe.what)
         elif filled:
             told = f"holds files that are no {recipe.what} (there is no {manifest.name})"
             raise DataError(f"{out} {told}: choose an empty folder")
@@ -196,7 +197,7 @@ def _put(part: Path, folder: Path, stems: Iterable[str], frames: int) -> None:
             raise
 
 
-def _compare(manifest: Path, asked: Mapping[str, Any], what: str) -> None:
+def _compare(manifest: Path, asked: Mapping[str, Any], defaults: Mapping[str, Any], what: str) -> None:
     try:
         found = json.loads(manifest.read_text(encoding="utf-8"))
     except ValueError:
@@ -205,6 +206,7 @@ def _compare(manifest: Path, asked: Mapping[str, Any], what: str) -> None:
         raise DataError(
             f"{manifest} cannot be read as JSON: choose another folder, or delete {manifest.parent} and start anew"
         )
+    found = {**defaults, **found}  # of folders older than a setting
     differences = [
         f"{key} {found.get(key)} where {value} is asked for" for key, value in asked.items() if found.get(key) != value
     ]
