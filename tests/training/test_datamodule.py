@@ -161,7 +161,7 @@ def test_the_cache_is_kept_to_its_limit(settings):
 
 
 def with_songs_to_make(settings, root, **changes):
-    make = {"tracks": 3, "seconds": 1.0, "seed": 0, "test_tracks": None, "band": None, **changes}
+    make = {"tracks": 3, "seconds": 1.0, "seed": 0, "test_tracks": None, "band": None, "stabs": 0.0, **changes}
     sets = {"synthetic": {"kind": "musdb18hq", "root": str(root), "weight": 1.0, "make": make}}
     return replace(settings, sets=sets, root=None)
 
