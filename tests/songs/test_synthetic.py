@@ -266,6 +266,10 @@ def test_a_folder_older_than_a_setting_has_its_default(copy):
     write_dataset(copy, 4, 1.5, 3)
     with pytest.raises(DataError, match=r"stabs 0\.0 where 0\.5 is asked for"):
         write_dataset(copy, 4, 1.5, 3, stabs=0.5)
+    del manifest["generator"]
+    (copy / "synthetic.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="generator None where 1 is asked for"):
+        write_dataset(copy, 4, 1.5, 3)
 
 
 def test_a_broken_manifest_is_refused(copy):

@@ -31,6 +31,7 @@ class Recipe(SongRecipe):
     """Recipe of a synthetic data set: number of songs, s of each, seed, songs that validate and test, band, stabs."""
 
     what, manifest, name = "synthetic songs", "synthetic.json", "song-{:04d}"
+    added = {"stabs": 0.0}  # noqa: RUF012, a ClassVar of the base
 
     tracks: int
     seconds: float

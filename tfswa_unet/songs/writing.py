@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +38,7 @@ class SongRecipe:
     what: ClassVar[str]  # the songs in the plural, such as "synthetic songs"
     manifest: ClassVar[str]  # name of the file that keeps the recipe
     name: ClassVar[str]  # format of the songs' names
+    added: ClassVar[Mapping[str, Any]] = {}  # settings that older manifests do not name, and what they had instead
     seconds: float  # length of a song
 
     @property
@@ -114,12 +115,11 @@ def claim(out: Path, recipe: SongRecipe, *, begin: bool = True) -> None:
     holds anything else, or cannot be made.
     """
     manifest, values = out / recipe.manifest, asdict(recipe)  # type: ignore[call-overload]
-    defaults = {each.name: each.default for each in fields(recipe) if each.default is not MISSING}  # type: ignore[arg-type]
     try:
         # Listed before the manifest is looked for: another process may be claiming the folder for the same songs.
         filled = out.exists() and any(not path.name.startswith(".") for path in out.iterdir())
         if manifest.exists():
-            _compare(manifest, values, defaults, recipe.what)
+            _compare(manifest, values, recipe)
         elif filled:
             told = f"holds files that are no {recipe.what} (there is no {manifest.name})"
             raise DataError(f"{out} {told}: choose an empty folder")
@@ -197,7 +197,7 @@ def _put(part: Path, folder: Path, stems: Iterable[str], frames: int) -> None:
             raise
 
 
-def _compare(manifest: Path, asked: Mapping[str, Any], defaults: Mapping[str, Any], what: str) -> None:
+def _compare(manifest: Path, asked: Mapping[str, Any], recipe: SongRecipe) -> None:
     try:
         found = json.loads(manifest.read_text(encoding="utf-8"))
     except ValueError:
@@ -206,12 +206,12 @@ def _compare(manifest: Path, asked: Mapping[str, Any], defaults: Mapping[str, An
         raise DataError(
             f"{manifest} cannot be read as JSON: choose another folder, or delete {manifest.parent} and start anew"
         )
-    found = {**defaults, **found}  # of folders older than a setting
+    found = {**recipe.added, **found}
     differences = [
         f"{key} {found.get(key)} where {value} is asked for" for key, value in asked.items() if found.get(key) != value
     ]
     if differences:
         raise DataError(
-            f"{manifest.parent} holds other {what}, {', '.join(differences)}: choose another folder, ask for what it "
-            "holds, or delete it"
+            f"{manifest.parent} holds other {recipe.what}, {', '.join(differences)}: choose another folder, ask for what "
+            "it holds, or delete it"
         )
