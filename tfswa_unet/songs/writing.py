@@ -212,6 +212,6 @@ def _compare(manifest: Path, asked: Mapping[str, Any], recipe: SongRecipe) -> No
     ]
     if differences:
         raise DataError(
-            f"{manifest.parent} holds other {recipe.what}, {', '.join(differences)}: choose another folder, ask for what "
-            "it holds, or delete it"
+            f"{manifest.parent} holds other {recipe.what}, {', '.join(differences)}: choose another folder, "
+            "ask for what it holds, or delete it"
         )
