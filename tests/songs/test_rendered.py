@@ -372,10 +372,25 @@ def test_some_bass_lines_are_synthesized_and_half_of_all_lie_lower(recordings, m
     monkeypatch.setattr(rendered, "bass_line", noted)
     monkeypatch.setattr(rendered, "play", lambda notes, *rest: lines.append(notes) or np.zeros(rest[-1], np.float32))
     monkeypatch.setattr(rendered, "ALBUM", {**rendered.ALBUM, "bass": 0.0})
+    monkeypatch.setattr(rendered, "STABS", 0.0)
     for seed in range(12):
         render(recordings, [], (seed, 0), 1.0)
     assert 0 < len(lines) < 12
     assert centres == {rendered.SUB, rendered.CENTRE}
+
+
+def test_some_basses_without_a_midi_file_are_short_electronic_notes(recordings, monkeypatch):
+    shares = []
+
+    def noted(score, rng, rate, stabs):
+        shares.append(stabs)
+        return np.zeros((2, round(score.seconds * rate)), np.float32)
+
+    monkeypatch.setattr(rendered, "bass", noted)
+    for seed in range(12):
+        render(recordings, [], (seed, 0), 1.0)
+    assert 0 < len(shares) < 12
+    assert set(shares) == {1.0}
 
 
 def test_a_broken_midi_file_is_refused_or_left_out(recordings, tmp_path, monkeypatch, caplog):

@@ -16,7 +16,7 @@ from tfswa_unet.data.sets.layouts import TABLE, read_table
 from tfswa_unet.data.tracks import OnError
 from tfswa_unet.errors import DataError
 from tfswa_unet.files import write_text
-from tfswa_unet.songs.bass import BASSES, CENTRE, SUB, bass_line, play
+from tfswa_unet.songs.bass import BASSES, CENTRE, SUB, bass, bass_line, play
 from tfswa_unet.songs.compose import SCALES, compose
 from tfswa_unet.songs.drums import hits
 from tfswa_unet.songs.instruments import LAYERS
@@ -40,7 +40,7 @@ from tfswa_unet.songs.sounds import draw_room, impulse, pan
 from tfswa_unet.songs.writing import RATE, SongRecipe, check_song, check_workers, claim, is_whole, write_missing
 from tfswa_unet.types import STEMS, Split
 
-RENDERER = 4  # raised whenever the same seed and recordings give other songs
+RENDERER = 5  # raised whenever the same seed and recordings give other songs
 VALID_SHARE = 20  # one song in so many validates
 PEAK = 0.9  # full scale
 MIDI_SHARE = 0.3  # of songs, where there are MIDI files
@@ -48,6 +48,7 @@ ALBUM = {"drums": 0.25, "bass": 0.15, "other": 0.15}  # probability that a stem 
 EXCERPTS = 0.1  # of songs are excerpts of recorded ones, where there are any, near to their own mix
 REMIXED = 3.0  # dB, up or down, of their stems' levels
 NOTES_SUNG = 0.15  # probability that vowels are sung on notes instead of phrases
+STABS = 0.4  # probability that a bass line of no MIDI file is short electronic notes, near to a bass drum's
 SYNTHESISED = 0.4  # probability that the procedural synthesizer plays a bass line: recordings are seldom electronic
 STRUMS = 0.2  # probability of a layer of recorded chords
 SPREAD = 5.0  # dB, up or down, of a stem's level
@@ -225,6 +226,8 @@ def _bass(score: Score, song: MidiSong | None, recordings: Recordings, rng: np.r
     if passages and rng.random() < ALBUM["bass"]:
         return album_stretches(score, "bass", passages, rng)
     parts = [part.notes for part in song.parts if part.stem == "bass"] if song else []
+    if not parts and rng.random() < STABS:
+        return bass(score, rng, RATE, stabs=1.0)
     notes = list(parts[0]) if parts else bass_line(score, rng, float(rng.choice([SUB, CENTRE])))
     if not low or rng.random() < SYNTHESISED:
         mono = play(notes, BASSES[score.bass], rng, RATE, round(score.seconds * RATE))
