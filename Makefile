@@ -42,7 +42,7 @@ demo: install  ## make data, train tfswa_tiny, score it, separate a real song (a
 	@echo "a real song     demo/stems: its stems and a picture of their spectrograms"
 
 test: install  ## run all tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --max-worker-restart 1 $(ARGS)
 
 browser: install  ## install Chromium and what drives it, for the tests of pages, which are skipped without
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \

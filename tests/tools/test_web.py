@@ -3,6 +3,7 @@
 import json
 import urllib.request
 from pathlib import Path
+from queue import Queue
 from threading import Thread
 
 import pytest
@@ -52,11 +53,12 @@ def test_the_page_names_only_files_that_are_built(runtime, tmp_path):
                 assert (page.parent / line.split(" from '")[1].rstrip("';")).is_file(), line
 
 
-def test_files_come_with_the_headers_that_threads_need(runtime, tmp_path, capsys):
+def test_files_come_with_the_headers_that_threads_need(runtime, tmp_path, monkeypatch):
+    said = Queue()
+    monkeypatch.setattr(web, "print", lambda text, flush: said.put(text), raising=False)
     web.build(str(MODEL), tmp_path / "dist")
     Thread(target=web.serve, args=(tmp_path / "dist", 0), daemon=True).start()
-    while not (address := capsys.readouterr().out.strip()):
-        pass
+    address = said.get(timeout=60)
     with urllib.request.urlopen(f"{address}/ort/{web.WASM[2]}") as answer:
         assert answer.headers["Content-Type"] == "application/wasm"
         assert {name: answer.headers[name] for name in web.HEADERS} == web.HEADERS
