@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from tests.bench.conftest import TRIAL
-from tests.small import STEMS
+from tests.small import STEMS, write_songs
 from tfswa_unet.bench import trial
 from tfswa_unet.bench.networks import SMALL
 from tfswa_unet.bench.results import MissingPackage
+from tfswa_unet.bench.settings import RATES
 from tfswa_unet.cli import main
 
 
@@ -34,10 +35,11 @@ def test_one_after_the_other(place, capsys):
     assert main(_arguments(place)) == 0
     printed = capsys.readouterr()
     results = json.loads((place / "contest.json").read_text())
-    assert list(results["results"]) == ["mixture", "openunmix", "tfswa_tiny", "htdemucs"]
+    others = ["tfswa_tiny", "tfswa_base", "htdemucs", "bs_roformer"]
+    assert list(results["results"]) == ["mixture", "openunmix", *others]
     assert results["results"]["openunmix"] == first["openunmix"]  # not trained again
     assert "openunmix:" not in printed.err
-    assert results["settings"]["lr"] == {"tfswa_tiny": 2e-3, "openunmix": 1e-3, "htdemucs": 1e-3}
+    assert results["settings"]["lr"] == RATES
 
     ours, theirs = results["results"]["tfswa_tiny"], results["results"]["htdemucs"]
     for record in (ours, theirs):
@@ -64,6 +66,27 @@ def test_other_settings_do_not_mix(place, capsys):
     assert main(_arguments(place, "--lr", "openunmix=0.1")) == 1
     error = capsys.readouterr().err
     assert re.search(r"results under other settings.*lr .*give another --out, or delete it", error)
+
+
+def test_a_data_set_of_ones_own_is_trained_on_and_scored(tmp_path, capsys):
+    root = write_songs(tmp_path / "own", samples=66_150)
+    again = ["--dataset", str(root), "--only", "openunmix"]
+    assert main(_arguments(tmp_path, *again)) == 0
+    assert not (tmp_path / "songs").exists()
+    results = json.loads((tmp_path / "contest.json").read_text())
+    assert results["settings"]["dataset"] == str(root)
+    assert results["results"]["openunmix"]["status"] == "measured"
+    capsys.readouterr()
+    assert main(_arguments(tmp_path, "--dataset", str(tmp_path / "other"), "--only", "openunmix")) == 1
+    assert "results under other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("splits", [["train"], ["test"]])
+def test_a_data_set_without_songs_to_train_on_or_to_score_is_refused(tmp_path, splits, capsys):
+    root = write_songs(tmp_path / "own", [(split, "a") for split in splits], samples=66_150)
+    assert main(_arguments(tmp_path, "--dataset", str(root))) == 1
+    told = f"error: {root} has no songs that train, or none that test or validate: give a data set with both\n"
+    assert capsys.readouterr().err.endswith(told)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tests.bench.conftest import Halves
-from tests.small import STEMS
+from tests.small import STEMS, write_songs
 from tfswa_unet import models
 from tfswa_unet.bench import trial
 from tfswa_unet.bench.settings import ContestSetting
-from tfswa_unet.bench.trial import RATE, batches, score_songs, to_score, train
+from tfswa_unet.bench.trial import RATE, batches, prepare, score_songs, to_score, train
 from tfswa_unet.data import load_tracks
 from tfswa_unet.dsp import istft
 from tfswa_unet.errors import ModelError
@@ -101,6 +101,15 @@ def test_the_mixture_as_estimate(songs):
     whole = 10 * np.log10((source**2).sum() / (error**2).sum())
     assert scores["bass"]["SDR"] == pytest.approx(np.median(frames), abs=6e-4)
     assert scores["bass"]["uSDR"] == pytest.approx(whole, abs=6e-4)
+
+
+@pytest.mark.parametrize(("splits", "scored"), [(("valid", "test"), "test"), (("valid",), "valid")])
+def test_of_a_data_set_the_first_songs_that_test_are_scored_or_else_that_validate(tmp_path, splits, scored):
+    songs = [("train", "a"), ("train", "b"), *((split, f"{split} {k}") for split in splits for k in range(3))]
+    root = write_songs(tmp_path / "own", songs, samples=4_410)
+    found = prepare(ContestSetting(dataset=str(root), test_songs=2, threads=1))
+    assert [track.name for track in found.train] == ["a", "b"]
+    assert [song.track.name for song in found.test] == [f"{scored} 0", f"{scored} 1"]
 
 
 def test_batches_are_the_same_for_everyone(songs):

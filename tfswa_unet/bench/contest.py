@@ -1,4 +1,4 @@
-"""Who separates best after equal time of training: `tfswa_tiny` and other packages' networks, small."""
+"""Who separates best after equal time of training: our smaller presets and other packages' networks, small."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfswa_unet.bench.settings import RATES, ContestSetting
 from tfswa_unet.bench.trial import check, prepare, run_trial, score_songs
 from tfswa_unet.types import MIXTURE, STEMS
 
-OURS = "tfswa_tiny"
+OURS = ("tfswa_tiny", "tfswa_base")
 
 
 def measure(setting: ContestSetting) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def measure(setting: ContestSetting) -> dict[str, Any]:
     check(setting)
     results = Results(Path(setting.out), {**setting.deciding(), "lr": setting.rates})
     builders: dict[str, Callable[[], Any]] = {name: partial(build, STEMS) for name, build in SMALL.items()}
-    builders[OURS] = partial(models.build, models.preset(OURS, STEMS))
+    builders |= {name: partial(models.build, models.preset(name, STEMS)) for name in OURS}
     able = []
     for name in RATES:
         if name not in results.records and setting.only in (None, name):

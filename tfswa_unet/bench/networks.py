@@ -142,9 +142,11 @@ class BSRoFormer(Peer):
 
     CHUNK, SHARED = 8.0, 2.0  # s
 
-    def __init__(self, stems: tuple[str, ...], dim: int, depth: int) -> None:
+    def __init__(self, stems: tuple[str, ...], dim: int, depth: int, **sizes: int) -> None:
         module = _load("bs_roformer", "BS-RoFormer")
-        network = module.BSRoformer(dim=dim, depth=depth, stereo=True, num_stems=len(stems), num_residual_streams=1)
+        network = module.BSRoformer(
+            dim=dim, depth=depth, stereo=True, num_stems=len(stems), num_residual_streams=1, **sizes
+        )
         super().__init__(stems, network)
 
     def forward(self, mixture: Tensor) -> Tensor:
@@ -170,10 +172,20 @@ PUBLISHED: dict[str, Builder] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=512, n_fft=4096, softmask=False),
     "bs_roformer": lambda stems: BSRoFormer(stems, dim=192, depth=6),
 }
-# For a contest with tfswa_tiny (0.8 M parameters): 8.9 M and 0.8 M.
+# For a contest with tfswa_tiny (0.8 M parameters) and tfswa_base (2.6 M): 8.9 M, 0.8 M and ROF M.
 SMALL: dict[str, Builder] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=256, n_fft=2048, softmask=True),
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=8, t_layers=5, bottom_channels=64),
+    "bs_roformer": lambda stems: BSRoFormer(
+        stems,
+        dim=64,
+        depth=2,
+        heads=4,
+        dim_head=16,
+        time_transformer_depth=1,
+        freq_transformer_depth=1,
+        mask_estimator_depth=1,
+    ),
 }
 
 

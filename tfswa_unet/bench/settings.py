@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from tfswa_unet.errors import ConfigError, unknown
 
-RATES = {"tfswa_tiny": 2e-3, "openunmix": 1e-3, "htdemucs": 1e-3}  # contestants, and the learning rates that suit them
+# Contestants, and the learning rates that suit them.
+RATES = {"tfswa_tiny": 2e-3, "tfswa_base": 2e-3, "openunmix": 1e-3, "htdemucs": 1e-3, "bs_roformer": 1e-3}
 REFERENCE = "fp32"
 ELSEWHERE = ("data", "workers", "out")  # where songs and results lie and who loads them changes no result
 
@@ -195,10 +196,11 @@ class TrialSetting(Setting):
     batch: int = option("segments a step", "N", 3)
     segment: float = option("length of a training segment", "S", 1.5)
     seed: int = option("of songs, batches and weights", default=0, positive=False)
-    data: str = option("folder of the songs, made once", "FOLDER", "data/bench")
-    songs: int = option("songs to train on", "N", 60)
+    dataset: str | None = option("train and score on its songs (default: procedural songs, made for it)", "ROOT")
+    data: str = option("folder of the procedural songs, made once", "FOLDER", "data/bench")
+    songs: int = option("procedural songs to train on", "N", 60)
     test_songs: int = option("songs to score", "N", 8)
-    song_seconds: float = option("length of a song", "S", 20.0)
+    song_seconds: float = option("length of a procedural song", "S", 20.0)
     workers: int = option("loader processes", "N", 1, positive=False)
     device: str = option("auto, cpu, cuda, cuda:N or mps", default="auto")
 

@@ -21,7 +21,7 @@ from tfswa_unet.bench.subject import CHANNELS, RATE, set_up
 from tfswa_unet.config import choice, compose_values, from_values
 from tfswa_unet.data import EpochSampler, Mixing, SegmentDataset, StemPlan, load_tracks
 from tfswa_unet.data.segments import loader
-from tfswa_unet.errors import ModelError
+from tfswa_unet.errors import DataError, ModelError
 from tfswa_unet.evaluation import aggregate
 from tfswa_unet.evaluation.bsseval import score
 from tfswa_unet.evaluation.report import commit
@@ -57,8 +57,13 @@ def check(setting: TrialSetting) -> None:
 
 
 def prepare(setting: TrialSetting) -> TrialSongs:
-    """Set the process up and make the songs, each by a band of its own; raises DataError where something else lies."""
+    """Set the process up and find the songs, or make them, each by a band of its own.
+
+    Raises DataError where something else lies or nothing can be scored.
+    """
     set_up(setting.threads)
+    if setting.dataset is not None:
+        return _of_dataset(setting.dataset, setting.test_songs)
 
     def report(done: int, total: int) -> None:
         if sys.stderr.isatty() or done == total or done % 10 == 0:
@@ -69,6 +74,16 @@ def prepare(setting: TrialSetting) -> TrialSongs:
     write_dataset(setting.data, songs, length, seed, test_tracks=scored, on_progress=report)
     tracks = load_tracks("musdb18hq", setting.data)
     return TrialSongs([t for t in tracks if t.split != "test"], to_score([t for t in tracks if t.split == "test"]))
+
+
+def _of_dataset(root: str, scored: int) -> TrialSongs:
+    """Songs of a data set: those that train, and of those that test, or validate where none tests, the first."""
+    tracks = load_tracks("auto", root)
+    splits = {split: [track for track in tracks if track.split == split] for split in ("train", "valid", "test")}
+    measured = (splits["test"] or splits["valid"])[:scored]
+    if not splits["train"] or not measured:
+        raise DataError(f"{root} has no songs that train, or none that test or validate: give a data set with both")
+    return TrialSongs(splits["train"], to_score(measured))
 
 
 def run_trial(name: str, build: Callable[[], Any], lr: float, setting: TrialSetting, songs: TrialSongs) -> Any:
