@@ -172,7 +172,7 @@ PUBLISHED: dict[str, Builder] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=512, n_fft=4096, softmask=False),
     "bs_roformer": lambda stems: BSRoFormer(stems, dim=192, depth=6),
 }
-# For a contest with tfswa_tiny (0.8 M parameters) and tfswa_base (2.6 M): 8.9 M, 0.8 M and ROF M.
+# For a contest with tfswa_tiny (0.8 M parameters) and tfswa_base (2.6 M): 8.9 M, 0.8 M and 2.6 M.
 SMALL: dict[str, Builder] = {
     "openunmix": lambda stems: OpenUnmix(stems, hidden=256, n_fft=2048, softmask=True),
     "htdemucs": lambda stems: HTDemucs(stems, depth=4, channels=8, t_layers=5, bottom_channels=64),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tfswa_unet.errors import ConfigError, unknown
 
 # Contestants, and the learning rates that suit them.
-RATES = {"tfswa_tiny": 2e-3, "tfswa_base": 2e-3, "openunmix": 1e-3, "htdemucs": 1e-3, "bs_roformer": 1e-3}
+RATES = {"tfswa_tiny": 2e-3, "tfswa_base": 2e-3, "openunmix": 1e-2, "htdemucs": 1e-2, "bs_roformer": 3e-3}
 REFERENCE = "fp32"
 ELSEWHERE = ("data", "workers", "out")  # where songs and results lie and who loads them changes no result
 

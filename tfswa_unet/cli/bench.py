@@ -57,6 +57,7 @@ EXAMPLES = """\
   tfswa bench contest                                     20 minutes each
   tfswa bench contest --only tfswa_tiny --minutes 5 --out runs/bench/tiny.json
   tfswa bench contest --loss fast --lr tfswa_tiny=1e-3,htdemucs=3e-4 --out runs/bench/fast.json
+  tfswa bench contest --dataset /data/musdb18hq           with songs of your own
   tfswa bench options --list                              the rows
   tfswa bench options                                     3 minutes a row
   tfswa bench options --rows "base;complex mask;RMS norm" --minutes 10 --out runs/bench/long.json
