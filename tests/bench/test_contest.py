@@ -68,6 +68,14 @@ def test_other_settings_do_not_mix(place, capsys):
     assert re.search(r"results under other settings.*lr .*give another --out, or delete it", error)
 
 
+@pytest.mark.parametrize(("itself", "best"), [(0.0, "itself"), (-2.0, "silence"), (None, "silence")])
+def test_the_best_way_counts_and_nought_is_a_score(tmp_path, itself, best, monkeypatch):
+    averages = iter([-1.0, itself])  # of silence and itself
+    monkeypatch.setattr(trial, "score_songs", lambda *_: {"average": {"SDR": next(averages), "uSDR": 0.0}})
+    assert main(_arguments(tmp_path, "--only", "openunmix", "--json")) == 0
+    assert json.loads((tmp_path / "contest.json").read_text())["results"]["openunmix"]["separated_by"] == best
+
+
 def test_a_data_set_of_ones_own_is_trained_on_and_scored(tmp_path, capsys):
     root = write_songs(tmp_path / "own", samples=66_150)
     again = ["--dataset", str(root), "--only", "openunmix"]

@@ -110,7 +110,8 @@ def run_trial(name: str, build: Callable[[], Any], lr: float, setting: TrialSett
     except ModelError as error:
         tell(f"{name}: {DIVERGED}: {error}")
         return {**facts, "status": DIVERGED, "reason": str(error)}
-    best = max(scored, key=lambda way: scored[way]["average"]["SDR"] or -torch.inf)
+    known = {way: sdr for way, scores in scored.items() if (sdr := scores["average"]["SDR"]) is not None}
+    best = max(known, key=known.__getitem__) if known else next(iter(scored))
     return {**facts, **trained, "separated_by": best, "scores": scored[best], "all_ways": scored}
 
 
