@@ -6,7 +6,7 @@ import torch
 
 from tests.bench.conftest import TRIAL
 from tests.small import STEMS, write_songs
-from tfswa_unet.bench import trial
+from tfswa_unet.bench import contest, trial
 from tfswa_unet.bench.networks import SMALL
 from tfswa_unet.bench.results import MissingPackage
 from tfswa_unet.cli import main
@@ -70,8 +70,9 @@ def test_other_settings_do_not_mix(place, capsys):
 
 @pytest.mark.parametrize(("itself", "best"), [(0.0, "itself"), (-2.0, "silence"), (None, "silence")])
 def test_the_best_way_counts_and_nought_is_a_score(tmp_path, itself, best, monkeypatch):
-    averages = iter([-1.0, itself])  # of silence and itself
-    monkeypatch.setattr(trial, "score_songs", lambda *_: {"average": {"SDR": next(averages), "uSDR": 0.0}})
+    averages = iter([-9.0, -1.0, itself])  # of the mixture, silence and itself
+    for module in (contest, trial):
+        monkeypatch.setattr(module, "score_songs", lambda *_: {"average": {"SDR": next(averages), "uSDR": 0.0}})
     assert main(_arguments(tmp_path, "--only", "openunmix", "--json")) == 0
     assert json.loads((tmp_path / "contest.json").read_text())["results"]["openunmix"]["separated_by"] == best
 

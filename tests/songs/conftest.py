@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.songs.sounds import SOUNDS, write_sounds
 from tfswa_unet.songs import synthesize
 from tfswa_unet.songs.compose import compose
+from tfswa_unet.songs.recordings import scan
 from tfswa_unet.songs.score import Score, Section
 from tfswa_unet.types import STEMS
 
@@ -100,6 +102,18 @@ def write_recordings(root: Path) -> Path:
 def recordings_folder(tmp_path_factory) -> Path:
     """A small folder of recordings; tests that change it copy it first."""
     return write_recordings(tmp_path_factory.mktemp("recorded") / "recordings")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> Path:
+    """A smaller one, which is quickly listened to; tests that change it copy it first."""
+    return write_sounds(tmp_path_factory.mktemp("recordings") / "samples", SOUNDS)
+
+
+@pytest.fixture(scope="module")
+def recordings(samples):
+    """What was heard in it."""
+    return scan(samples, workers=1)
 
 
 @pytest.fixture
