@@ -84,6 +84,7 @@ def test_p_must_be_a_probability(name):
         ("reverb", {"rt60_low": 2}, r"rt60_high of augmentation Reverb is 1\.2, .* from 2 to 20"),
         ("reverb", {"wet_low": -200}, r"wet_low of augmentation Reverb is -200, "),
         ("distortion", {"low": 5, "high": 3}, r"high of augmentation Distortion is 3, .* from 5 to 60"),
+        ("stereo", {"delay": 0.2}, r"delay of augmentation StereoImage is 0\.2, expected a number from 0 to 0\.1"),
         ("frequency_mask", {"bins": 2_000}, r"bins of augmentation FrequencyMask is 2000, .* from 1 to 1024"),
         ("time_mask", {"frames": 0}, "frames of augmentation TimeMask is 0, expected a number from 1"),
         ("pitch", {"semitones": 13}, "semitones of augmentation Pitch is 13, expected a number from 0 to 12"),

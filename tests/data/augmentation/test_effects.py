@@ -232,3 +232,57 @@ def test_the_drive_is_drawn_for_each_stem(generator):
     assert crest.unique().numel() > 150
     assert crest.min() > 1.0
     assert crest.max() < math.sqrt(3)
+
+
+@pytest.fixture
+def middle():
+    """Six stems of noise, one second at 8 kHz, the same in both channels."""
+    noise = 0.1 * torch.randn(6, 1, 1, 8_000, generator=torch.Generator().manual_seed(0))
+    return noise.expand(-1, -1, 2, -1).contiguous()
+
+
+def test_a_panned_stem_keeps_its_energy_and_its_channels_differ_by_a_gain_alone(middle, generator):
+    place = strong("stereo", p=1.0, pan=6, delay=0, above=0, rate=8_000, generator=generator).train()
+    result = place(middle)
+    gains = (result * middle).sum(-1) / middle.square().sum(-1)
+    torch.testing.assert_close(result, middle * gains[..., None], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(gains.square().sum(-1), torch.full((6, 1), 2.0))
+    ratios = 20 * torch.log10(gains[..., 0] / gains[..., 1]).flatten()
+    assert ratios.abs().max() <= 6
+    assert ratios.min() < -1
+    assert ratios.max() > 1
+
+
+def lag(before: torch.Tensor, after: torch.Tensor) -> int:
+    """The whole samples by which a sound (t,) comes later."""
+    late = (n for n in range(len(before)) if torch.allclose(after[n:], before[: len(before) - n], atol=1e-6))
+    found = next(late)
+    assert after[:found].abs().sum() < 1e-3
+    return found
+
+
+def test_one_channel_of_a_widened_stem_comes_later_by_whole_samples(middle, generator):
+    place = strong("stereo", p=1.0, pan=0, delay=0.01, above=0, rate=8_000, generator=generator).train()
+    stems = zip(middle.flatten(0, 2), place(middle).flatten(0, 2), strict=True)
+    lags = torch.tensor([lag(before, after) for before, after in stems]).view(6, 2)
+    assert (lags.amin(1) == 0).all()
+    assert lags[:, 0].max() > 10
+    assert lags[:, 1].max() > 10
+
+
+def test_lows_stay_in_the_middle_and_highs_do_not(generator):
+    t = torch.arange(8_000) / 8_000
+    sides = []
+    for hertz in (20, 2_030):
+        tone = torch.sin(2 * math.pi * hertz * t).expand(8, 1, 2, -1)
+        place = strong("stereo", p=1.0, pan=0, delay=0.02, above=200, rate=8_000, generator=generator).train()
+        left, right = place(tone)[..., 500:-500].unbind(2)
+        sides.append((left - right).square().mean() / (left + right).square().mean())
+    assert 10 * torch.log10(sides[0]) < -30
+    assert 10 * torch.log10(sides[1]) > -6
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_stereo_image_needs_two_channels(channels):
+    stems = torch.randn(2, 2, channels, 400)
+    assert strong("stereo", p=1.0).train()(stems) is stems

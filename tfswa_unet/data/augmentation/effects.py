@@ -1,4 +1,4 @@
-"""Augmentations by studio effects: equaliser, reverb, distortion."""
+"""Augmentations by studio effects: equaliser, reverb, distortion, stereo image."""
 
 from __future__ import annotations
 
@@ -220,6 +220,64 @@ class Distortion(Augmentation):
         peak = stems.abs().amax((-2, -1), keepdim=True).clamp_min(FLOOR)
         bent = torch.tanh(stems * (drive.to(stems) / peak))
         return bent * (_rms(stems) / _rms(bent).clamp_min(FLOOR))
+
+
+@AUGMENTATIONS.register("stereo")
+class StereoImage(Augmentation):
+    """Another place and width between the loudspeakers for each chosen stem: panned, and one channel late.
+
+    A delay of some milliseconds is heard as width, not as an echo (the precedence effect, doi:10.1121/1.427914), and
+    turns one take into the sides of a doubled one; a mix keeps its lows in the middle. Shapes: (b, s, c, t) → the same;
+    what has not two channels stays as it is.
+
+    Args:
+        p: probability that a stem is changed.
+        pan: dB, the most that one channel becomes louder than the other; together they keep their energy.
+        delay: s, the most that one channel comes after the other.
+        above: Hz, below which the delay fades out.
+        rate: sample rate in Hz.
+        generator: see `Augmentation`.
+
+    Raises:
+        ConfigError: a number out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        p: float,
+        pan: float,
+        delay: float,
+        above: float,
+        rate: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(p=p, generator=generator)
+        self.pan = self.within("pan", pan, 0, 60)
+        self.delay = self.within("delay", delay, 0, 0.1)
+        self.above = self.within("above", above, 0, rate / 2)
+        self.rate = self.within("rate", rate, 1)
+
+    def augment(self, stems: Tensor) -> Tensor:
+        return self.to_chosen_stems(stems, self._place) if stems.shape[2] == 2 else stems
+
+    def _place(self, stems: Tensor) -> Tensor:
+        pan, delay = (
+            self.uniform(-most, most, len(stems), 1).to(stems.device) for most in (self.pan, self.delay * self.rate)
+        )
+        ratio = 10 ** (pan / 20)
+        gains = torch.cat([ratio, torch.ones_like(ratio)], 1) * (2 / (1 + ratio.square())).sqrt()
+        delays = torch.cat([delay, -delay], 1).clamp_min(0)
+        size = fft_size(stems.shape[-1] + round((self.delay + RINGING) * self.rate))
+        return filtered(stems, gains[..., None] * self._late(delays, size), size)
+
+    def _late(self, delays: Tensor, size: int) -> Tensor:
+        """Transfer functions (k, c, f) that delay by `delays` (k, c) samples what lies above `above`."""
+        bins = torch.arange(size // 2 + 1, device=delays.device)
+        energy = (bins * (self.rate / size)).square()
+        share = energy / (energy + self.above**2).clamp_min(FLOOR)
+        angle = (delays.round()[..., None] * bins).remainder(size) * (-2 * math.pi / size)
+        return 1 + share * (torch.polar(torch.ones_like(angle), angle) - 1)
 
 
 def _rms(stems: Tensor) -> Tensor:
