@@ -169,6 +169,23 @@ def test_info_sums_pieces_and_counts_sources(checkpoint, capsys):
     assert {name: origin[name] for name in kept} == kept
 
 
+def test_info_tells_scores_and_switches_in_words(tmp_path, small, capsys):
+    scores = {"model": {"vocals": {"SDR": 1.25}, "rest": {"SDR": 4.5}, "average": {"SDR": 2.875}}}
+    evaluation = {"scores": scores, "data": "corpus", "split": "valid", "tracks": ["one", "two"]}
+    path = save_bundle(tmp_path / "scored.safetensors", small, {"averaged": True, "recipe": {"seed": 0}})
+    assert main(["info", str(path), "--depth", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{'origin':>24}  averaged yes" in lines
+    assert f"{'recipe':>24}  in --json" in lines
+    assert not any("evaluation" in line for line in lines)
+    save_bundle(path, small, {"averaged": False}, evaluation=evaluation)
+    assert main(["info", str(path), "--depth", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{'origin':>24}  averaged no" in lines
+    line = "SDR in dB: vocals 1.25, rest 4.50, the average 2.88, on corpus, valid"
+    assert f"{'evaluation':>24}  {line}" in lines
+
+
 def test_info_takes_a_preset_and_a_checkpoint(checkpoint, capsys):
     torch.set_num_threads(1)
     assert main(["info", "tfswa_tiny", "--json"]) == 0

@@ -122,7 +122,9 @@ class Info:
         from rich.console import Console
         from rich.tree import Tree
 
-        _print({**facts, "receptive_field": _field(facts["receptive_field"]), **_origin(facts.get("origin"))})
+        told = _told(facts)
+        facts.pop("evaluation", None)
+        _print({**facts, "receptive_field": _field(facts["receptive_field"]), **told})
         console = Console(highlight=False, soft_wrap=True)
         tree = Tree(_label("", model))
         _grow(tree, model, args.depth)
@@ -175,27 +177,38 @@ def _field(field: dict[str, Any]) -> str:
     )
 
 
-def _origin(origin: dict[str, Any] | None) -> dict[str, Any]:
-    """Facts of training, the pieces and sources of it in a line each."""
-    if origin is None:
+def _told(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a bundle says of its training and scores, a line each; `tfswa card` and --json tell all of it."""
+    from tfswa_unet.catalogue.origin import AVERAGE, MODEL, Origin, total
+
+    if "origin" not in facts:
         return {}
-    shown: dict[str, Any] = {
-        "origin": {name: value for name, value in origin.items() if name not in ("pieces", "sources")}
-    }
-    if pieces := origin.get("pieces"):
-        hours = sum(piece["seconds"] for piece in pieces) / 3600
-        steps = sum(piece["steps"][1] - piece["steps"][0] for piece in pieces)
-        places = dict.fromkeys(f"{piece['devices']} {piece['device']} ({piece['device_name']})" for piece in pieces)
-        count = f"{len(pieces)} piece{'s' if len(pieces) > 1 else ''}"
-        shown["trained"] = f"{hours:.2f} h, {steps:,} steps in {count} on {', '.join(places)}"
-    if sources := origin.get("sources"):
-        shown["sources"] = f"{len(sources)}, with their licences in --json"
-    return shown
+    origin = Origin.from_facts({**facts, "training": facts["origin"]})
+    apart = "recipe", "pieces", "sources", "evaluation"
+    told: dict[str, Any] = {"origin": {name: value for name, value in facts["origin"].items() if name not in apart}}
+    if origin.pieces:
+        hours = total(origin.pieces, "seconds")[0] / 3600
+        steps = sum(last - first for first, last in (piece.get("steps", (0, 0)) for piece in origin.pieces))
+        places = dict.fromkeys("{devices} {device} ({device_name})".format_map(piece) for piece in origin.pieces)
+        count = f"{len(origin.pieces)} piece{'s' if len(origin.pieces) > 1 else ''}"
+        told["trained"] = f"{hours:.2f} h, {steps:,} steps in {count} on {', '.join(places)}"
+    if origin.recipe:
+        told["recipe"] = "in --json"
+    if origin.sources:
+        told["sources"] = f"{len(origin.sources)}, with their licences in --json"
+    if origin.evaluation and (stems := origin.evaluation.of_stems):
+        average = origin.evaluation.scores[MODEL].get(AVERAGE)
+        rows = stems if average is None else {**stems, "the average": average}
+        scores = ", ".join(f"{stem} {value:.2f}" for stem, value in rows.items())
+        told["evaluation"] = f"SDR in dB: {scores}, on {origin.evaluation.data or 'an unnamed data set'}"
+    return told
 
 
 def _written(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(_written, value))
     if isinstance(value, dict):
-        return json.dumps(value)
+        return ", ".join(f"{name.replace('_', ' ')} {_written(each)}" for name, each in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)
