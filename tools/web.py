@@ -11,6 +11,7 @@ fetches onnxruntime-web by npm.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -19,6 +20,7 @@ import sys
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from tfswa_unet.errors import ConfigError, UserError
 from tfswa_unet.files import content_hash, replacing, write_text
@@ -93,6 +95,10 @@ class Handler(SimpleHTTPRequestHandler):
         for name, value in {**HEADERS, "Cache-Control": "no-cache"}.items():
             self.send_header(name, value)
         super().end_headers()
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        with contextlib.suppress(ConnectionError):  # a browser that left needs no answer
+            super().copyfile(source, outputfile)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

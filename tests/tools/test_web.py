@@ -1,10 +1,15 @@
 """The build of the page of web/, with files in place of what npm fetches."""
 
+import functools
 import json
+import socket
+import sys
 import urllib.request
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -110,3 +115,25 @@ def test_without_what_npm_fetches_nothing_is_built(tmp_path, monkeypatch):
     with pytest.raises(web.ConfigError, match=r"ort.wasm.min.mjs is missing: run `make web`, or `npm install`"):
         web.build(str(MODEL), tmp_path / "dist")
     assert not (tmp_path / "dist").exists()
+
+
+def test_a_browser_that_leaves_in_the_middle_of_a_file_is_no_error(tmp_path):
+    class Server(ThreadingHTTPServer):
+        daemon_threads = False  # so that leaving waits for the answer to end
+        failures: ClassVar[list[object]] = []
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            self.failures.append(sys.exc_info()[1])
+
+    (tmp_path / "model.onnx").write_bytes(bytes(20_000_000))
+    with Server(("127.0.0.1", 0), functools.partial(web.Handler, directory=str(tmp_path))) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            with socket.create_connection(server.server_address) as browser:
+                browser.sendall(b"GET /model.onnx HTTP/1.0\r\n\r\n")
+                assert browser.recv(12) == b"HTTP/1.0 200"
+        finally:
+            server.shutdown()
+            serving.join()
+    assert Server.failures == []
