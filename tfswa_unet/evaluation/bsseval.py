@@ -30,7 +30,7 @@ class TrackScores:
 
     `frames[stem][metric]` holds a window's score in dB each, `whole[measure][stem]` one number of the whole track;
     `left_out` names stems whose reference or estimate is silent from end to end: BSSEval is not defined there and all
-    their frames are NaN.
+    their frames are NaN. uSDR is NaN where the reference is.
     """
 
     track: str
@@ -113,7 +113,7 @@ def score(
     return TrackScores(
         track=track,
         frames={stem: frames[stem] for stem in reported},
-        whole={"uSDR": {s: sdr(_tensor(references[s]), _tensor(estimates[s])).item() for s in reported}},
+        whole={"uSDR": {stem: _whole_sdr(references[stem], estimates[stem]) for stem in reported}},
         left_out=tuple(stem for stem in reported if stem not in scored),
     )
 
@@ -194,6 +194,11 @@ def _museval_version() -> dict[str, str]:
 
 def _five_decimals(value: float) -> float:
     return round(float(value), 5) if np.isfinite(value) else np.nan
+
+
+def _whole_sdr(reference: Audio, estimate: Audio) -> float:
+    """uSDR in dB; NaN where there is nothing to separate, for the least leak would be tens of dB below 0 there."""
+    return sdr(_tensor(reference), _tensor(estimate)).item() if reference.any() else float("nan")
 
 
 def _silent(audio: NDArray[np.floating]) -> bool:

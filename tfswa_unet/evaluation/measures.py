@@ -16,7 +16,7 @@ from tfswa_unet.evaluation.tracks import REST, Audio, Stems
 # What is measured of a stem of a whole track, one number in dB each, in the order of tables: s is the true stem, e its
 # estimate. docs/measures.md tells them apart.
 WHOLE = {
-    "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7))",
+    "uSDR": "10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)), where s is not silent throughout",
     "SI-SDR": "10 log10(sum (a s)^2 / sum (a s - e)^2) with a = sum s e / sum s^2",
     "LSD": "log-spectral distance (lower is better), mean over frames",
     "NMR": "noise-to-mask ratio (lower is better), mean over frames in which s is audible",
