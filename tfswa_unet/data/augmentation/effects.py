@@ -276,7 +276,7 @@ class StereoImage(Augmentation):
         bins = torch.arange(size // 2 + 1, device=delays.device)
         energy = (bins * (self.rate / size)).square()
         share = energy / (energy + self.above**2).clamp_min(FLOOR)
-        angle = (delays.round()[..., None] * bins).remainder(size) * (-2 * math.pi / size)
+        angle = (delays.round().long()[..., None] * bins).remainder(size) * (-2 * math.pi / size)
         return 1 + share * (torch.polar(torch.ones_like(angle), angle) - 1)
 
 
