@@ -76,7 +76,7 @@ def test_mappings_are_converted_by_what_they_hold():
         converted([1], Mapping[str, float], "x")
 
 
-@pytest.mark.parametrize(("name", "count"), [("none", 0), ("default", 3), ("strong", 15)])
+@pytest.mark.parametrize(("name", "count"), [("none", 0), ("default", 3), ("strong", 16)])
 def test_an_augmentation_configuration_builds(name, count):
     config = composed(f"+augmentation={name}").augmentation
     assert len(build_augmentation(config)) == count
