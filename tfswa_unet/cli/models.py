@@ -122,9 +122,7 @@ class Info:
         from rich.console import Console
         from rich.tree import Tree
 
-        told = _told(facts)
-        facts.pop("evaluation", None)
-        _print({**facts, "receptive_field": _field(facts["receptive_field"]), **told})
+        _print({**facts, "receptive_field": _field(facts["receptive_field"]), **_told(facts)})
         console = Console(highlight=False, soft_wrap=True)
         tree = Tree(_label("", model))
         _grow(tree, model, args.depth)
